@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format docs clean
+.PHONY: demo test lint lint-deploy format clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.installed: pyproject.toml
@@ -16,11 +16,23 @@ demo: $(VENV)/.installed ## Run the whole path once, on this machine, with scrip
 test: $(VENV)/.installed ## Run every test
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/.installed ## Check style, types and the rooms' import contracts
+lint: $(VENV)/.installed lint-deploy ## Check style, types, the rooms' import contracts and the deployment files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# systemd-analyze wants to see the command the unit starts, so it reads a copy of the unit that names the one made here.
+lint-deploy: $(VENV)/.installed ## Check the Dockerfile and the systemd unit
+	@if test -x $(BIN)/hadolint; then $(BIN)/hadolint deploy/Dockerfile && echo "deploy/Dockerfile: ok"; \
+	else echo "deploy/Dockerfile: not checked, there is no hadolint for this machine"; fi
+	@set -e; if command -v systemd-analyze >/dev/null; then \
+		copy=$$(mktemp -d); trap 'rm -r "$$copy"' EXIT; \
+		sed 's|/opt/tracemill/|$(CURDIR)/$(VENV)/|' deploy/tracemill.service > "$$copy/tracemill.service"; \
+		said=$$(systemd-analyze verify --man=no "$$copy/tracemill.service" 2>&1) || said="$$said (verify failed)"; \
+		if test -n "$$said"; then echo "deploy/tracemill.service: $$said"; exit 1; fi; \
+		echo "deploy/tracemill.service: ok"; \
+	else echo "deploy/tracemill.service: not checked, install systemd-analyze (Debian: apt-get install systemd)"; fi
 
 format: $(VENV)/.installed ## Rewrite the code the way `make lint` wants it
 	$(BIN)/ruff check --fix .
