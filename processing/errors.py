@@ -1,0 +1,86 @@
+"""The errors of this room.
+
+ProcessingError
+├── SourceError         a trace file or the store cannot be read as asked
+│   └── MessageFormError    one message is not a chat message
+├── SplitError          train and test cannot be drawn as asked
+├── InputError          a file or setting that was given is wrong: mend it and run again
+├── TeacherError        a teacher cannot be used at all: the run stops, what was paid for is kept
+├── RunLocked           another run holds the output folder
+├── ConservationError   what went into a stage is not what came out: nothing is published
+└── TooFewExamples      fewer examples survived than asked for
+"""
+
+
+class ProcessingError(Exception):
+    """Base of everything this room raises on purpose; its text is fit for a terminal and holds no message content."""
+
+
+class SourceError(ProcessingError):
+    """A trace file or the store cannot be read as asked."""
+
+
+class MessageFormError(SourceError):
+    """One message is not a chat message.
+
+    Attributes:
+        position: Position of the message in its array, from 0.
+        field: The field at fault, such as `role` or `tool_calls[0].function.name`.
+        found: What stands there: a role, or the JSON type; never message content.
+        allowed: What may stand there.
+    """
+
+    def __init__(self, position: int, field: str, found: str, allowed: str) -> None:
+        self.position = position
+        self.field = field
+        self.found = found
+        self.allowed = allowed
+        super().__init__(f"message {position}: {field} is {found}; allowed: {allowed}")
+
+
+class SplitError(ProcessingError):
+    """Train and test cannot be drawn as asked."""
+
+
+class InputError(ProcessingError):
+    """A file or setting that was given is wrong.
+
+    Attributes:
+        source: The file or setting, as the person named it.
+        problem: What is wrong with it and what is expected.
+        line: Line number from 1; None when the input as a whole is meant.
+    """
+
+    def __init__(self, source: str, problem: str, *, line: int | None = None) -> None:
+        self.source = source
+        self.problem = problem
+        self.line = line
+        super().__init__(f"{source}{f':{line}' if line is not None else ''}: {problem}")
+
+
+class TeacherError(ProcessingError):
+    """A teacher cannot be used at all, so the run stops; what was paid for is kept and a later run goes on from there.
+
+    Attributes:
+        model: The model's name in the configuration.
+        base_url: Where it was asked, without credentials.
+        code: `unauthorized`, `unreachable`, `failing` or `waited_too_long`.
+    """
+
+    def __init__(self, model: str, base_url: str, code: str, problem: str) -> None:
+        self.model = model
+        self.base_url = base_url
+        self.code = code
+        super().__init__(f"teacher {model} at {base_url}: {problem}")
+
+
+class RunLocked(ProcessingError):
+    """Another run holds the output folder."""
+
+
+class ConservationError(ProcessingError):
+    """What went into a stage is not what came out of it; nothing is published."""
+
+
+class TooFewExamples(ProcessingError):
+    """Fewer examples survived than `min_generated_examples` asks for."""

@@ -1,0 +1,204 @@
+r"""Where conversations come from: trace files, line by line, and the store.
+
+Lines end at `\n` bytes only; U+2028 and U+2029 are data. A line that cannot be read is kept whole with its reason and
+never stops the rest, unless `strict` asks for that. The counts always add up:
+
+    records == conversations + absorbed + duplicates + rejected
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from processing.errors import SourceError
+from processing.example import Conversation, Json
+from processing.langfuse import is_observation, read_observation
+from processing.recorded_call import (
+    LineError,
+    RecordedCall,
+    RejectReason,
+    load_line,
+    read_openai,
+    read_unstructured,
+)
+from processing.stitching import stitch_calls
+
+FORMATS: Final = (
+    "openai_messages",
+    "openai_messages_with_images",
+    "langfuse",
+    "unstructured_with_openai_messages",
+    "auto",
+)
+NOT_BUILT_FORMATS: Final = ("otel_genai", "openpipe")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A line or trace that could not be read.
+
+    Attributes:
+        source: The file or trace, for a person.
+        line: Line number from 1; None for a stored trace.
+        reason: Why, from a closed list.
+        detail: One sentence for a person; holds no message content.
+        raw: The line as it came, without its line end; empty for a stored trace, which the store keeps.
+    """
+
+    source: str
+    line: int | None
+    reason: RejectReason
+    detail: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """All that a source gave.
+
+    Attributes:
+        conversations: Each once, whole.
+        rejected: What could not be read.
+        records: What the source holds: lines that are not blank, or one per reply where a line or trace has several.
+        absorbed: Records that are the beginning of another one.
+        duplicates: Records equal to an earlier one.
+    """
+
+    conversations: tuple[Conversation, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+    records: int = 0
+    absorbed: int = 0
+    duplicates: int = 0
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """How many records were rejected for each reason that occurred, by name."""
+        return dict(sorted(Counter(str(rejected.reason) for rejected in self.rejected).items()))
+
+
+@dataclass(slots=True)
+class _Reading:
+    calls: list[RecordedCall] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+
+
+def read_traces(path: Path, observation_format: str = "openai_messages", *, strict: bool = False) -> Intake:
+    """Read a trace file into conversations.
+
+    Args:
+        path: A file of JSON lines.
+        observation_format: One of `FORMATS`; `auto` decides line by line from the fields that are there.
+        strict: Raise at the first line that cannot be read, instead of counting it.
+
+    Raises:
+        SourceError: The file cannot be opened, the format is not known or not built yet, or `strict` and a bad line.
+    """
+    try:
+        with path.open("rb") as lines:
+            return read_lines(lines, str(path.name), observation_format, strict=strict)
+    except OSError as exc:
+        raise SourceError(f"{path}: cannot be read: {exc.strerror}. Check the path and its permissions.") from exc
+
+
+def read_lines(
+    lines: Iterable[bytes], source: str, observation_format: str = "openai_messages", *, strict: bool = False
+) -> Intake:
+    r"""Read lines that are already split at `\n` (a binary file gives them so); see `read_traces`.
+
+    Args:
+        lines: One JSON object each; blank lines are passed over.
+        source: The name to give in messages.
+        observation_format: As in `read_traces`.
+        strict: As in `read_traces`.
+
+    Raises:
+        SourceError: As in `read_traces`.
+    """
+    check_format(observation_format)
+    reading = _Reading()
+    for number, raw in enumerate(lines, 1):
+        line = raw.rstrip(b"\r\n")
+        line = line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
+        if line.strip():
+            _take_line(line, number, source, observation_format, reading, strict=strict)
+    return conclude(reading.calls, reading.rejected)
+
+
+def check_format(observation_format: str) -> None:
+    """Refuse a format that cannot be read, before any work is done.
+
+    Raises:
+        SourceError: The format is unknown, or known and not built yet.
+    """
+    choices = ", ".join(FORMATS)
+    if observation_format in NOT_BUILT_FORMATS:
+        raise SourceError(
+            f'observation_format "{observation_format}" is not built yet; convert the file to one of: {choices}.'
+        )
+    if observation_format not in FORMATS:
+        raise SourceError(f'observation_format is "{observation_format}"; expected one of: {choices}.')
+
+
+def conclude(calls: Sequence[RecordedCall], rejected: Sequence[Rejected]) -> Intake:
+    """Stitch what was read and count it."""
+    stitched = stitch_calls(calls)
+    return Intake(
+        conversations=stitched.conversations,
+        rejected=tuple(rejected),
+        records=len(calls) + len(rejected),
+        absorbed=stitched.absorbed,
+        duplicates=stitched.duplicates,
+    )
+
+
+def _take_line(
+    line: bytes, number: int, source: str, observation_format: str, reading: _Reading, *, strict: bool
+) -> None:
+    try:
+        value = load_line(line)
+    except LineError as exc:
+        _reject(exc, line, number, source, reading, strict=strict)
+        return
+    for observation in _observations(value):
+        try:
+            reading.calls += _read_value(observation, f"{source}:{number}", observation_format)
+        except LineError as exc:
+            _reject(exc, line, number, source, reading, strict=strict)
+
+
+def _reject(exc: LineError, line: bytes, number: int, source: str, reading: _Reading, *, strict: bool) -> None:
+    if strict:
+        raise SourceError(
+            f"{source}:{number}: {exc.detail} ({exc.reason}). "
+            "Mend the line, or leave out --strict to count it and go on."
+        ) from exc
+    reading.rejected.append(Rejected(source, number, exc.reason, exc.detail, line))
+
+
+def _observations(value: Mapping[str, Json]) -> Iterator[Mapping[str, Json]]:
+    """The observations of a line: the line itself, or those of a trace as Langfuse's pages download it."""
+    inner = value.get("observations")
+    if isinstance(inner, list) and inner and "messages" not in value and all(isinstance(item, dict) for item in inner):
+        yield from inner
+    else:
+        yield value
+
+
+def _read_value(value: Mapping[str, Json], source: str, observation_format: str) -> list[RecordedCall]:
+    found = _guess(value) if observation_format == "auto" else observation_format
+    if found == "langfuse":
+        return read_observation(value, source)
+    if found == "unstructured_with_openai_messages":
+        return [read_unstructured(value, source)]
+    return [read_openai(value, source)]
+
+
+def _guess(value: Mapping[str, Json]) -> str:
+    if "messages" not in value and is_observation(value):
+        return "langfuse"
+    if "messages" not in value and "context" in value:
+        return "unstructured_with_openai_messages"
+    return "openai_messages"

@@ -1,0 +1,114 @@
+"""From recorded calls to conversations: each n-turn chat once, whole, with the call that wrote each of its replies.
+
+A recorded call is taken as its messages without the last one, and the last one as what it adds. For a call with a reply
+that is request and reply; for a line that ends in a tool result or a failed call without a reply it makes the line the
+parent of any other that goes on from there. So a line that is the beginning of another is absorbed, whatever it ends
+in.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from typing import NamedTuple
+
+from processing.example import Conversation, Message, Turn
+from processing.message_form import to_openai
+from processing.recorded_call import RecordedCall
+from store import conversation as stitching
+from store.tree import stitch_key
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Stitched(NamedTuple):
+    """Conversations, and where the other calls went.
+
+    Attributes:
+        conversations: One per leaf, in the order of their last calls.
+        absorbed: Calls that another one continues: they live on as turns of its conversation.
+        duplicates: Calls equal to an earlier one in messages, tools and response format.
+    """
+
+    conversations: tuple[Conversation, ...]
+    absorbed: int
+    duplicates: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Keyed:
+    call: RecordedCall
+    keys: tuple[bytes, ...]
+    created_at: datetime
+    id: str
+
+
+class MessagePool:
+    """Keeps one object per message that many calls repeat, so that an n-turn chat costs n messages and not n²."""
+
+    def __init__(self) -> None:
+        self._messages: dict[bytes, Message] = {}
+
+    def keys(self, call: RecordedCall) -> tuple[RecordedCall, tuple[bytes, ...]]:
+        """Return the call with its messages shared, and the stitch key of each."""
+        keys: list[bytes] = []
+        shared: list[Message] = []
+        for message in call.messages:
+            keys.append(stitch_key(keys[-1] if keys else None, to_openai(message)))
+            known = self._messages.setdefault(keys[-1], message)
+            shared.append(known if known == message else message)
+        return replace(call, messages=tuple(shared)), tuple(keys)
+
+
+def stitch_calls(calls: Sequence[RecordedCall]) -> Stitched:
+    """Join calls into conversations; the result depends on the calls and, among equals, on their order alone."""
+    pool = MessagePool()
+    firsts: dict[str, _Keyed] = {}
+    for number, recorded in enumerate(calls):
+        call, keys = pool.keys(recorded)
+        created_at = call.created_at or _EPOCH + timedelta(microseconds=number)
+        keyed = _Keyed(call, keys, created_at, _conversation_id(keys[-1], call))
+        firsts.setdefault(keyed.id, keyed)
+    leaves = stitching.stitch(
+        stitching.CallKeys(keyed.id, keyed.created_at, keyed.keys[:-1], keyed.keys[-1:]) for keyed in firsts.values()
+    )
+    conversations = tuple(_conversation(leaf, firsts) for leaf in leaves)
+    return Stitched(conversations, absorbed=len(firsts) - len(conversations), duplicates=len(calls) - len(firsts))
+
+
+def _conversation_id(last_key: bytes, call: RecordedCall) -> str:
+    """Hash what makes two conversations the same: the chain of messages, the tools and the response format."""
+    about = json.dumps([call.tools, call.response_format], sort_keys=True)
+    return blake2b(last_key + about.encode(), digest_size=16).hexdigest()
+
+
+def _conversation(leaf: stitching.Conversation[str], calls: Mapping[str, _Keyed]) -> Conversation:
+    keyed = calls[leaf.ref]
+    messages = list(keyed.call.messages)
+    turns: dict[int, Turn] = {}
+    for turn in leaf.turns:
+        maker = calls[turn.ref].call if turn.ref is not None else None
+        if maker is not None and messages[turn.position].role == "assistant":
+            turns[turn.position] = maker.turn
+            messages[turn.position] = _with_lost_fields(messages[turn.position], maker.messages[-1])
+    if messages[-1].role == "assistant":
+        turns[len(messages) - 1] = keyed.call.turn
+    metadata = dict(keyed.call.metadata)
+    if keyed.call.flags:
+        metadata["flags"] = list(keyed.call.flags)
+    return Conversation(
+        id=keyed.id,
+        messages=tuple(messages),
+        tree=leaf.tree.hex(),
+        source=keyed.call.source,
+        tools=keyed.call.tools,
+        response_format=keyed.call.response_format,
+        turns=turns,
+        metadata=metadata,
+    )
+
+
+def _with_lost_fields(echo: Message, reply: Message) -> Message:
+    """Give the client's echo of a reply the reasoning that clients do not send back."""
+    return replace(echo, reasoning=reply.reasoning) if echo.reasoning is None and reply.reasoning else echo
