@@ -1,0 +1,168 @@
+"""What an upstream said in answer to a chat completion call, in one form for plain and streamed answers."""
+
+import json
+from dataclasses import dataclass
+from typing import NoReturn
+
+from store import json_text
+from store.json_text import JsonValue
+from store.trace import Flag, JsonText, Reply
+
+_MAX_DEPTH = 200
+
+_MAX_INDEX = 2**31
+"""Choice indexes are small; anything else is taken by its place in the list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A completion as far as it came; nothing in it is made up.
+
+    Attributes:
+        replies: One per choice that was seen, by index.
+        usage: The last `usage` object the upstream gave, None when it gave none.
+        served_model: The first non-empty `model`. Azure's first chunk has an empty one.
+        upstream_id: The first non-empty `id`.
+        system_fingerprint: The last one given.
+        error: The upstream's error as it stood in the answer, None when there was none.
+        flags: What is missing or odd.
+    """
+
+    replies: tuple[Reply, ...] = ()
+    usage: JsonText | None = None
+    served_model: str | None = None
+    upstream_id: str | None = None
+    system_fingerprint: str | None = None
+    error: str | None = None
+    flags: frozenset[Flag] = frozenset()
+
+
+def read_completion(text: JsonText) -> Completion:
+    """Read a plain answer; messages, usage and logprobs stay the very characters that came.
+
+    Args:
+        text: One JSON value. An answer that is not an object comes back empty and flagged `response_not_json`.
+    """
+    if not text.startswith(b"{"):
+        return Completion(flags=frozenset({Flag.RESPONSE_NOT_JSON}))
+    members = dict(json_text.members(text))
+    replies = _read_choices(members.get("choices", b"null"))
+    usage = members.get("usage")
+    error = members.get("error", b"null")
+    return Completion(
+        replies=replies,
+        usage=usage if usage is not None and usage.startswith(b"{") else None,
+        served_model=read_text(members.get("model")),
+        upstream_id=read_text(members.get("id")),
+        system_fingerprint=read_text(members.get("system_fingerprint")),
+        error=None if is_blank(error) else text.decode("utf-8"),
+        flags=reply_flags(replies),
+    )
+
+
+def _read_choices(text: JsonText) -> tuple[Reply, ...]:
+    if not text.startswith(b"["):
+        return ()
+    choices = [dict(json_text.members(choice)) for choice in json_text.elements(text) if choice.startswith(b"{")]
+    replies = []
+    indexes = [read_index(_read_whole_number(choice.get("index")), place) for place, choice in enumerate(choices)]
+    if len(set(indexes)) < len(indexes):
+        indexes = list(range(len(choices)))
+    for index, choice in zip(indexes, choices, strict=True):
+        message = choice.get("message", b"null")
+        logprobs = choice.get("logprobs", b"null")
+        if message.startswith(b"{"):
+            finish_reason = read_text(choice.get("finish_reason"))
+            replies.append(Reply(index, message, finish_reason, None if logprobs == b"null" else logprobs))
+    return tuple(sorted(replies, key=lambda reply: reply.index))
+
+
+def reply_flags(replies: tuple[Reply, ...]) -> frozenset[Flag]:
+    """Tell what the replies lack: a finish reason, or arguments that are JSON objects."""
+    flags = set()
+    if any(reply.finish_reason is None for reply in replies):
+        flags.add(Flag.NO_FINISH_REASON)
+    if not all(_has_valid_arguments(reply.message) for reply in replies):
+        flags.add(Flag.ARGUMENTS_INVALID)
+    return frozenset(flags)
+
+
+def _has_valid_arguments(message: JsonText) -> bool:
+    if b'"tool_calls"' not in message and b'"function_call"' not in message:
+        return True
+    members = dict(json_text.members(message))
+    calls = members.get("tool_calls", b"null")
+    functions = [members.get("function_call", b"null")]
+    if calls.startswith(b"["):
+        functions += [
+            dict(json_text.members(call)).get("function", b"null")
+            for call in json_text.elements(calls)
+            if call.startswith(b"{")
+        ]
+    arguments = [dict(json_text.members(item)).get("arguments", b"null") for item in functions if item.startswith(b"{")]
+    return all(_is_object(item) for item in arguments)
+
+
+def _is_object(arguments: JsonText) -> bool:
+    """Whether arguments are one JSON object: as text, which is the rule, or bare, as some servers send them."""
+    if arguments.startswith(b"{"):
+        return True
+    try:
+        text = json.loads(arguments)
+        return isinstance(text, str) and isinstance(json.loads(text, parse_constant=_refuse_constant), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def is_blank(text: JsonText) -> bool:
+    """Whether a value says nothing: null, false, or an empty text, object or array."""
+    return text in (b"null", b"false", b'""', b"{}", b"[]")
+
+
+def read_text(text: JsonText | None) -> str | None:
+    """Give a JSON string as a non-empty text that UTF-8 can hold, None for anything else.
+
+    The fields read this way are the ones the store looks things up by; half a surrogate pair in one of them becomes
+    U+FFFD there, while the body it came from is kept as it is.
+    """
+    if text is None or not text.startswith(b'"'):
+        return None
+    return encodable(json.loads(text)) or None
+
+
+def encodable(text: str) -> str:
+    """Replace half surrogate pairs, which UTF-8 cannot hold, by U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def is_too_deep(value: JsonValue) -> bool:
+    """Whether a parsed value is nested deeper than any message is.
+
+    The interpreter's own limit depends on how deep the caller stands, so a text it just parsed may fail one function
+    further on; a fixed and lower limit gives the same verdict everywhere.
+    """
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            item
+            for node in level
+            if isinstance(node, dict | list)
+            for item in (node.values() if isinstance(node, dict) else node)
+            if isinstance(item, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _read_whole_number(text: JsonText | None) -> int | None:
+    return int(text) if text is not None and text.isdigit() and len(text) < 16 else None
+
+
+def read_index(value: JsonValue, place: int) -> int:
+    """Take an index as given when it is a small whole number, else the place in the list."""
+    return value if type(value) is int and 0 <= value < _MAX_INDEX else place
