@@ -1,0 +1,278 @@
+"""Duplicates: which examples say the same, and which conversations are too alike to stand on both sides of a split.
+
+*Exact* duplicates have the same content when ids and white space are left aside; the first in order is kept.
+
+*Near* duplicates are found by the words of the user alone, among conversations with the same system prompt and tools:
+the 5-character shingles of two texts overlap by at least 0.8 (Jaccard). Candidates come from one-permutation MinHash
+(64 bins, 16 bands of 4) and every pair is verified exactly, so the hash can miss a pair but never makes one up. What
+all texts of a system prompt share at both ends is a template and is left out first, else everything would be alike.
+Near duplicates are not dropped: they form groups, and a group never parts.
+"""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, NamedTuple, Protocol, TypeVar
+from zlib import crc32
+
+from processing.example import Conversation, Json, Message, ToolCall
+from processing.message_form import text_of
+
+SIMILARITY = 0.8
+SHINGLE = 5
+_BINS = 64
+_BAND_ROWS = 4
+_SYSTEM_ROLES = frozenset({"system", "developer"})
+_SPACE = re.compile(r"\s+")
+_DIGITS = re.compile(r"\d+")
+_TEMPLATE_TEXTS = 20
+"""Fewer distinct texts than this cannot tell a shared template from likeness."""
+_TEMPLATE_CHARACTERS = 20
+_BUCKET_LEADERS = 64
+"""At most so many comparisons per text and band; keeps the work linear when thousands are half alike."""
+
+
+class _Content(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def messages(self) -> tuple[Message, ...]: ...
+    @property
+    def tools(self) -> list[Json] | None: ...
+    @property
+    def response_format(self) -> Json | None: ...
+
+
+C = TypeVar("C", bound=_Content)
+
+
+class Distinct(NamedTuple):
+    """What is left without exact duplicates.
+
+    Attributes:
+        kept: The first of each content, in order.
+        duplicate_of: Id of a dropped one → id of the one that was kept. Equal ids are not told apart.
+        dropped: How many were dropped.
+    """
+
+    kept: tuple[Any, ...]
+    duplicate_of: dict[str, str]
+    dropped: int
+
+
+class TextDocument(NamedTuple):
+    """One text to compare.
+
+    Attributes:
+        owner: Whatever the text stands for; texts of one owner are not compared with each other's owner.
+        scope: Only texts of one scope are compared: the system prompt and the tools.
+        text: The user's words, normalised.
+    """
+
+    owner: str
+    scope: str
+    text: str
+
+
+def drop_exact(items: Iterable[C]) -> Distinct:
+    """Keep the first of all that have the same content; order decides, so bring it into a stable one."""
+    kept: dict[bytes, C] = {}
+    duplicate_of: dict[str, str] = {}
+    count = 0
+    for item in items:
+        count += 1
+        first = kept.setdefault(content_key(item), item)
+        if first is not item:
+            duplicate_of[item.id] = first.id
+    return Distinct(tuple(kept.values()), duplicate_of, count - len(kept))
+
+
+def content_key(item: _Content) -> bytes:
+    """Hash messages, tools and response format with ids, reasoning and white space left aside."""
+    meaning = [[_meaning(message) for message in item.messages], item.tools, item.response_format]
+    return _digest(meaning)
+
+
+def prompt_key(messages: Sequence[Message], tools: list[Json] | None) -> bytes:
+    """Hash what a model is asked: the messages before its reply and the tools, ids and white space left aside."""
+    return _digest([[_meaning(message) for message in messages], tools])
+
+
+def group_conversations(conversations: Iterable[Conversation], *, without_system: bool = False) -> dict[str, str]:
+    """Name the group of each conversation: what must stay on one side of a split.
+
+    Together are: conversations of one tree, conversations that open with the same words under the same system prompt,
+    and near duplicates. A group is named after the smallest opening in it, so it keeps its name when conversations grow
+    or are regenerated; only a newcomer that joins two groups can rename one of them.
+
+    Args:
+        conversations: Of any order.
+        without_system: Leave system prompts aside, as is right when the examples are cut without them.
+    """
+    items = {item.id: item for item in conversations}
+    spoken = {
+        item.id: tuple(m for m in item.messages if not without_system or m.role not in _SYSTEM_ROLES)
+        for item in items.values()
+    }
+    openings = {name: _digest([_meaning(m) for m in _opening(messages)]).hex() for name, messages in spoken.items()}
+    union = _Union()
+    for name, item in items.items():
+        union.join(f"id:{name}", f"tree:{item.tree}")
+        union.join(f"id:{name}", f"opening:{openings[name]}")
+    documents = (d for name, item in items.items() for d in _documents(name, spoken[name], item.tools))
+    for first, second in near_pairs(documents):
+        union.join(f"id:{first}", f"id:{second}")
+    names: dict[str, str] = {}
+    for name in items:
+        root = union.find(f"id:{name}")
+        names[root] = min(names.get(root, openings[name]), openings[name])
+    return {name: names[union.find(f"id:{name}")] for name in items}
+
+
+def prompt_document(owner: str, messages: Sequence[Message], tools: list[Json] | None) -> TextDocument:
+    """Make the text by which a prompt is compared: all that the user said, in its system prompt's scope."""
+    system = [_DIGITS.sub("0", _plain(text_of(message))) for message in messages if message.role in _SYSTEM_ROLES]
+    scope = _digest([system, tools]).hex()
+    said = " ".join(text_of(message) for message in messages if message.role == "user")
+    return TextDocument(owner, scope, _plain(said))
+
+
+def near_pairs(documents: Iterable[TextDocument]) -> list[tuple[str, str]]:
+    """Find pairs of owners with near duplicate texts; enough pairs to join each group, not every pair of it."""
+    scopes: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for document in documents:
+        if document.text:
+            scopes[document.scope][document.text].append(document.owner)
+    pairs: list[tuple[str, str]] = []
+    for _, texts in sorted(scopes.items()):
+        pairs += [(owners[0], owner) for owners in texts.values() for owner in owners[1:] if owner != owners[0]]
+        owner_of = {text: owners[0] for text, owners in texts.items()}
+        pairs += [(owner_of[first], owner_of[second]) for first, second in _alike(sorted(texts))]
+    return pairs
+
+
+def similarity(first: str, second: str) -> float:
+    """Jaccard overlap of two texts' character shingles, in [0, 1]."""
+    one, other = _shingles(first), _shingles(second)
+    shared = len(one & other)
+    return shared / (len(one) + len(other) - shared)
+
+
+def _documents(owner: str, messages: Sequence[Message], tools: list[Json] | None) -> Iterator[TextDocument]:
+    """The prompt of each turn: any of them may be the whole of another conversation."""
+    for position, message in enumerate(messages):
+        if message.role == "user":
+            yield prompt_document(owner, messages[: position + 1], tools)
+
+
+def _opening(messages: Sequence[Message]) -> Sequence[Message]:
+    end = next((position for position, message in enumerate(messages) if message.role == "user"), len(messages) - 1)
+    return messages[: end + 1]
+
+
+def _alike(texts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    bare = _without_template(texts)
+    buckets: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    union = _Union()
+    for number, text in enumerate(bare):
+        signature = _signature(text)
+        for band in range(0, _BINS, _BAND_ROWS):
+            leaders = buckets[band, *signature[band : band + _BAND_ROWS]]
+            if any(union.find(str(leader)) == union.find(str(number)) for leader in leaders):
+                continue
+            match = next((other for other in leaders if similarity(bare[other], text) >= SIMILARITY), None)
+            if match is not None:
+                union.join(str(match), str(number))
+                yield texts[match], texts[number]
+            elif len(leaders) < _BUCKET_LEADERS:
+                leaders.append(number)
+
+
+def _without_template(texts: Sequence[str]) -> list[str]:
+    if len(texts) < _TEMPLATE_TEXTS:
+        return list(texts)
+    start = _whole_words(_shared_start(texts))
+    end = _whole_words(_shared_start([text[start:][::-1] for text in texts]))
+    return [text[start : len(text) - end] for text in texts]
+
+
+def _shared_start(texts: Sequence[str]) -> str:
+    """The characters that all texts begin with: those that the first and the last in order share."""
+    first, last = min(texts), max(texts)
+    length = next((at for at, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
+    return first[:length]
+
+
+def _whole_words(shared: str) -> int:
+    """Length of the shared text up to its last word border; 0 when it is too short to be a template."""
+    length = shared.rfind(" ") + 1
+    return length if length >= _TEMPLATE_CHARACTERS else 0
+
+
+def _signature(text: str) -> tuple[int, ...]:
+    """One-permutation MinHash: one hash per shingle, its low bits choose the bin, the bin keeps the smallest."""
+    bins = [-1] * _BINS
+    for shingle in _shingles(text):
+        value = crc32(shingle.encode("utf-8", "surrogatepass"))
+        number, rest = value % _BINS, value // _BINS
+        if bins[number] < 0 or rest < bins[number]:
+            bins[number] = rest
+    # An empty bin borrows from the next full one; the distance is mixed in so that borrowing alone makes no match.
+    filled = [number for number in range(_BINS) if bins[number] >= 0]
+    if len(filled) == _BINS:
+        return tuple(bins)
+    return tuple(_borrowed(bins, number) for number in range(_BINS))
+
+
+def _borrowed(bins: Sequence[int], number: int) -> int:
+    distance = next(distance for distance in range(_BINS) if bins[(number + distance) % _BINS] >= 0)
+    return bins[(number + distance) % _BINS] + (distance << 32)
+
+
+@lru_cache(maxsize=4096)
+def _shingles(text: str) -> frozenset[str]:
+    return frozenset(text[start : start + SHINGLE] for start in range(max(1, len(text) - SHINGLE + 1)))
+
+
+def _plain(text: str) -> str:
+    return _SPACE.sub(" ", text).strip().casefold()
+
+
+def _meaning(message: Message) -> list[Json]:
+    content: Json = message.content
+    if not isinstance(content, list) or all(isinstance(p, dict) and p.get("type") == "text" for p in content):
+        content = _SPACE.sub(" ", text_of(message)).strip()
+    return [message.role, content or message.refusal or "", [_call_meaning(call) for call in message.tool_calls]]
+
+
+def _call_meaning(call: ToolCall) -> list[Json]:
+    try:
+        return [call.name, json.loads(call.arguments)]
+    except (ValueError, RecursionError):
+        return [call.name, [call.arguments]]
+
+
+def _digest(value: Json | Mapping[str, Json]) -> bytes:
+    return blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).digest()
+
+
+class _Union:
+    """Disjoint sets of names."""
+
+    def __init__(self) -> None:
+        self._parents: dict[str, str] = {}
+
+    def find(self, name: str) -> str:
+        root = name
+        while (parent := self._parents.get(root, root)) != root:
+            root = parent
+        while name != root:
+            self._parents[name], name = root, self._parents.get(name, root)
+        return root
+
+    def join(self, first: str, second: str) -> None:
+        one, other = self.find(first), self.find(second)
+        self._parents[max(one, other)] = min(one, other)
