@@ -36,6 +36,8 @@ class Flag(StrEnum):
     REQUEST_TRUNCATED = "request_truncated"
     RESPONSE_TRUNCATED = "response_truncated"
     REQUEST_NOT_JSON = "request_not_json"
+    REQUEST_MALFORMED = "request_malformed"
+    """The request is JSON, but no object with an array of message objects, or it names a field twice."""
     RESPONSE_NOT_JSON = "response_not_json"
     RESPONSE_UNDECODABLE = "response_undecodable"
     """The content-encoding is unknown, broken, or inflates past the bound."""
@@ -82,7 +84,7 @@ class Trace:
         requested_model: `model` of the request.
         served_model: `model` of the answer.
         messages: The request's messages, each as JSON text, in order.
-        tools: The request's `tools` array (or legacy `functions`) as JSON text.
+        tools: The request's `tools` array as JSON text. Legacy `functions` have another shape and stay in `parameters`.
         response_format: The request's `response_format` as JSON text.
         parameters: Every other field of the request body, one JSON object as text, fields in their order.
         replies: The completion's choices by index; empty when no part of an answer came.
@@ -172,7 +174,8 @@ class DeadLetter:
     """A journal entry or call that could not be understood, kept with its reason.
 
     Attributes:
-        reason: A stable code: `bad_crc`, `torn`, `unreadable_meta`, `derive_failed`.
+        reason: A stable code: `bad_crc`, `torn` (a writer died in the middle), `orphan` (its call's beginning is lost),
+            `derive_failed`.
         detail: One sentence for a person; holds no message content.
         body: The raw bytes.
     """
