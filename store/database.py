@@ -1,0 +1,261 @@
+"""Opening the store's SQLite files: checked before a byte is written, one writer each, any number of readers."""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import aiosqlite
+
+from store.errors import (
+    CorruptDatabaseError,
+    DatabaseMissingError,
+    NewerSchemaError,
+    NotOurDatabaseError,
+    OlderSchemaError,
+    StoreError,
+    StoreFullError,
+)
+from store.schema_version import TRACES, WORK, Schema, migrate, read_version
+from store.writer_lock import WriterLock, write_lock
+
+__all__ = ["TRACES", "WORK", "Schema", "open_reader", "open_writer", "store_error", "transaction", "write_lock"]
+
+BUSY_TIMEOUT_MS = 10_000
+_OPEN_LOCK_TIMEOUT_S = 10.0
+_ITER_CHUNK_ROWS = 64
+_MAGIC = b"SQLite format 3\x00"
+_HEADER_BYTES = 100
+
+
+async def open_writer(path: Path, schema: Schema, *, keep_lock: bool = True) -> aiosqlite.Connection:
+    """Open a database to write, making or migrating it first; transactions are begun by `transaction`.
+
+    Args:
+        path: The file; its folder is made too (0700), the file with mode 0600.
+        schema: Which layout the file has.
+        keep_lock: Hold the right to write until the connection is closed. False for files that several processes
+            write in turn: each batch then stands under `write_lock(path)`.
+
+    Raises:
+        WriterBusyError: Another process is writing.
+        NewerSchemaError: A later version wrote the file.
+        NotOurDatabaseError: The file belongs to something else.
+        StoreError: The file or its folder cannot be made or read.
+    """
+    return await _connect(lambda: _open_writer(path, schema, keep_lock=keep_lock))
+
+
+async def open_reader(path: Path, schema: Schema) -> aiosqlite.Connection:
+    """Open a database that is only read; it sees what is committed, also while a writer writes.
+
+    Raises:
+        DatabaseMissingError: There is no such file, or a writer has only just begun it.
+        OlderSchemaError: A writer has to migrate the file first.
+        NewerSchemaError: A later version wrote the file.
+        NotOurDatabaseError: The file belongs to something else.
+    """
+    return await _connect(lambda: _open_reader(path, schema))
+
+
+@asynccontextmanager
+async def transaction(connection: aiosqlite.Connection) -> AsyncIterator[None]:
+    """Run the body in one immediate transaction: committed as a whole at its end, rolled back on any error.
+
+    One task at a time may use the connection meanwhile; its statements would otherwise join this transaction.
+    """
+    await connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        await connection.execute("COMMIT")
+    except BaseException:
+        # A full disk rolls back by itself. Shielded, so that a cancelled task leaves no open transaction behind.
+        if connection.in_transaction:
+            await asyncio.shield(connection.rollback())
+        raise
+
+
+def store_error(exc: sqlite3.Error, path: Path) -> StoreError:
+    """Translate SQLite's error into one of ours that names the file and the remedy."""
+    code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return StoreFullError(f"{path}: disk or quota is full. Make room and try again; nothing was lost.", path)
+    if code == sqlite3.SQLITE_CORRUPT:
+        return CorruptDatabaseError(
+            f"{path}: the database is damaged ({exc}). Stop every writer, keep a copy, and restore a backup.", path
+        )
+    if code == sqlite3.SQLITE_NOTADB:
+        return _not_ours(path, "it is not an SQLite database")
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return StoreError(f"{path}: cannot be opened ({exc}). This user needs access to the file and its folder.", path)
+    if code == sqlite3.SQLITE_BUSY:
+        return StoreError(f"{path}: still locked after {BUSY_TIMEOUT_MS // 1000} s. Is another program using it?", path)
+    return StoreError(f"{path}: {exc}", path)
+
+
+class _Connection(sqlite3.Connection):
+    """A connection that gives the right to write back when it is closed."""
+
+    lock: WriterLock | None = None
+
+    def close(self) -> None:
+        try:
+            super().close()
+        finally:
+            if self.lock is not None:
+                self.lock.release()
+
+
+async def _connect(connector: Callable[[], sqlite3.Connection]) -> aiosqlite.Connection:
+    # aiosqlite runs the connector in the connection's own thread, so checks and migrations never block the event loop.
+    return await aiosqlite.Connection(connector, _ITER_CHUNK_ROWS)
+
+
+def _open_writer(path: Path, schema: Schema, *, keep_lock: bool) -> sqlite3.Connection:
+    _make_folder(path)
+    _check_header(path, schema)
+    lock = WriterLock(path)
+    if keep_lock:
+        lock.acquire_nowait()
+    else:
+        lock.acquire(_OPEN_LOCK_TIMEOUT_S)
+    try:
+        _make_file(path)
+        connection = _sqlite(path, "rw")
+        try:
+            _check_database(connection, path, schema)
+            migrate(connection, schema)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA foreign_keys = ON")
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.Error as exc:
+        lock.release()
+        raise store_error(exc, path) from exc
+    except BaseException:
+        lock.release()
+        raise
+    if keep_lock:
+        connection.lock = lock
+    else:
+        lock.release()
+    return connection
+
+
+def _open_reader(path: Path, schema: Schema) -> sqlite3.Connection:
+    if not path.exists():
+        raise _missing(path)
+    _check_header(path, schema)
+    try:
+        connection = _sqlite(path, "ro")
+        try:
+            _check_readable(_check_database(connection, path, schema), path, schema)
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.Error as exc:
+        raise store_error(exc, path) from exc
+    return connection
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise StoreError(
+            f"{path.parent}: cannot make the data directory ({exc.strerror}). Choose a folder this user may write to.",
+            path,
+        ) from exc
+
+
+def _make_file(path: Path) -> None:
+    """Make the file ourselves, since SQLite would make it as open as the umask allows."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as exc:
+        raise StoreError(f"{path}: cannot be opened for writing ({exc.strerror}).", path) from exc
+
+
+def _check_header(path: Path, schema: Schema) -> None:
+    """Refuse a file that is not ours or too new by its first bytes alone, before SQLite touches it."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+    except FileNotFoundError:
+        return
+    except OSError as exc:
+        raise StoreError(f"{path}: cannot be read ({exc.strerror}).", path) from exc
+    if not header:
+        return
+    if not header.startswith(_MAGIC):
+        raise _not_ours(path, "it is not an SQLite database")
+    # Offsets of https://www.sqlite.org/fileformat2.html, section 1.3.
+    version, application_id = (int.from_bytes(header[at : at + 4], "big", signed=True) for at in (60, 68))
+    _check_versions(path, schema, application_id, version)
+
+
+def _check_database(connection: sqlite3.Connection, path: Path, schema: Schema) -> int:
+    """Check again through SQLite, which also sees what stands in the write-ahead log only; tell the version."""
+    application_id = int(connection.execute("PRAGMA application_id").fetchone()[0])
+    version = read_version(connection)
+    _check_versions(path, schema, application_id, version)
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if application_id == 0 and (tables or version):
+        raise _not_ours(path, "it is a database of another program")
+    return version
+
+
+def _check_versions(path: Path, schema: Schema, application_id: int, version: int) -> None:
+    if application_id not in (0, schema.application_id):
+        raise _not_ours(path, f"its application id is {application_id:#x} instead of {schema.application_id:#x}")
+    if application_id == schema.application_id and version > schema.version:
+        raise NewerSchemaError(
+            f"{path} has schema version {version}; this program knows versions up to {schema.version}. "
+            "A later Tracemill wrote it: upgrade this one, or use another data directory. The file is unchanged.",
+            path,
+            version,
+            schema.version,
+        )
+
+
+def _check_readable(found: int, path: Path, schema: Schema) -> None:
+    if found == 0:
+        raise _missing(path)
+    if found < schema.version:
+        raise OlderSchemaError(
+            f"{path} has schema version {found}; this program reads version {schema.version}. "
+            "Start `tracemill serve` on this data directory once: it migrates the file.",
+            path,
+            found,
+            schema.version,
+        )
+
+
+def _not_ours(path: Path, why: str) -> NotOurDatabaseError:
+    return NotOurDatabaseError(
+        f"{path}: {why}. Tracemill leaves it untouched; move it away or use another data directory.", path
+    )
+
+
+def _missing(path: Path) -> DatabaseMissingError:
+    return DatabaseMissingError(
+        f"{path}: there is no database yet. Is this the data directory `tracemill serve` was started with?", path
+    )
+
+
+def _sqlite(path: Path, mode: str) -> _Connection:
+    options: dict[str, Any] = {"uri": True, "isolation_level": None, "timeout": BUSY_TIMEOUT_MS / 1000}
+    connection = sqlite3.connect(_uri(path, mode), factory=_Connection, check_same_thread=False, **options)
+    if mode == "ro":
+        connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _uri(path: Path, mode: str) -> str:
+    return f"file:{quote(str(path.absolute()))}?mode={mode}"

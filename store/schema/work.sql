@@ -1,0 +1,43 @@
+-- Schema of work.db: what processing has paid for, and its jobs. Migrations in ../migrations/work lead here.
+
+-- Every call of a teacher or judge, committed before its answer is used.
+CREATE TABLE calls (
+    key BLOB PRIMARY KEY, -- BLAKE2b-160 of the exact request, see store/work.py
+    purpose TEXT NOT NULL, -- the step that asked: filter, relabel, arbiter, judge, compress
+    model TEXT NOT NULL, -- name in the configuration
+    base_url TEXT NOT NULL, -- without credentials
+    request TEXT NOT NULL, -- request body, JSON
+    reply TEXT, -- the whole completion, JSON; NULL when the upstream gave none
+    usage TEXT, -- usage object as reported, JSON; NULL when it was not
+    cost REAL, -- in the price table's currency; NULL when price or usage is unknown
+    attempts INTEGER NOT NULL, -- requests sent, waits asked for by the upstream apart
+    created_at TEXT NOT NULL, -- UTC, RFC 3339
+    error TEXT -- why the reply is no answer (closed list in processing/teachers.py), NULL for an answer
+) WITHOUT ROWID;
+
+-- One example's part of a call that judged several, so that a new neighbour in its batch costs nothing.
+CREATE TABLE verdicts (
+    key BLOB PRIMARY KEY, -- BLAKE2b-160 of model, prompt and the example's text
+    verdict TEXT NOT NULL, -- JSON
+    call_key BLOB NOT NULL REFERENCES calls (key)
+) WITHOUT ROWID;
+
+CREATE INDEX verdicts_by_call ON verdicts (call_key);
+
+CREATE TABLE jobs (
+    run_id TEXT PRIMARY KEY, -- UUIDv7
+    name TEXT NOT NULL,
+    out_dir TEXT NOT NULL UNIQUE, -- absolute; running again into it continues the same run
+    status TEXT NOT NULL CHECK (
+        status IN ('JOB_NOT_STARTED', 'JOB_PENDING', 'JOB_RUNNING', 'JOB_SUCCESS', 'JOB_FAILURE', 'JOB_STOPPED')
+    ),
+    config TEXT NOT NULL, -- effective configuration, JSON
+    counts TEXT, -- funnel and calls, JSON
+    base_model_performance TEXT, -- JSON; NULL when not computed
+    error TEXT, -- why it failed or stopped
+    created_at TEXT NOT NULL,
+    started_at TEXT,
+    ended_at TEXT
+) WITHOUT ROWID;
+
+CREATE INDEX jobs_by_name ON jobs (name, created_at);

@@ -1,0 +1,163 @@
+"""The message tree: messages addressed by content, each with its parent, as git's commits are.
+
+Two hashes run along a chain of messages, from the first to the last:
+
+- the *node id* covers the exact JSON text, so equal ids mean equal text, and a whole history is stored once;
+- the *stitch key* covers what a message means, so that a reply as the upstream wrote it and the client's echo of it in
+  the next request meet, although ids, white space, key order and forms of writing differ.
+
+Both are contracts (`docs/trace-format.md`, with test vectors): a change of either needs a new version tag.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from store.json_text import JsonTextError, loads
+from store.trace import JsonText
+
+ID_BYTES = 20
+_NODE_TAG = b"tracemill node 1\n"
+_STITCH_TAG = b"tracemill stitch 1\n"
+_NO_PARENT = bytes(ID_BYTES)
+# Integral floats up to here are the same number in every language that counts in doubles (2**53).
+_EXACT_INTEGERS = 9007199254740992
+_TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One message in its chain.
+
+    Attributes:
+        id: Node id.
+        parent_id: Node id of the message before; None for the first.
+        key: Stitch key.
+        message: The message's JSON text.
+        role: The message's role; None when it names none as text.
+        has_tool_calls: Whether the message calls at least one tool.
+    """
+
+    id: bytes
+    parent_id: bytes | None
+    key: bytes
+    message: JsonText
+    role: str | None = None
+    has_tool_calls: bool = False
+
+
+def node_id(parent: bytes | None, message: JsonText) -> bytes:
+    """Hash a message's exact text under its parent's node id; None is the parent of a first message."""
+    return blake2b(_NODE_TAG + (parent or _NO_PARENT) + message, digest_size=ID_BYTES).digest()
+
+
+def stitch_key(parent: bytes | None, message: Mapping[str, Any]) -> bytes:
+    """Hash what a message means under its parent's stitch key; None is the parent of a first message.
+
+    Raises:
+        JsonTextError: The message is nested too deep.
+    """
+    return _hash_meaning(parent, _meaning(message))
+
+
+def chain(messages: Sequence[JsonText], after: Link | None = None) -> list[Link]:
+    """Hash messages in their order, each under the one before.
+
+    Args:
+        messages: Compact JSON texts. A text that is no object is tolerated and stands for itself.
+        after: The link the first message follows, such as the request's last message for a reply.
+
+    Raises:
+        JsonTextError: A text is not one JSON value.
+    """
+    links: list[Link] = []
+    last = after
+    for message in messages:
+        parent_id, parent_key = (last.id, last.key) if last else (None, None)
+        value = loads(message)
+        fields = value if isinstance(value, dict) else {}
+        role = fields.get("role")
+        meaning = _meaning(value) if isinstance(value, dict) else [None, value, []]
+        last = Link(
+            id=node_id(parent_id, message),
+            parent_id=parent_id,
+            key=_hash_meaning(parent_key, meaning),
+            message=message,
+            role=role if isinstance(role, str) else None,
+            has_tool_calls=bool(_calls(fields)),
+        )
+        links.append(last)
+    return links
+
+
+def _hash_meaning(parent: bytes | None, meaning: list[Any]) -> bytes:
+    try:
+        text = json.dumps(meaning, sort_keys=True, separators=(",", ":"))
+    except RecursionError as exc:
+        raise JsonTextError("a message is nested too deep") from exc
+    return blake2b(_STITCH_TAG + (parent or _NO_PARENT) + text.encode(), digest_size=ID_BYTES).digest()
+
+
+def _meaning(message: Mapping[str, Any]) -> list[Any]:
+    content = _content(message.get("content"))
+    if message.get("role") == "assistant" and isinstance(content, str):
+        refusal = message.get("refusal")
+        # Clients echo a refusal in its own field or as plain content.
+        if not content and isinstance(refusal, str):
+            content = refusal
+        content = content.strip()
+    return [message.get("role"), content, _calls(message)]
+
+
+def _content(content: object) -> object:
+    if content is None:
+        return ""
+    if not isinstance(content, list):
+        return content
+    texts = [_part_text(part) for part in content]
+    return "".join(text for text in texts if text is not None) if None not in texts else content
+
+
+def _part_text(part: object) -> str | None:
+    if not isinstance(part, dict):
+        return None
+    kind = part.get("type")
+    text = part.get("text") if kind in _TEXT_PARTS else part.get("refusal") if kind == "refusal" else None
+    return text if isinstance(text, str) else None
+
+
+def _calls(message: Mapping[str, Any]) -> list[Any]:
+    calls = message.get("tool_calls")
+    found = [_call(call) for call in calls] if isinstance(calls, list) else []
+    legacy = message.get("function_call")
+    if not found and isinstance(legacy, dict):
+        found = [_function(legacy)]
+    return found
+
+
+def _call(call: object) -> object:
+    if not isinstance(call, dict):
+        return call
+    if isinstance(function := call.get("function"), dict):
+        return _function(function)
+    if isinstance(custom := call.get("custom"), dict):
+        return [custom.get("name"), "raw", custom.get("input")]
+    return [call.get("name"), "raw", call.get("input")]
+
+
+def _function(function: Mapping[str, Any]) -> list[Any]:
+    arguments = function.get("arguments")
+    if arguments is None or arguments == "":
+        return [function.get("name"), "json", {}]
+    try:
+        text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+        return [function.get("name"), "json", json.loads(text, parse_float=_number)]
+    except (ValueError, RecursionError):
+        return [function.get("name"), "raw", arguments]
+
+
+def _number(text: str) -> int | float:
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) <= _EXACT_INTEGERS else value
