@@ -355,13 +355,21 @@ def test_no_bytes_make_it_fail(request: bytes, response: bytes, content_type: st
     assert trace.outcome in (Outcome.COMPLETED, Outcome.UPSTREAM_ERROR)
 
 
-_NAMES = (
-    "choices delta message index tool_calls function arguments name id content role usage error logprobs messages tools "
-    "model finish_reason function_call audio"
-).split()
-_LEAVES = (
-    st.none() | st.booleans() | st.integers(-3, 3) | st.floats(allow_nan=False) | st.sampled_from(["", "a", "\ud800"])
-)
+_NAMES = [
+    "choices",
+    "delta",
+    "message",
+    "index",
+    "tool_calls",
+    "function",
+    "arguments",
+    "name",
+    "id",
+    "content",
+    "role",
+]
+_NAMES += ["usage", "error", "logprobs", "messages", "tools", "model", "finish_reason", "function_call", "audio"]
+_LEAVES = st.sampled_from([None, True, 0, 1, -3, 0.5, float("inf"), "", "a", "\ud800"])
 _JSON = st.recursive(
     _LEAVES,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_NAMES), inner, max_size=4),

@@ -1,0 +1,143 @@
+"""Export lines: traces as JSON lines, put together from the very texts that are stored.
+
+Nothing is parsed and written anew on the way, so a value comes out as it came in. The line separators U+2028 and U+2029
+are written as escapes: they are data, but some readers take them for the end of a line.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+from uuid import uuid4
+
+from store import json_text
+from store.trace import JsonText, Reply, Trace
+
+_LINE_SEPARATORS = ((b"\xe2\x80\xa8", rb"\u2028"), (b"\xe2\x80\xa9", rb"\u2029"))
+
+
+class ExportFormat(StrEnum):
+    """What a line holds beside `messages`, `tools`, `response_format` and `metadata`."""
+
+    TRACES = "traces"
+    """Nothing more: the lines `tracemill process --traces` reads."""
+    OPENAI = "openai"
+    """`parallel_tool_calls` where the request had it, as OpenAI's fine-tuning files do."""
+
+
+def export_lines(trace: Trace, export_format: ExportFormat) -> list[bytes]:
+    r"""Give the lines of one trace, each ending in `\n`: one per choice, or one without a reply when there is none.
+
+    `metadata` names the trace, the choice where there are several, and for an incomplete trace its outcome and flags.
+    The reply is the last message. Legacy `functions` stand under their own name: their shape is not that of `tools`.
+    """
+    return [_line(trace, reply, export_format) for reply in trace.replies or (None,)]
+
+
+async def export(
+    traces: AsyncIterator[Trace], export_format: ExportFormat, *, include_incomplete: bool
+) -> AsyncIterator[bytes]:
+    """Give the lines of many traces in their order, holding one trace at a time.
+
+    Args:
+        traces: What to export; calls kept as metadata only have nothing to export and give no line.
+        export_format: What a line holds.
+        include_incomplete: Whether traces that are not whole are exported too.
+    """
+    async for trace in traces:
+        if trace.is_complete or (include_incomplete and (trace.messages or trace.replies)):
+            for line in export_lines(trace, export_format):
+                yield line
+
+
+def _line(trace: Trace, reply: Reply | None, export_format: ExportFormat) -> bytes:
+    messages = list(trace.messages)
+    if reply is not None:
+        messages.append(_as_assistant(reply.message))
+    fields: list[tuple[bytes, JsonText | None]] = [(b"messages", b"[" + b",".join(messages) + b"]")]
+    fields.append((b"tools", trace.tools))
+    if trace.tools is None:
+        fields.append((b"functions", _parameter(trace, "functions", (b"[",))))
+    if export_format is ExportFormat.OPENAI:
+        fields.append((b"parallel_tool_calls", _parameter(trace, "parallel_tool_calls", (b"true", b"false"))))
+    fields += [(b"response_format", trace.response_format), (b"metadata", _metadata(trace, reply))]
+    line = b"{" + b",".join(b'"' + name + b'":' + text for name, text in fields if text is not None) + b"}\n"
+    for separator, escape in _LINE_SEPARATORS:
+        line = line.replace(separator, escape)
+    return line
+
+
+def _as_assistant(message: JsonText) -> JsonText:
+    """Name the role of a reply whose server left it out: no other role can stand there."""
+    members = dict(json_text.members(message))
+    if members.get("role", b"null") not in (b"null", b'""'):
+        return message
+    others = [json_text.dumps(name) + b":" + value for name, value in members.items() if name != "role"]
+    return b"{" + b",".join([b'"role":"assistant"', *others]) + b"}"
+
+
+def _parameter(trace: Trace, name: str, starts: tuple[bytes, ...]) -> JsonText | None:
+    if b'"' + name.encode() + b'"' not in trace.parameters:
+        return None
+    value = dict(json_text.members(trace.parameters)).get(name, b"")
+    return value if value.startswith(starts) else None
+
+
+def _metadata(trace: Trace, reply: Reply | None) -> JsonText:
+    fields: dict[str, str | int | list[str]] = {"trace_id": str(trace.id)}
+    if reply is not None and len(trace.replies) > 1:
+        fields["choice"] = reply.index
+    if not trace.is_complete:
+        fields |= {"outcome": trace.outcome.value, "flags": sorted(trace.flags)}
+    return json_text.dumps(fields)
+
+
+class ExportFile:
+    """A file that appears whole or not at all: written under a temporary name beside it, synced, then renamed.
+
+    Use as a context manager; leaving it by an error removes what was written and touches no older file of that name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        """Begin the file.
+
+        Raises:
+            OSError: The folder is missing or may not be written to.
+        """
+        self._file = os.fdopen(os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+        return self
+
+    def write(self, line: bytes) -> None:
+        """Write one line."""
+        assert self._file is not None, "an ExportFile is written to inside its `with` block"  # noqa: S101
+        self._file.write(line)
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        """Put the file in its place, or remove it after an error."""
+        if self._file is None:
+            return
+        try:
+            with self._file as file:
+                if kind is None:
+                    file.flush()
+                    os.fsync(file.fileno())
+            if kind is None:
+                self._temporary.replace(self._path)
+                _sync_folder(self._path.parent)
+        finally:
+            self._temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
