@@ -1,0 +1,68 @@
+"""A whole trace as one JSON object: what `traces show` and the admin side give.
+
+The texts of the client and the upstream are put in as they are stored; everything else is written by us. Fields that
+are None are there as null, so that a reader can tell "not reported" from "not a field".
+"""
+
+from store import json_text
+from store.trace import JsonText, Reply, Trace
+
+_NULL = b"null"
+
+
+def trace_json(trace: Trace) -> JsonText:
+    """Give every field of a trace, in the order of `store.trace.Trace`; times are ISO 8601 in UTC."""
+    plain = json_text.dumps
+    fields: dict[str, JsonText] = {
+        "id": plain(str(trace.id)),
+        "created_at": plain(trace.created_at.isoformat()),
+        "endpoint": plain(trace.endpoint),
+        "method": plain(trace.method),
+        "path": plain(trace.path),
+        "route": plain(trace.route),
+        "upstream": plain(trace.upstream),
+        "status": plain(trace.status),
+        "outcome": plain(trace.outcome.value),
+        "is_complete": plain(trace.is_complete),
+        "flags": plain(sorted(trace.flags)),
+        "is_streaming": plain(trace.is_streaming),
+        "requested_model": plain(trace.requested_model),
+        "served_model": plain(trace.served_model),
+        "messages": b"[" + b",".join(trace.messages) + b"]",
+        "tools": trace.tools or _NULL,
+        "response_format": trace.response_format or _NULL,
+        "parameters": trace.parameters,
+        "replies": b"[" + b",".join(_reply_json(reply) for reply in trace.replies) + b"]",
+        "usage": trace.usage or _NULL,
+        "prompt_tokens": plain(trace.prompt_tokens),
+        "completion_tokens": plain(trace.completion_tokens),
+        "ttft_ms": plain(trace.ttft_ms),
+        "duration_ms": plain(trace.duration_ms),
+        "upstream_id": plain(trace.upstream_id),
+        "request_id": plain(trace.request_id),
+        "system_fingerprint": plain(trace.system_fingerprint),
+        "session": plain(trace.session),
+        "user": plain(trace.user),
+        "tags": plain(dict(trace.tags)),
+        "metadata": trace.metadata or _NULL,
+        "key_fingerprint": plain(trace.key_fingerprint),
+        "error": plain(trace.error),
+        "request_bytes": plain(trace.request_bytes),
+        "response_bytes": plain(trace.response_bytes),
+    }
+    return _object(fields)
+
+
+def _reply_json(reply: Reply) -> JsonText:
+    return _object(
+        {
+            "index": json_text.dumps(reply.index),
+            "message": reply.message,
+            "finish_reason": json_text.dumps(reply.finish_reason),
+            "logprobs": reply.logprobs or _NULL,
+        }
+    )
+
+
+def _object(fields: dict[str, JsonText]) -> JsonText:
+    return b"{" + b",".join(json_text.dumps(name) + b":" + text for name, text in fields.items()) + b"}"
