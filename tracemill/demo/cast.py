@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from tracemill.demo import bank, schema_answer, teachers
+from tracemill.demo import teachers
+from tracemill.demo.answer_sheet import OPENINGS, right_reply
 from tracemill.demo.mistakes import mistake_for, spoil
 
 
@@ -30,7 +31,7 @@ CAST = {
     for actor in (
         Actor(BASE_MODEL, mistake_rate=0.22),
         Actor("teacher-a", mistake_rate=0.03),
-        Actor("teacher-b", mistake_rate=0.06, opening="Of course. "),
+        Actor("teacher-b", mistake_rate=0.06, opening=OPENINGS[0]),
         Actor("teacher-c", mistake_rate=0.12),
         Actor(ARBITER, mistake_rate=0.0),
     )
@@ -43,11 +44,9 @@ def perform(actor: Actor, request: dict[str, Any]) -> dict[str, Any]:
     if asked is not None:
         return asked
     messages = request["messages"]
-    schema = schema_answer.schema_of(request)
-    if schema is not None:
-        facts = {"intent": bank.intent_of(bank.last_user_text(messages)).value}
-        return {"role": "assistant", "content": schema_answer.write(schema, facts)}
-    reply = bank.reply_to(messages, request.get("tools") or [])
+    reply = right_reply(messages, request.get("tools") or [], request.get("response_format"))
+    if request.get("response_format"):
+        return reply
     mistake = mistake_for(reply, rate=actor.mistake_rate, key=[actor.name, messages])
     if mistake is not None:
         return spoil(reply, mistake)

@@ -7,9 +7,9 @@ from typing import Any
 _BLANK: dict[str, Any] = {"string": "", "integer": 0, "number": 0, "boolean": False, "array": [], "null": None}
 
 
-def schema_of(request: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Give the JSON schema a request asks its answer to follow, None when it asks for none."""
-    wanted = request.get("response_format") or {}
+def schema_of(response_format: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Give the JSON schema that a `response_format` holds, None when it holds none."""
+    wanted = response_format or {}
     if wanted.get("type") != "json_schema":
         return None
     schema = wanted.get("json_schema", {}).get("schema")
