@@ -6,9 +6,9 @@ ProcessingError
 ├── SplitError          train and test cannot be drawn as asked
 ├── InputError          a file or setting that was given is wrong: mend it and run again
 ├── TeacherError        a teacher cannot be used at all: the run stops, what was paid for is kept
-├── RunLocked           another run holds the output folder
+├── RunLockedError      another run holds the output folder
 ├── ConservationError   what went into a stage is not what came out: nothing is published
-└── TooFewExamples      fewer examples survived than asked for
+└── TooFewExamplesError fewer examples survived than asked for
 """
 
 
@@ -74,7 +74,7 @@ class TeacherError(ProcessingError):
         super().__init__(f"teacher {model} at {base_url}: {problem}")
 
 
-class RunLocked(ProcessingError):
+class RunLockedError(ProcessingError):
     """Another run holds the output folder."""
 
 
@@ -82,5 +82,5 @@ class ConservationError(ProcessingError):
     """What went into a stage is not what came out of it; nothing is published."""
 
 
-class TooFewExamples(ProcessingError):
+class TooFewExamplesError(ProcessingError):
     """Fewer examples survived than `min_generated_examples` asks for."""

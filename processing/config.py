@@ -1,0 +1,193 @@
+"""The configuration of a run: every key, its type, its default and what it is for. `processing.config_file` reads it."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Task = Literal[
+    "question-answering",
+    "question-answering-closed-book",
+    "classification",
+    "tool-calling-closed-book",
+    "multi-turn-tool-calling-closed-book",
+    "chat-completion",
+]
+ObservationFormat = Literal[
+    "openai_messages",
+    "langfuse",
+    "unstructured_with_openai_messages",
+    "openai_messages_with_images",
+    "auto",
+]
+DEFAULT_TEACHER = "openai.gpt-oss-120b"
+DEFAULT_COMMITTEE = (
+    "zai.glm-5",
+    "Qwen3-235B-A22B-Instruct-2507",
+    "openai.gpt-oss-120b-thinking",
+    "deepseek.v3.2",
+)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Base(_Section):
+    """What the task is and which models do it.
+
+    Attributes:
+        task: The kind of task.
+        student_model_name: Recorded in the manifest; nothing here trains it.
+        teacher_model_name: The teacher for generation and evaluation.
+        random_seed: Decides the split and every sample drawn.
+        llm_num_parallel_requests: Teacher calls in flight at once.
+    """
+
+    task: Task
+    student_model_name: str | None = None
+    teacher_model_name: str = DEFAULT_TEACHER
+    random_seed: int | None = 123
+    llm_num_parallel_requests: int = Field(default=4, ge=1)
+
+
+class TraceProcessing(_Section):
+    """How traces become examples.
+
+    Attributes:
+        observation_format: What one line of the traces file looks like.
+        relabel: False keeps the recorded replies as labels.
+        convert_to_single_turn: One example per assistant message; None stands for true, and false for multi-turn tasks.
+        relevance_filtering: Whether the teacher scores conversations against the job description.
+        relevance_filtering_batch_size: Conversations scored in one call.
+        min_relevance_score: Below it a conversation is dropped, 1 to 5; moving it costs no call.
+        min_coherence_score: See `min_relevance_score`.
+        num_traces_as_training_base: Conversations for train.
+        num_traces_as_testing_base: Conversations for test; without effect when a test file is given.
+        min_generated_examples: With fewer examples the job fails and says which stage took how many.
+        max_unstructured: Most rows of `unstructured.jsonl`.
+        remove_system_prompt_from_traces: Take leading system messages off.
+        compress_job_description: The teacher shortens the job description before it is used.
+        teacher_model_name: Scores relevance and is the committee's arbiter.
+        relabelling_committee_models: Each answers every example; an empty list leaves the teacher alone.
+        evaluate_original_model: Whether the base model is scored against the new labels.
+        max_correction_steps: How often an invalid answer may be corrected by its model.
+        min_agreement: Below this agreement the arbiter picks.
+        num_traces_as_unfiltered_sample: Conversations drawn before any filter to score the base model on what it
+            really saw; 0 leaves that score out and saves its calls.
+    """
+
+    observation_format: ObservationFormat = "openai_messages"
+    relabel: bool = True
+    convert_to_single_turn: bool | None = None
+    relevance_filtering: bool = True
+    relevance_filtering_batch_size: int = Field(default=32, ge=1)
+    min_relevance_score: int = Field(default=4, ge=1, le=5)
+    min_coherence_score: int = Field(default=3, ge=1, le=5)
+    num_traces_as_training_base: int = Field(default=200, ge=1)
+    num_traces_as_testing_base: int = Field(default=200, ge=0)
+    min_generated_examples: int = Field(default=20, ge=0)
+    max_unstructured: int = Field(default=10_000, ge=0)
+    remove_system_prompt_from_traces: bool = False
+    compress_job_description: bool = False
+    teacher_model_name: str = DEFAULT_TEACHER
+    relabelling_committee_models: tuple[str, ...] = Field(default=DEFAULT_COMMITTEE, strict=False)
+    evaluate_original_model: bool = True
+    max_correction_steps: int = Field(default=1, ge=0)
+    min_agreement: float = Field(default=0.6, ge=0, le=1)
+    num_traces_as_unfiltered_sample: int = Field(default=50, ge=0)
+
+
+class Evaluation(_Section):
+    """How answers are scored.
+
+    Attributes:
+        llm_as_a_judge_model_name: The judge.
+        expand_tool_calling_turns: Multi-turn rows are scored message by message.
+    """
+
+    llm_as_a_judge_model_name: str = DEFAULT_TEACHER
+    expand_tool_calling_turns: bool = True
+
+
+class Synthgen(_Section):
+    """Limits that also hold for traces.
+
+    Attributes:
+        validation_max_total_length: Most characters of an example, input and output together.
+        validation_similarity_threshold: Similarity from which two conversations are near duplicates.
+        output_is_json: The reply has to be JSON; fences are taken off.
+    """
+
+    validation_max_total_length: int = Field(default=10_000, ge=1)
+    validation_similarity_threshold: float = Field(default=0.95, gt=0, le=1)
+    output_is_json: bool = False
+
+
+class Price(_Section):
+    """Money per million tokens.
+
+    Attributes:
+        input: For prompt tokens.
+        output: For completion tokens.
+        cached: For prompt tokens that the upstream had cached; None counts them as input.
+    """
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cached: float | None = Field(default=None, ge=0)
+
+
+class Model(_Section):
+    """Where one model is asked.
+
+    Attributes:
+        base_url: OpenAI-compatible base, `https://host/v1`; None takes TRACEMILL_TEACHER_BASE_URL.
+        model: The name that the server knows; None takes the name of the entry.
+        api_key_env: Name of the environment variable that holds the key; the key itself never stands in a file.
+        price: What its tokens cost; None leaves the cost unknown.
+        max_parallel: Most calls of this model in flight at once.
+        extra_body: Fields added to every request; a null takes a field away.
+    """
+
+    base_url: str | None = None
+    model: str | None = None
+    api_key_env: str | None = None
+    price: Price | None = None
+    max_parallel: int | None = Field(default=None, ge=1)
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+
+
+class Config(_Section):
+    """The effective configuration of a run.
+
+    Attributes:
+        base: See `Base`.
+        trace_processing: See `TraceProcessing`.
+        evaluation: See `Evaluation`.
+        synthgen: See `Synthgen`.
+        models: Model name to where it is asked; a name without entry is asked at TRACEMILL_TEACHER_BASE_URL.
+        not_used: Dotted names of keys that were accepted and do nothing here, with their values.
+    """
+
+    base: Base
+    trace_processing: TraceProcessing = TraceProcessing()
+    evaluation: Evaluation = Evaluation()
+    synthgen: Synthgen = Synthgen()
+    models: dict[str, Model] = Field(default_factory=dict)
+    not_used: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def is_single_turn(self) -> bool:
+        """Whether every assistant message becomes an example of its own."""
+        chosen = self.trace_processing.convert_to_single_turn
+        return not self.base.task.startswith("multi-turn") if chosen is None else chosen
+
+    @property
+    def committee(self) -> tuple[str, ...]:
+        """The models that answer every example."""
+        return self.trace_processing.relabelling_committee_models or (self.trace_processing.teacher_model_name,)
+
+    @property
+    def seed(self) -> str:
+        """The random seed as text; a null seed is a seed of its own, so runs stay reproducible."""
+        return str(self.base.random_seed)
