@@ -24,8 +24,9 @@ def test_compose_publishes_the_data_port_on_loopback_alone(service: dict[str, An
 
 
 def test_compose_leaves_the_admin_side_on_the_containers_loopback(service: dict[str, Any]) -> None:
-    assert not [word for word in service["command"] if word.startswith("--admin-host")]
-    assert "network_mode" not in service
+    assert set(service["environment"]) == {"TRACEMILL_UPSTREAM"}
+    assert not {"command", "entrypoint", "network_mode"} & set(service)
+    assert "--admin-host" not in (DEPLOY / "Dockerfile").read_text()
 
 
 def test_compose_gives_the_container_no_rights_it_does_not_need(service: dict[str, Any]) -> None:

@@ -30,7 +30,14 @@ class ChildError(Exception):
 
 @contextmanager
 def serving(
-    name: str, command: Sequence[str], *, ready: str, log: Path, deadline_s: float = 20.0
+    name: str,
+    command: Sequence[str],
+    *,
+    ready: str,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    deadline_s: float = 20.0,
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """Run a server as long as the block lasts.
 
@@ -39,6 +46,8 @@ def serving(
         command: What to run.
         ready: What the line on its stdout begins with that says it is ready.
         log: File for what it writes to stderr.
+        environment: All of its environment; None hands on ours.
+        folder: Where it runs; None is where we run.
         deadline_s: How long it may take to be ready.
 
     Yields:
@@ -49,7 +58,9 @@ def serving(
     """
     with log.open("ab") as messages:
         # A session of its own: Ctrl-C then reaches the demo alone, which ends its children in order.
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=messages, start_new_session=True)  # noqa: S603
+        child = subprocess.Popen(  # noqa: S603
+            command, stdout=subprocess.PIPE, stderr=messages, env=environment, cwd=folder, start_new_session=True
+        )
     try:
         yield child, _ready_line(name, child, ready, log, deadline_s)
     finally:
@@ -69,15 +80,29 @@ def end(child: subprocess.Popen[bytes]) -> None:
         child.stdout.close()
 
 
-def run_task(name: str, command: Sequence[str], *, log: Path, environment: Mapping[str, str]) -> None:
+def run_task(
+    name: str,
+    command: Sequence[str],
+    *,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> None:
     """Run a command to its end, its output going to `log`.
+
+    Args:
+        name: What it is, for messages.
+        command: What to run.
+        log: File for what it writes.
+        environment: See `serving`.
+        folder: See `serving`.
 
     Raises:
         ChildError: It failed.
     """
     with log.open("ab") as messages:
         child = subprocess.Popen(  # noqa: S603
-            command, stdout=messages, stderr=messages, env=dict(environment), start_new_session=True
+            command, stdout=messages, stderr=messages, env=environment, cwd=folder, start_new_session=True
         )
     try:
         status = child.wait()
