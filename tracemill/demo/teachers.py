@@ -80,9 +80,21 @@ def _rewritten(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _judgement(data: Mapping[str, Any]) -> dict[str, Any]:
-    is_good = says_the_same(data["reference"], data["answer"])
+    is_good = says_the_same(_as_message(data["reference"]), _as_message(data["answer"]))
     reason = "It says what the reference says." if is_good else "It says something else than the reference."
     return {"reason": reason, "verdict": "good" if is_good else "bad"}
+
+
+def _as_message(text: str) -> dict[str, Any]:
+    """Read an answer that is written as one text: tool calls are `{"name", "arguments"}`, several an array."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {"content": text}
+    calls = value if isinstance(value, list) else [value]
+    if not all(isinstance(call, dict) and {"name", "arguments"} == call.keys() for call in calls):
+        return {"content": text}
+    return {"tool_calls": [{"name": call["name"], "arguments": json.dumps(call["arguments"])} for call in calls]}
 
 
 _QUESTIONS: dict[str, Callable[[Any], dict[str, Any]]] = {
