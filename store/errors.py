@@ -88,3 +88,21 @@ class UnstorableTraceError(StoreError):
     def __init__(self, message: str, trace_id: UUID) -> None:
         super().__init__(message)
         self.trace_id = trace_id
+
+
+class FilterError(StoreError):
+    """A filter expression cannot be understood.
+
+    Attributes:
+        expression: The whole expression.
+        position: Where in it, counted from 1.
+    """
+
+    def __init__(self, message: str, expression: str, position: int) -> None:
+        super().__init__(f"filter, position {position}: {message}")
+        self.expression = expression
+        self.position = position
+
+
+class CursorError(StoreError):
+    """A cursor was not made by an earlier page."""

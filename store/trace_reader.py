@@ -1,0 +1,305 @@
+"""Reading traces: one, a page of summaries, or all of a selection in bounded memory, while a writer writes."""
+
+import asyncio
+import sqlite3
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+import aiosqlite
+
+from store.body import Cut, put_back, unpack
+from store.database import TRACES, open_reader, store_error
+from store.errors import CorruptDatabaseError
+from store.filter import EVERYTHING, Filter
+from store.id_list import BLOBS_OF, FINISH_REASONS_OF, NODE_BLOBS_OF, NODES_UP_FROM, REPLIES_OF, TAGS_OF, id_list
+from store.trace import DeadLetter, JsonText, Reply, Trace
+from store.trace_rows import from_blob, from_micros, some_text, trace_of
+from store.trace_summary import FIRST, LAST, Place, Stats, TracePage, TraceSummary, from_cursor, summary_of, to_cursor
+
+__all__ = ["Stats", "TracePage", "TraceReader", "TraceSummary"]
+
+_BATCH_TRACES = 64
+# Bodies of one batch are in memory at once; a batch ends early when what came over the wire exceeds this.
+_BATCH_BYTES = 16 * 1024 * 1024
+_BLOB_COLUMNS = ("tools_blob", "response_format_blob", "parameters_blob", "metadata_blob", "error_blob")
+
+_NEXT_TRACES = """
+    SELECT t.* FROM traces t
+    WHERE (t.created_at, t.id) > (:place_time, :place_id) AND t.rowid <= :newest_row AND ({where})
+    ORDER BY t.created_at, t.id LIMIT :count
+"""
+_EARLIER_TRACES = """
+    SELECT t.* FROM traces t
+    WHERE (t.created_at, t.id) < (:place_time, :place_id) AND t.rowid <= :newest_row AND ({where})
+    ORDER BY t.created_at DESC, t.id DESC LIMIT :count
+"""
+_TOTALS = """
+    SELECT count(*) AS traces, coalesce(sum(is_complete), 0) AS complete,
+           coalesce(sum(prompt_tokens), 0) AS prompt_tokens, coalesce(sum(completion_tokens), 0) AS completion_tokens,
+           coalesce(sum(request_bytes), 0) AS request_bytes, coalesce(sum(response_bytes), 0) AS response_bytes,
+           min(created_at) AS first_at, max(created_at) AS last_at,
+           (SELECT count(*) FROM nodes) AS nodes, (SELECT count(*) FROM blobs) AS blobs,
+           (SELECT coalesce(sum(body_bytes), 0) FROM nodes) + (SELECT coalesce(sum(body_bytes), 0) FROM blobs)
+               AS body_bytes,
+           (SELECT count(*) FROM dead_letters) AS dead_letters
+    FROM traces
+"""
+
+
+class TraceReader:
+    """A view of a `traces.db`; any number of them work beside the writer, each for any number of tasks in turn."""
+
+    def __init__(self, connection: aiosqlite.Connection, path: Path) -> None:
+        self.path = path
+        self._connection = connection
+        self._connection.row_factory = sqlite3.Row
+        self._turn = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, path: Path) -> Self:
+        """Open an existing database.
+
+        Raises:
+            StoreError: As `store.database.open_reader`.
+        """
+        return cls(await open_reader(path, TRACES), path)
+
+    async def close(self) -> None:
+        """Close the database."""
+        async with self._turn:
+            await self._connection.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def trace(self, trace_id: UUID) -> Trace | None:
+        """Give one trace, None when there is none of this id."""
+        async with self._snapshot():
+            rows = await self._fetch("SELECT t.* FROM traces t WHERE t.id = :id", {"id": trace_id.bytes})
+            traces = await self._load(rows)
+        return traces[0] if traces else None
+
+    async def traces(
+        self, where: Filter | None = None, *, newest_first: bool = False, limit: int | None = None
+    ) -> AsyncIterator[Trace]:
+        """Yield the traces of a selection by time and id, in bounded memory.
+
+        Traces written after the first step are left out, so the iteration ends however fast a writer is. Between two
+        steps no transaction is open: a slow consumer does not keep the writer from trimming its log.
+
+        Args:
+            where: The selection; None for all.
+            newest_first: Turn the order round.
+            limit: At most so many; None for no bound.
+        """
+        place = LAST if newest_first else FIRST
+        newest_row = await self._newest_row()
+        remaining = limit
+        while remaining is None or remaining > 0:
+            count = _BATCH_TRACES if remaining is None else min(remaining, _BATCH_TRACES)
+            async with self._snapshot():
+                rows = await self._rows(where, place, count, newest_row, newest_first=newest_first)
+            if not rows:
+                return
+            place = Place(rows[-1]["created_at"], rows[-1]["id"])
+            for group in _by_size(rows):
+                async with self._snapshot():
+                    traces = await self._load(group)
+                for trace in traces:
+                    yield trace
+            if remaining is not None:
+                remaining -= len(rows)
+
+    async def page(self, where: Filter | None = None, cursor: str | None = None, limit: int = 50) -> TracePage:
+        """List summaries, newest first.
+
+        Args:
+            where: The selection; None for all.
+            cursor: `next_cursor` of the page before; None for the first page. Pages neither repeat nor skip a trace,
+                although newer ones come in meanwhile.
+            limit: At most so many.
+
+        Raises:
+            CursorError: The cursor was not made by an earlier page.
+        """
+        place = from_cursor(cursor) if cursor is not None else LAST
+        async with self._snapshot():
+            rows = await self._rows(where, place, limit + 1, LAST.created_at, newest_first=True)
+            more, rows = len(rows) > limit, rows[:limit]
+            ids = [row["id"] for row in rows]
+            reasons: dict[bytes, list[str | None]] = defaultdict(list)
+            for row in await self._fetch(FINISH_REASONS_OF, id_list(ids)):
+                reasons[row["trace_id"]].append(from_blob(row["finish_reason"]))
+            tags = await self._tags(ids)
+        next_cursor = to_cursor(Place(rows[-1]["created_at"], rows[-1]["id"])) if more and rows else None
+        return TracePage([summary_of(row, tuple(reasons[row["id"]]), tags[row["id"]]) for row in rows], next_cursor)
+
+    async def stats(self) -> Stats:
+        """Count what the store holds."""
+        async with self._snapshot():
+            totals = (await self._fetch(_TOTALS))[0]
+            outcomes = await self._fetch("SELECT outcome, count(*) FROM traces GROUP BY outcome ORDER BY outcome")
+            models = await self._fetch(
+                "SELECT requested_model, count(*) AS traces FROM traces "
+                "GROUP BY requested_model ORDER BY traces DESC, requested_model"
+            )
+        numbers: dict[str, Any] = dict(totals)
+        for name in ("first_at", "last_at"):
+            numbers[name] = None if numbers[name] is None else from_micros(numbers[name])
+        return Stats(
+            **numbers,
+            by_outcome={row[0]: row[1] for row in outcomes},
+            by_model={from_blob(row[0]): row[1] for row in models},
+            bytes_on_disk=_bytes_on_disk(self.path),
+        )
+
+    async def dead_letters(self) -> AsyncIterator[DeadLetter]:
+        """Yield what could not be understood, in the order it was set aside."""
+        last = 0
+        while True:
+            async with self._snapshot():
+                rows = await self._fetch(
+                    "SELECT * FROM dead_letters WHERE id > :last ORDER BY id LIMIT 1", {"last": last}
+                )
+            if not rows:
+                return
+            row = rows[0]
+            last = row["id"]
+            trace_id = UUID(bytes=row["trace_id"]) if row["trace_id"] else None
+            yield DeadLetter(row["reason"], some_text(row["detail"]), unpack(row["body"]), trace_id)
+
+    @asynccontextmanager
+    async def _snapshot(self) -> AsyncIterator[None]:
+        """One task's statements, all on the same state of the database."""
+        async with self._turn:
+            try:
+                await self._connection.execute("BEGIN")
+                try:
+                    yield
+                finally:
+                    if self._connection.in_transaction:
+                        await asyncio.shield(self._connection.rollback())
+            except sqlite3.Error as exc:
+                raise store_error(exc, self.path) from exc
+
+    async def _fetch(self, sql: str, parameters: dict[str, object] | None = None) -> list[sqlite3.Row]:
+        return list(await self._connection.execute_fetchall(sql, parameters or {}))
+
+    async def _newest_row(self) -> int:
+        async with self._snapshot():
+            rows = await self._fetch("SELECT coalesce(max(rowid), 0) FROM traces")
+        return int(rows[0][0])
+
+    async def _rows(
+        self, where: Filter | None, place: Place, count: int, newest_row: int, *, newest_first: bool
+    ) -> list[sqlite3.Row]:
+        selection = where or EVERYTHING
+        sql = _EARLIER_TRACES if newest_first else _NEXT_TRACES
+        parameters: dict[str, object] = {
+            **selection.parameters,
+            "place_time": place.created_at,
+            "place_id": place.id,
+            "newest_row": newest_row,
+            "count": count,
+        }
+        return await self._fetch(sql.replace("{where}", selection.sql), parameters)
+
+    async def _load(self, rows: list[sqlite3.Row]) -> list[Trace]:
+        """Join rows of `traces` with all that hangs on them, in a fixed number of statements."""
+        ids = [row["id"] for row in rows]
+        tags = await self._tags(ids)
+        reply_rows: dict[bytes, list[sqlite3.Row]] = defaultdict(list)
+        wanted_nodes = {row["request_node"] for row in rows}
+        wanted_blobs = {row[column] for row in rows for column in _BLOB_COLUMNS}
+        for reply in await self._fetch(REPLIES_OF, id_list(ids)):
+            reply_rows[reply["trace_id"]].append(reply)
+            wanted_nodes.add(reply["node_id"])
+            wanted_blobs.add(reply["logprobs_blob"])
+        blobs = {row[0]: unpack(row[1]) for row in await self._fetch(BLOBS_OF, id_list(filter(None, wanted_blobs)))}
+        history = await self._history(filter(None, wanted_nodes))
+        try:
+            return [
+                trace_of(
+                    row,
+                    messages=history.messages(row["request_node"]),
+                    replies=tuple(_reply(reply, history, blobs) for reply in reply_rows[row["id"]]),
+                    tags=tags[row["id"]],
+                    blobs=blobs,
+                )
+                for row in rows
+            ]
+        except KeyError as exc:
+            raise CorruptDatabaseError(
+                f"{self.path}: a trace points at a message or value that is not there. Restore a backup.", self.path
+            ) from exc
+
+    async def _history(self, nodes: Iterable[bytes]) -> "_History":
+        history = _History()
+        packed = await self._fetch(NODES_UP_FROM, id_list(nodes))
+        cuts: dict[bytes, list[Cut]] = defaultdict(list)
+        for row in await self._fetch(NODE_BLOBS_OF, id_list(row["id"] for row in packed)):
+            cuts[row["node_id"]].append(Cut(row["offset"], unpack(row["body"])))
+        for row in packed:
+            history.parents[row["id"]] = row["parent_id"]
+            history.texts[row["id"]] = put_back(unpack(row["body"]), cuts.get(row["id"], []))
+        return history
+
+    async def _tags(self, ids: list[bytes]) -> defaultdict[bytes, dict[str, str]]:
+        tags: defaultdict[bytes, dict[str, str]] = defaultdict(dict)
+        for row in await self._fetch(TAGS_OF, id_list(ids)):
+            tags[row["trace_id"]][some_text(row["name"])] = some_text(row["value"])
+        return tags
+
+
+class _History:
+    """Messages of a batch by node, each with its parent."""
+
+    def __init__(self) -> None:
+        self.parents: dict[bytes, bytes | None] = {}
+        self.texts: dict[bytes, JsonText] = {}
+
+    def messages(self, node: bytes | None) -> tuple[JsonText, ...]:
+        """Give the messages from the first down to this node."""
+        found: list[JsonText] = []
+        while node is not None:
+            found.append(self.texts[node])
+            node = self.parents[node]
+        return tuple(reversed(found))
+
+
+def _reply(row: sqlite3.Row, history: _History, blobs: dict[bytes, bytes]) -> Reply:
+    logprobs = row["logprobs_blob"]
+    return Reply(
+        index=row["choice_index"],
+        message=history.texts[row["node_id"]],
+        finish_reason=from_blob(row["finish_reason"]),
+        logprobs=None if logprobs is None else blobs[logprobs],
+    )
+
+
+def _by_size(rows: list[sqlite3.Row]) -> Iterator[list[sqlite3.Row]]:
+    group: list[sqlite3.Row] = []
+    size = 0
+    for row in rows:
+        group.append(row)
+        size += row["request_bytes"] + row["response_bytes"]
+        if size >= _BATCH_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _bytes_on_disk(path: Path) -> int:
+    files = (path, path.with_name(path.name + "-wal"))
+    return sum(file.stat().st_size for file in files if file.exists())
