@@ -145,9 +145,8 @@ def _from_items(items: Sequence[Json]) -> dict[str, Json]:
     """Fold an array of calls, parts or Responses items into one assistant message."""
     if any(not isinstance(item, dict) for item in items):
         raise LineError(RejectReason.BAD_MESSAGE, "output is an array that holds something other than objects")
-    last = items[-1]
-    if last.get("role") == "assistant" and last.get("type") in (None, "message") and len(items) == 1:
-        return {**last, "type": None}
+    if len(items) == 1 and items[0].get("role") == "assistant" and "type" not in items[0]:
+        return dict(items[0])
     content: list[Json] = []
     calls: list[Json] = []
     reasoning: list[str] = []

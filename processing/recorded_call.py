@@ -124,7 +124,7 @@ def read_openai(value: Mapping[str, Json], source: str) -> RecordedCall:
             trace_id=_text(metadata.get("trace_id")),
             model=_text(metadata.get("model")) or _text(value.get("model")),
             finish_reason=_text(metadata.get("finish_reason")),
-            outcome=_text(metadata.get("outcome")),
+            outcome=_outcome(metadata),
         ),
     )
 
@@ -244,6 +244,12 @@ def _is_deeper(value: Json, limit: int) -> bool:
         if not level:
             return False
     return True
+
+
+def _outcome(metadata: Mapping[str, Json]) -> str | None:
+    """Our own export tells outcome and flags of traces that are not whole; such a completed call is `incomplete`."""
+    outcome = _text(metadata.get("outcome"))
+    return "incomplete" if outcome == "completed" and metadata.get("flags") else outcome
 
 
 def _text(value: Json) -> str | None:

@@ -7,7 +7,7 @@ never stops the rest, unless `strict` asks for that. The counts always add up:
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -23,7 +23,10 @@ from processing.recorded_call import (
     read_openai,
     read_unstructured,
 )
-from processing.stitching import stitch_calls
+from processing.stitching import Stitcher
+from processing.stored_call import read_trace
+from store.filter import Filter
+from store.traces import TraceReader
 
 FORMATS: Final = (
     "openai_messages",
@@ -81,8 +84,18 @@ class Intake:
 
 @dataclass(slots=True)
 class _Reading:
-    calls: list[RecordedCall] = field(default_factory=list)
+    stitcher: Stitcher = field(default_factory=Stitcher)
     rejected: list[Rejected] = field(default_factory=list)
+
+    def intake(self) -> Intake:
+        stitched = self.stitcher.finish()
+        return Intake(
+            conversations=stitched.conversations,
+            rejected=tuple(self.rejected),
+            records=stitched.calls + len(self.rejected),
+            absorbed=stitched.absorbed,
+            duplicates=stitched.duplicates,
+        )
 
 
 def read_traces(path: Path, observation_format: str = "openai_messages", *, strict: bool = False) -> Intake:
@@ -124,7 +137,7 @@ def read_lines(
         line = line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
         if line.strip():
             _take_line(line, number, source, observation_format, reading, strict=strict)
-    return conclude(reading.calls, reading.rejected)
+    return reading.intake()
 
 
 def check_format(observation_format: str) -> None:
@@ -142,16 +155,26 @@ def check_format(observation_format: str) -> None:
         raise SourceError(f'observation_format is "{observation_format}"; expected one of: {choices}.')
 
 
-def conclude(calls: Sequence[RecordedCall], rejected: Sequence[Rejected]) -> Intake:
-    """Stitch what was read and count it."""
-    stitched = stitch_calls(calls)
-    return Intake(
-        conversations=stitched.conversations,
-        rejected=tuple(rejected),
-        records=len(calls) + len(rejected),
-        absorbed=stitched.absorbed,
-        duplicates=stitched.duplicates,
-    )
+async def from_store(reader: TraceReader, where: Filter | None = None) -> Intake:
+    """Read stored traces into conversations, each trace as its own export line would be read.
+
+    Traces that are not whole are read too: they tell that a call failed, and a reply that was cut short stays history.
+
+    Args:
+        reader: An open reader; it is not closed.
+        where: The selection; None for all.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    reading = _Reading()
+    async for trace in reader.traces(where):
+        try:
+            for call in read_trace(trace):
+                reading.stitcher.add(call)
+        except LineError as exc:
+            reading.rejected.append(Rejected(str(trace.id), None, exc.reason, exc.detail, b""))
+    return reading.intake()
 
 
 def _take_line(
@@ -164,7 +187,8 @@ def _take_line(
         return
     for observation in _observations(value):
         try:
-            reading.calls += _read_value(observation, f"{source}:{number}", observation_format)
+            for call in _read_value(observation, f"{source}:{number}", observation_format):
+                reading.stitcher.add(call)
         except LineError as exc:
             _reject(exc, line, number, source, reading, strict=strict)
 

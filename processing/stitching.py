@@ -7,7 +7,7 @@ in.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -27,11 +27,13 @@ class Stitched(NamedTuple):
 
     Attributes:
         conversations: One per leaf, in the order of their last calls.
+        calls: How many calls there were.
         absorbed: Calls that another one continues: they live on as turns of its conversation.
         duplicates: Calls equal to an earlier one in messages, tools and response format.
     """
 
     conversations: tuple[Conversation, ...]
+    calls: int
     absorbed: int
     duplicates: int
 
@@ -44,14 +46,43 @@ class _Keyed:
     id: str
 
 
-class MessagePool:
-    """Keeps one object per message that many calls repeat, so that an n-turn chat costs n messages and not n²."""
+class Stitcher:
+    """Takes recorded calls one by one and joins them into conversations at the end.
+
+    One object is kept per message that many calls repeat, so an n-turn chat recorded call by call costs n messages of
+    memory and not n².
+    """
 
     def __init__(self) -> None:
         self._messages: dict[bytes, Message] = {}
+        self._firsts: dict[str, _Keyed] = {}
+        self._count = 0
 
-    def keys(self, call: RecordedCall) -> tuple[RecordedCall, tuple[bytes, ...]]:
-        """Return the call with its messages shared, and the stitch key of each."""
+    def add(self, recorded: RecordedCall) -> None:
+        """Take one call; one that equals an earlier call is only counted."""
+        call, keys = self._shared(recorded)
+        created_at = call.created_at or _EPOCH + timedelta(microseconds=self._count)
+        self._count += 1
+        keyed = _Keyed(call, keys, created_at, _conversation_id(keys[-1], call))
+        self._firsts.setdefault(keyed.id, keyed)
+
+    def finish(self) -> Stitched:
+        """Join what was taken; the result depends on the calls and, among equals, on their order alone."""
+        firsts = self._firsts
+        leaves = stitching.stitch(
+            stitching.CallKeys(keyed.id, keyed.created_at, keyed.keys[:-1], keyed.keys[-1:])
+            for keyed in firsts.values()
+        )
+        conversations = tuple(_conversation(leaf, firsts) for leaf in leaves)
+        return Stitched(
+            conversations,
+            calls=self._count,
+            absorbed=len(firsts) - len(conversations),
+            duplicates=self._count - len(firsts),
+        )
+
+    def _shared(self, call: RecordedCall) -> tuple[RecordedCall, tuple[bytes, ...]]:
+        """The call with its messages shared, and the stitch key of each."""
         keys: list[bytes] = []
         shared: list[Message] = []
         for message in call.messages:
@@ -59,22 +90,6 @@ class MessagePool:
             known = self._messages.setdefault(keys[-1], message)
             shared.append(known if known == message else message)
         return replace(call, messages=tuple(shared)), tuple(keys)
-
-
-def stitch_calls(calls: Sequence[RecordedCall]) -> Stitched:
-    """Join calls into conversations; the result depends on the calls and, among equals, on their order alone."""
-    pool = MessagePool()
-    firsts: dict[str, _Keyed] = {}
-    for number, recorded in enumerate(calls):
-        call, keys = pool.keys(recorded)
-        created_at = call.created_at or _EPOCH + timedelta(microseconds=number)
-        keyed = _Keyed(call, keys, created_at, _conversation_id(keys[-1], call))
-        firsts.setdefault(keyed.id, keyed)
-    leaves = stitching.stitch(
-        stitching.CallKeys(keyed.id, keyed.created_at, keyed.keys[:-1], keyed.keys[-1:]) for keyed in firsts.values()
-    )
-    conversations = tuple(_conversation(leaf, firsts) for leaf in leaves)
-    return Stitched(conversations, absorbed=len(firsts) - len(conversations), duplicates=len(calls) - len(firsts))
 
 
 def _conversation_id(last_key: bytes, call: RecordedCall) -> str:
@@ -96,7 +111,7 @@ def _conversation(leaf: stitching.Conversation[str], calls: Mapping[str, _Keyed]
         turns[len(messages) - 1] = keyed.call.turn
     metadata = dict(keyed.call.metadata)
     if keyed.call.flags:
-        metadata["flags"] = list(keyed.call.flags)
+        metadata["message_flags"] = list(keyed.call.flags)
     return Conversation(
         id=keyed.id,
         messages=tuple(messages),

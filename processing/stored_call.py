@@ -1,0 +1,34 @@
+"""A stored trace, read into recorded calls by way of its export lines, so that store and file give the same."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from processing.example import Turn
+from processing.recorded_call import LineError, RecordedCall, RejectReason, load_line, read_openai
+from store.export import ExportFormat, export_lines
+from store.trace import Trace
+
+
+def read_trace(trace: Trace) -> Iterable[RecordedCall]:
+    """Read a trace: one recorded call per reply, or one without a reply when the call got none.
+
+    The outcome of a trace that is not whole, although the call completed (its capture was cut, say), is `incomplete`.
+
+    Raises:
+        LineError: `not_chat` for other endpoints, or a reason of the line format.
+    """
+    if trace.endpoint != "chat.completions":
+        raise LineError(RejectReason.NOT_CHAT, f"the trace is of {trace.endpoint or 'another endpoint'}")
+    outcome = trace.outcome.value
+    if outcome == "completed" and trace.replies and not trace.is_complete:
+        outcome = "incomplete"
+    calls: list[RecordedCall] = []
+    for number, line in enumerate(export_lines(trace, ExportFormat.TRACES)):
+        turn = Turn(
+            trace_id=str(trace.id),
+            model=trace.served_model or trace.requested_model,
+            finish_reason=trace.replies[number].finish_reason if trace.replies else None,
+            outcome=outcome,
+        )
+        calls.append(replace(read_openai(load_line(line), str(trace.id)), turn=turn, created_at=trace.created_at))
+    return calls
