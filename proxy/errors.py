@@ -1,0 +1,48 @@
+"""Errors of the serving room.
+
+ProxyError
+├── SettingsError       a setting is wrong: said at start, exit code 1
+├── StartError          the server cannot start: port taken, folder unusable
+├── RouteError          a call that no route serves: answered with its status
+└── UpstreamError       the upstream gave no whole answer
+"""
+
+from store.trace import Outcome
+
+
+class ProxyError(Exception):
+    """Base of every error of this room."""
+
+
+class SettingsError(ProxyError):
+    """A setting is missing, unknown or has a value that cannot be."""
+
+
+class StartError(ProxyError):
+    """The server cannot start; the message says what is in the way and how to clear it."""
+
+
+class RouteError(ProxyError):
+    """No upstream was called; the client is answered by us.
+
+    Attributes:
+        status: Status code of our answer.
+        code: Stable code of our answer.
+    """
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class UpstreamError(ProxyError):
+    """The upstream could not be reached, went silent or broke off.
+
+    Attributes:
+        outcome: How the call ends by it.
+    """
+
+    def __init__(self, outcome: Outcome, message: str) -> None:
+        super().__init__(message)
+        self.outcome = outcome

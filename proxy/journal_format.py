@@ -1,0 +1,144 @@
+"""The journal's entries as bytes: encoding, and reading them back out of a damaged file.
+
+A segment begins with 16 bytes: "TMJRNL1", a line feed, and the writer's *mark*, 8 random bytes. One entry, all integers
+big-endian:
+
+    mark    8 bytes   the writer's mark
+    length  4 bytes   size of the payload
+    crc     4 bytes   CRC-32 of the payload
+    payload: kind 1 byte · trace id 16 bytes · size of meta 4 bytes · meta (JSON) · body (raw bytes)
+
+A call is written as one `BEGIN`, any number of `REQUEST` and `RESPONSE` parts, for event streams an `ANSWERED`, and one
+`END`; the bodies of the parts, joined, are the bodies as they crossed the wire. Every entry has a checksum of its own,
+so that one bad entry costs one entry: the reader goes on at the next mark whose checksum holds. The mark is random so
+that no body, which is a client's or an upstream's text, can hold something that reads as an entry.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import orjson
+
+SEGMENT_MAGIC = b"TMJRNL1\n"
+MARK_SIZE = 8
+SEGMENT_HEAD_SIZE = len(SEGMENT_MAGIC) + MARK_SIZE
+_HEAD = struct.Struct(">8sII")
+_PAYLOAD_HEAD = struct.Struct(">B16sI")
+
+
+class EntryKind(IntEnum):
+    """What an entry tells of its call."""
+
+    BEGIN = 1
+    """The call arrived. Meta: everything known of it; body: what was there of the request's body."""
+    REQUEST = 2
+    """More of the request's body."""
+    RESPONSE = 3
+    """More of the answer's body."""
+    ANSWERED = 4
+    """The client is about to have the whole answer. Meta as in END; body: more of the answer's body."""
+    END = 5
+    """The call ended. Meta: how; body: the rest of the answer's body."""
+
+
+class Entry(NamedTuple):
+    """One entry read back.
+
+    Attributes:
+        offset: Where it begins in its segment.
+        end: Where the next one begins.
+        body_offset: Where its body begins in the segment.
+    """
+
+    kind: EntryKind
+    trace_id: UUID
+    meta: dict[str, Any]
+    body: bytes
+    offset: int
+    end: int
+    body_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Bytes of a segment that hold no readable entry, from `offset` to `end`."""
+
+    offset: int
+    end: int
+
+
+def encode(
+    mark: bytes, kind: EntryKind, trace_id: UUID, meta: dict[str, Any] | None = None, body: bytes = b""
+) -> bytes:
+    """Return one entry as bytes, ready to be appended."""
+    meta_bytes = orjson.dumps(meta) if meta else b""
+    head = _PAYLOAD_HEAD.pack(kind, trace_id.bytes, len(meta_bytes))
+    crc = zlib.crc32(body, zlib.crc32(meta_bytes, zlib.crc32(head)))
+    length = len(head) + len(meta_bytes) + len(body)
+    return b"".join((_HEAD.pack(mark, length, crc), head, meta_bytes, body))
+
+
+def read_entries(mark: bytes, data: bytes, base: int) -> Iterator[Entry | Damage]:
+    """Yield the entries of a piece of a segment, and the damage between them.
+
+    Stops where no sound entry follows: the rest may be an entry that is still being written. The caller asks again when
+    there is more, or declares the rest torn when there will never be more.
+
+    Args:
+        mark: The writer's mark.
+        data: Bytes of the segment from `base` on; `base` is where an entry begins.
+        base: Offset of `data` in the segment.
+    """
+    position = 0
+    while position < len(data):
+        payload = _payload(mark, data, position)
+        if payload is None:
+            resume = _next_sound(mark, data, position + 1)
+            if resume is None:
+                return
+            yield Damage(base + position, base + resume)
+            position = resume
+            continue
+        entry = _entry(payload, base + position)
+        yield entry
+        position = entry.end - base
+
+
+def _payload(mark: bytes, data: bytes, position: int) -> bytes | None:
+    """Return the payload of the entry at `position`, None when there is no whole entry with a right checksum."""
+    start = position + _HEAD.size
+    if start > len(data):
+        return None
+    found, length, crc = _HEAD.unpack_from(data, position)
+    if found != mark or length < _PAYLOAD_HEAD.size or start + length > len(data):
+        return None
+    payload = data[start : start + length]
+    return payload if zlib.crc32(payload) == crc else None
+
+
+def _next_sound(mark: bytes, data: bytes, position: int) -> int | None:
+    while (position := data.find(mark, position)) >= 0:
+        if _payload(mark, data, position) is not None:
+            return position
+        position += 1
+    return None
+
+
+def _entry(payload: bytes, offset: int) -> Entry:
+    kind, trace_id, meta_size = _PAYLOAD_HEAD.unpack_from(payload)
+    body_start = _PAYLOAD_HEAD.size + meta_size
+    start = offset + _HEAD.size
+    return Entry(
+        kind=EntryKind(kind),
+        trace_id=UUID(bytes=trace_id),
+        meta=orjson.loads(payload[_PAYLOAD_HEAD.size : body_start]) if meta_size else {},
+        body=payload[body_start:],
+        offset=offset,
+        end=start + len(payload),
+        body_offset=start + body_start,
+    )
