@@ -86,6 +86,12 @@ def test_a_tree_and_a_shared_opening_stay_together() -> None:
     assert not together(groups, "a", "d")
 
 
+def test_the_same_picture_without_words_is_the_same_opening() -> None:
+    picture = Message("user", [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}])
+    items = [Conversation(name, (picture, Message("assistant", name)), name, "f") for name in ("a", "b")]
+    assert together(group_conversations(items), "a", "b")
+
+
 def test_without_system_prompts_the_same_opening_is_the_same_group() -> None:
     items = [conversation("a", "hi", "yo"), conversation("d", "hi", "yo", system="be rude")]
     assert together(group_conversations(items, without_system=True), "a", "d")
