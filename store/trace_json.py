@@ -1,11 +1,18 @@
-"""A whole trace as one JSON object: what `traces show` and the admin side give.
+"""Traces, summaries and counts as JSON: what `tracemill traces` and the admin side give.
 
 The texts of the client and the upstream are put in as they are stored; everything else is written by us. Fields that
 are None are there as null, so that a reader can tell "not reported" from "not a field".
 """
 
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import datetime
+from uuid import UUID
+
 from store import json_text
+from store.json_text import JsonValue
 from store.trace import JsonText, Reply, Trace
+from store.trace_summary import Stats, TraceSummary
 
 _NULL = b"null"
 
@@ -13,7 +20,7 @@ _NULL = b"null"
 def trace_json(trace: Trace) -> JsonText:
     """Give every field of a trace, in the order of `store.trace.Trace`; times are ISO 8601 in UTC."""
     plain = json_text.dumps
-    fields: dict[str, JsonText] = {
+    texts: dict[str, JsonText] = {
         "id": plain(str(trace.id)),
         "created_at": plain(trace.created_at.isoformat()),
         "endpoint": plain(trace.endpoint),
@@ -50,7 +57,7 @@ def trace_json(trace: Trace) -> JsonText:
         "request_bytes": plain(trace.request_bytes),
         "response_bytes": plain(trace.response_bytes),
     }
-    return _object(fields)
+    return _object(texts)
 
 
 def _reply_json(reply: Reply) -> JsonText:
@@ -64,5 +71,28 @@ def _reply_json(reply: Reply) -> JsonText:
     )
 
 
-def _object(fields: dict[str, JsonText]) -> JsonText:
-    return b"{" + b",".join(json_text.dumps(name) + b":" + text for name, text in fields.items()) + b"}"
+def _object(texts: dict[str, JsonText]) -> JsonText:
+    return b"{" + b",".join(json_text.dumps(name) + b":" + text for name, text in texts.items()) + b"}"
+
+
+def summary_json(summary: TraceSummary) -> JsonText:
+    """Give every field of a summary, in the order of `store.trace_summary.TraceSummary`."""
+    values = {field.name: getattr(summary, field.name) for field in fields(summary)}
+    return json_text.dumps({name: _plain(value) for name, value in values.items()})
+
+
+def stats_json(stats: Stats, **others: int) -> JsonText:
+    """Give every count of the store, and others beside them; calls that named no model stand under ""."""
+    values = {field.name: getattr(stats, field.name) for field in fields(stats)}
+    values["by_model"] = {name or "": count for name, count in stats.by_model.items()}
+    return json_text.dumps({name: _plain(value) for name, value in {**values, **others}.items()})
+
+
+def _plain(value: JsonValue | UUID | datetime) -> JsonValue:
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, frozenset):
+        return sorted(value)
+    return dict(value) if isinstance(value, Mapping) else value
