@@ -1,0 +1,130 @@
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from store.json_text import JsonTextError, compact, dumps, elements, loads, long_strings, members
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=())),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def spread(value: object) -> bytes:
+    """Write a value with white space wherever JSON allows it."""
+    return json.dumps(value, indent="\t \r", separators=(" \n, ", " : ")).encode("ascii")
+
+
+@given(VALUES)
+def test_values_survive_writing_and_reading(value: object) -> None:
+    assert loads(dumps(value)) == value
+
+
+@given(VALUES)
+def test_compact_strips_white_space_between_tokens_and_nothing_else(value: object) -> None:
+    tight = json.dumps(value, separators=(",", ":")).encode("ascii")
+    assert compact(spread(value)) == tight
+    assert compact(tight) == tight
+
+
+@given(st.lists(st.tuples(st.text(st.characters(exclude_categories=())), VALUES), max_size=6))
+def test_members_are_exact_slices_in_order_with_duplicates(pairs: list[tuple[str, object]]) -> None:
+    body = b" , ".join(json.dumps(key).encode() + b" : " + spread(value) for key, value in pairs)
+    found = members(b"\xef\xbb\xbf { " + body + b"\n}")
+    assert [loads(json.dumps(key).encode()) for key, _ in pairs] == [key for key, _ in found]
+    assert [text for _, text in found] == [compact(spread(value)) for _, value in pairs]
+
+
+@given(st.lists(VALUES, max_size=6))
+def test_elements_are_exact_slices_in_order(values: list[object]) -> None:
+    assert elements(spread(values)) == [compact(spread(value)) for value in values]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"1e400",
+        b"1.0",
+        b"1E5",
+        b"-0",
+        b"123456789012345678901234567890",
+        rb'"\u0000 \ud800 \udfff\ud800"',
+        '"\u2028 \u2029"'.encode(),
+        b'{"b":1,"a":2,"b":3}',
+        b'" spaces \\" inside \\\\"',
+        rb'"\/ \u0041"',
+    ],
+)
+def test_text_is_kept_exactly_as_written(text: bytes) -> None:
+    """What parsing and writing again would change: floats, escapes, order, duplicates."""
+    assert compact(b" \n" + text + b"\t ") == text
+    assert elements(b"[ " + text + b" , " + text + b" ]") == [text, text]
+    assert members(b'{ "k" : ' + text + b" }") == [("k", text)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b" ",
+        b"[1,]",
+        b'{"a":1,}',
+        b'{"a" 1}',
+        b"{1:2}",
+        b"1 2",
+        b"NaN",
+        b"[-Infinity]",
+        b'"\xff"',
+        b'"\xed\xa0\x80"',
+        b'"a',
+        b'"a\nb"',
+        b"01",
+        b"9" * 5000,
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+    ],
+    ids=lambda text: repr(text[:12]),
+)
+def test_what_is_not_one_json_value_is_refused(text: bytes) -> None:
+    with pytest.raises(JsonTextError):
+        compact(text)
+
+
+@pytest.mark.parametrize("cut", [members, elements])
+@pytest.mark.parametrize("text", [b"1", b"{", b"[", b"[1", b'{"a":1', b"[1] 2", b'{"a":1} 2', b"[1 2]", b'{"a":1 "b":2}'])
+def test_what_is_not_one_whole_object_or_array_is_refused(cut: object, text: bytes) -> None:
+    assert callable(cut)
+    with pytest.raises(JsonTextError):
+        cut(text)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), [float("-inf")]])
+def test_numbers_json_cannot_hold_are_not_written(value: object) -> None:
+    with pytest.raises(JsonTextError):
+        dumps(value)
+
+
+def test_lone_surrogates_are_written_as_escapes_and_everything_else_as_utf8() -> None:
+    assert dumps({"k\udc00": "é\ud800"}) == '{"k\\udc00":"é\\ud800"}'.encode()
+
+
+@given(st.lists(st.text(st.sampled_from('ab"\\ \n'), max_size=12), max_size=6))
+def test_long_strings_are_found_where_they_stand(texts: list[str]) -> None:
+    text = compact(json.dumps(texts).encode())
+    found = [text[start:end] for start, end in long_strings(text, 5)]
+    written = [json.dumps(string).encode()[1:-1] for string in texts]
+    assert found == [string for string in written if len(string) > 5]
+
+
+def test_a_large_body_is_stripped_without_much_memory() -> None:
+    """A string of a million escapes must not cost the regular expression a million saved positions."""
+    text = b'{"a": "' + rb"\n" * 1_000_000 + b'"}'
+    assert compact(text) == re.sub(rb": ", b":", text, count=1)
