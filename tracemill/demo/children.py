@@ -86,23 +86,27 @@ def run_task(
     *,
     log: Path,
     environment: Mapping[str, str] | None = None,
-    folder: Path | None = None,
+    is_shown: bool = False,
 ) -> None:
-    """Run a command to its end, its output going to `log`.
+    """Run a command to its end.
 
     Args:
         name: What it is, for messages.
         command: What to run.
         log: File for what it writes.
         environment: See `serving`.
-        folder: See `serving`.
+        is_shown: Its stderr goes where ours goes, and not to the file: there it shows how far it is.
 
     Raises:
         ChildError: It failed.
     """
     with log.open("ab") as messages:
         child = subprocess.Popen(  # noqa: S603
-            command, stdout=messages, stderr=messages, env=environment, cwd=folder, start_new_session=True
+            command,
+            stdout=messages,
+            stderr=None if is_shown else messages,
+            env=environment,
+            start_new_session=True,
         )
     try:
         status = child.wait()

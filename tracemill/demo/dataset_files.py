@@ -1,0 +1,57 @@
+"""What the demo reads out of the folder that `tracemill process` wrote."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+NAMES = ("train.jsonl", "test.jsonl", "unstructured.jsonl", "predictions.jsonl", "report.json", "report.md")
+
+
+class ChangedRow(NamedTuple):
+    """A row whose label the committee changed.
+
+    Attributes:
+        asked: The customer's last message.
+        recorded: What the base model answered.
+        label: What stands in its place.
+    """
+
+    asked: str
+    recorded: str
+    label: str
+
+
+def free_folder(data_dir: Path) -> Path:
+    """Name a folder for a dataset that no earlier run of the demo has used."""
+    number = 1
+    folder = data_dir / "dataset"
+    while folder.exists():
+        number += 1
+        folder = data_dir / f"dataset-{number}"
+    return folder
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """Read the run's report."""
+    report: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    return report
+
+
+def changed_rows(folder: Path, *, limit: int) -> list[ChangedRow]:
+    """Read rows that relabelling changed, each change once, tool calls and texts in turn."""
+    found: dict[tuple[str, str], ChangedRow] = {}
+    for name in ("train.jsonl", "test.jsonl"):
+        for line in (folder / name).read_text().split("\n"):
+            row: dict[str, Any] = json.loads(line or "{}")
+            if row and row["metadata"]["is_changed"]:
+                shown = ChangedRow(row["prompt"] or "", row["metadata"]["original_response"] or "", row["response"])
+                found.setdefault((shown.recorded, shown.label), shown)
+    calls = [row for row in found.values() if row.label.startswith(("{", "["))]
+    texts = [row for row in found.values() if not row.label.startswith(("{", "["))]
+    mixed = [row for pair in zip(calls, texts, strict=False) for row in pair]
+    return (mixed + calls[len(texts) :] + texts[len(calls) :])[:limit]
+
+
+def written(folder: Path) -> dict[str, Path]:
+    """Give the files a run has to leave, by name; one that is missing is left out."""
+    return {name: folder / name for name in NAMES if (folder / name).is_file()}
