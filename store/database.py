@@ -111,8 +111,10 @@ class _Connection(sqlite3.Connection):
 
 
 async def _connect(connector: Callable[[], sqlite3.Connection]) -> aiosqlite.Connection:
-    # aiosqlite runs the connector in the connection's own thread, so checks and migrations never block the event loop.
-    return await aiosqlite.Connection(connector, _ITER_CHUNK_ROWS)
+    # Checks and migrations run in a thread, off the event loop; but not in aiosqlite's own: when its connector fails, it
+    # leaves that thread to report to a loop that may be closed by then.
+    connection = await asyncio.to_thread(connector)
+    return await aiosqlite.Connection(lambda: connection, _ITER_CHUNK_ROWS)
 
 
 def _open_writer(path: Path, schema: Schema, *, keep_lock: bool) -> sqlite3.Connection:
