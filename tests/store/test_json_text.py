@@ -99,7 +99,9 @@ def test_what_is_not_one_json_value_is_refused(text: bytes) -> None:
 
 
 @pytest.mark.parametrize("cut", [members, elements])
-@pytest.mark.parametrize("text", [b"1", b"{", b"[", b"[1", b'{"a":1', b"[1] 2", b'{"a":1} 2', b"[1 2]", b'{"a":1 "b":2}'])
+@pytest.mark.parametrize(
+    "text", [b"1", b"{", b"[", b"[1", b'{"a":1', b"[1] 2", b'{"a":1} 2', b"[1 2]", b'{"a":1 "b":2}', b"[,1]", b"{,}"]
+)
 def test_what_is_not_one_whole_object_or_array_is_refused(cut: object, text: bytes) -> None:
     assert callable(cut)
     with pytest.raises(JsonTextError):

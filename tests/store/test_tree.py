@@ -77,7 +77,9 @@ def test_a_message_under_another_parent_is_another_node() -> None:
     assert first.key != second.key
 
 
-@pytest.mark.parametrize("text", [b'"text"', b"1", b"null", b"[]", b'{"role":5,"content":{"a":[]},"tool_calls":[1,{}]}'])
+@pytest.mark.parametrize(
+    "text", [b'"text"', b"1", b"null", b"[]", b'{"role":5,"content":{"a":[]},"tool_calls":[1,{}]}']
+)
 def test_odd_messages_are_hashed_and_not_refused(text: bytes) -> None:
     [link] = chain([text])
     assert link.message == text

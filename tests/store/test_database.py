@@ -1,0 +1,258 @@
+import asyncio
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from store.database import TRACES, WORK, Schema, open_reader, open_writer, transaction, write_lock
+from store.errors import (
+    CorruptDatabaseError,
+    DatabaseMissingError,
+    NewerSchemaError,
+    NotOurDatabaseError,
+    OlderSchemaError,
+    StoreError,
+    WriterBusyError,
+)
+
+SCHEMAS = pytest.mark.parametrize("schema", [TRACES, WORK], ids=lambda schema: schema.name)
+
+
+def layout(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
+    rows = connection.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    return {(kind, name, re.sub(r"\s+", " ", re.sub(r"--[^\n]*", "", sql))) for kind, name, sql in rows}
+
+
+@SCHEMAS
+async def test_an_empty_database_and_all_migrations_make_todays_schema(tmp_path: Path, schema: Schema) -> None:
+    path = tmp_path / "made.db"
+    await (await open_writer(path, schema)).close()
+    made, written = sqlite3.connect(path), sqlite3.connect(":memory:")
+    written.executescript(schema.sql())
+    try:
+        assert layout(made) == layout(written)
+        assert made.execute("PRAGMA user_version").fetchone() == (schema.version,)
+        assert made.execute("PRAGMA application_id").fetchone() == (schema.application_id,)
+        assert made.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    finally:
+        made.close()
+        written.close()
+
+
+async def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        path = tmp_path / "data" / "traces.db"
+        writer = await open_writer(path, TRACES)
+        await writer.execute("INSERT INTO journal_positions VALUES ('w', 1, 2)")
+        modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
+        await writer.close()
+    finally:
+        os.umask(before)
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert modes == dict.fromkeys(("traces.db", "traces.db-wal", "traces.db-shm", "traces.db.lock"), 0o600)
+
+
+async def test_a_second_writer_is_refused_and_told_who_holds_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+    writer = await open_writer(path, TRACES)
+    with pytest.raises(WriterBusyError, match=f"process {os.getpid()}") as caught:
+        await open_writer(path, TRACES)
+    assert caught.value.pid == os.getpid()
+    await writer.close()
+    await (await open_writer(path, TRACES)).close()
+
+
+async def test_a_killed_writer_leaves_the_file_free_and_its_open_transaction_undone(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+    script = """
+import asyncio, pathlib, sys
+from store.database import TRACES, open_writer
+async def main():
+    writer = await open_writer(pathlib.Path(sys.argv[1]), TRACES)
+    await writer.execute("INSERT INTO journal_positions VALUES ('whole', 1, 1)")
+    await writer.execute("BEGIN IMMEDIATE")
+    await writer.execute("INSERT INTO journal_positions VALUES ('half', 1, 1)")
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+asyncio.run(main())
+"""
+    with subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert await asyncio.to_thread(child.stdout.readline) == b"ready\n"
+        with pytest.raises(WriterBusyError) as caught:
+            await open_writer(path, TRACES)
+        assert caught.value.pid == child.pid
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    writer = await open_writer(path, TRACES)
+    rows = list(await writer.execute_fetchall("SELECT writer FROM journal_positions"))
+    await writer.close()
+    assert rows == [("whole",)]
+
+
+def set_version(path: Path, version: int) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA user_version = {version}")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+
+
+@pytest.mark.parametrize("opens", [open_writer, open_reader])
+async def test_a_database_of_a_later_version_is_refused_and_left_untouched(tmp_path: Path, opens: object) -> None:
+    assert callable(opens)
+    path = tmp_path / "traces.db"
+    await (await open_writer(path, TRACES)).close()
+    set_version(path, TRACES.version + 4)
+    (tmp_path / "traces.db.lock").unlink()
+    before = path.read_bytes()
+    with pytest.raises(NewerSchemaError, match=f"version {TRACES.version + 4}.*up to {TRACES.version}") as caught:
+        await opens(path, TRACES)
+    assert (caught.value.found, caught.value.expected) == (TRACES.version + 4, TRACES.version)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["traces.db"]
+
+
+async def test_a_later_version_that_stands_in_the_log_only_is_refused_too(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+    await (await open_writer(path, TRACES)).close()
+    other = sqlite3.connect(path)
+    other.execute(f"PRAGMA user_version = {TRACES.version + 1}")
+    with pytest.raises(NewerSchemaError):
+        await open_writer(path, TRACES)
+    other.close()
+
+
+@pytest.mark.parametrize("opens", [open_writer, open_reader])
+@pytest.mark.parametrize("content", ["text", "foreign id", "foreign tables", "other schema"])
+async def test_a_file_of_something_else_is_refused_and_left_untouched(
+    tmp_path: Path, opens: object, content: str
+) -> None:
+    assert callable(opens)
+    path = tmp_path / "traces.db"
+    if content == "text":
+        path.write_text("not a database, whatever its name says\n" * 10)
+    elif content == "other schema":
+        await (await open_writer(path, WORK)).close()
+        (tmp_path / "traces.db.lock").unlink()
+    else:
+        connection = sqlite3.connect(path)
+        connection.execute("CREATE TABLE theirs (id INTEGER)")
+        if content == "foreign id":
+            connection.execute("PRAGMA application_id = 77")
+        connection.close()
+    before = path.read_bytes()
+    with pytest.raises(NotOurDatabaseError, match="untouched"):
+        await opens(path, TRACES)
+    assert path.read_bytes() == before
+
+
+async def test_a_reader_without_a_database_says_so(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseMissingError, match="tracemill serve"):
+        await open_reader(tmp_path / "traces.db", TRACES)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "empty.db").touch()
+    with pytest.raises(DatabaseMissingError):
+        await open_reader(tmp_path / "empty.db", TRACES)
+
+
+async def test_a_reader_of_an_older_database_asks_for_a_writer(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+    await (await open_writer(path, TRACES)).close()
+    # No second schema exists yet, so this is today's file that claims to be older by one.
+    newer = type("Newer", (Schema,), {"version": TRACES.version + 1, "__slots__": ()})(
+        *("traces", TRACES.application_id)
+    )
+    with pytest.raises(OlderSchemaError, match="migrates"):
+        await open_reader(path, newer)
+
+
+async def test_a_reader_cannot_write(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+    await (await open_writer(path, TRACES)).close()
+    reader = await open_reader(path, TRACES)
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        await reader.execute("INSERT INTO journal_positions VALUES ('w', 1, 2)")
+    await reader.close()
+
+
+@pytest.mark.parametrize("name", ["a b", "q?mode=memory", "h#ash", "per%20cent", "ümlaut"])
+async def test_any_path_is_opened_as_it_is_named(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name / "traces.db"
+    await (await open_writer(path, TRACES)).close()
+    assert path.stat().st_size > 0
+    await (await open_reader(path, TRACES)).close()
+
+
+async def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="Choose a folder"):
+        await open_writer(tmp_path / "file" / "data" / "traces.db", TRACES)
+
+
+async def test_a_path_that_is_a_folder_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "traces.db").mkdir()
+    with pytest.raises(StoreError, match=r"traces\.db: cannot be read"):
+        await open_writer(tmp_path / "traces.db", TRACES)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+async def test_a_read_only_folder_is_a_clear_error(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(StoreError, match="this user may write to"):
+        await open_writer(tmp_path / "traces.db", TRACES)
+
+
+async def test_a_damaged_database_is_a_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+    await (await open_writer(path, TRACES)).close()
+    content = bytearray(path.read_bytes())
+    content[100:4096] = b"\xff" * (4096 - 100)
+    path.write_bytes(content)
+    with pytest.raises(CorruptDatabaseError, match="restore a backup"):
+        await open_writer(path, TRACES)
+    with pytest.raises(CorruptDatabaseError):
+        await open_reader(path, TRACES)
+
+
+async def test_a_failed_body_is_rolled_back_and_the_connection_stays_usable(tmp_path: Path) -> None:
+    writer = await open_writer(tmp_path / "traces.db", TRACES)
+
+    async def fail() -> None:
+        async with transaction(writer):
+            await writer.execute("INSERT INTO journal_positions VALUES ('w', 1, 2)")
+            raise KeyError("any error")
+
+    with pytest.raises(KeyError):
+        await fail()
+    async with transaction(writer):
+        await writer.execute("INSERT INTO journal_positions VALUES ('x', 1, 2)")
+    rows = list(await writer.execute_fetchall("SELECT writer FROM journal_positions"))
+    await writer.close()
+    assert rows == [("x",)]
+
+
+async def test_processes_that_write_in_turn_wait_for_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "work.db"
+    one, two = [await open_writer(path, WORK, keep_lock=False) for _ in range(2)]
+    order: list[str] = []
+
+    async def batch(name: str) -> None:
+        async with write_lock(path):
+            order.append(f"{name} in")
+            await asyncio.sleep(0)
+            order.append(f"{name} out")
+
+    await asyncio.gather(batch("a"), batch("b"))
+    async with write_lock(path):
+        with pytest.raises(WriterBusyError):
+            async with write_lock(path, timeout_s=0):
+                order.append("never")
+    await one.close()
+    await two.close()
+    assert order in (["a in", "a out", "b in", "b out"], ["b in", "b out", "a in", "a out"])
