@@ -16,6 +16,7 @@ _WANTED = """
 """
 
 KNOWN_TRACES = _WANTED + "SELECT t.id FROM wanted w JOIN traces t ON t.id = w.id"
+KNOWN_DEAD_LETTERS = _WANTED + "SELECT d.trace_id FROM wanted w JOIN dead_letters d ON d.trace_id = w.id"
 KNOWN_NODES = _WANTED + "SELECT n.id FROM wanted w JOIN nodes n ON n.id = w.id"
 KNOWN_BLOBS = _WANTED + "SELECT b.id FROM wanted w JOIN blobs b ON b.id = w.id"
 

@@ -13,7 +13,7 @@ import aiosqlite
 
 from store.body import Packer
 from store.database import TRACES, open_writer, store_error, transaction
-from store.id_list import KNOWN_BLOBS, KNOWN_NODES, KNOWN_TRACES, id_list
+from store.id_list import KNOWN_BLOBS, KNOWN_DEAD_LETTERS, KNOWN_NODES, KNOWN_TRACES, id_list
 from store.trace import DeadLetter, JournalPosition, Trace
 from store.trace_rows import Batch, PackedRows, Row, to_blob
 
@@ -133,9 +133,10 @@ class TraceWriter:
         return WriteCounts(len(fresh), len(traces) - len(fresh), len(dead_letters))
 
     async def known(self, ids: Collection[UUID]) -> set[UUID]:
-        """Tell which of these traces are stored."""
+        """Tell which of these calls are settled: stored as traces, or set aside as dead letters."""
         async with self._turn, self._translated():
-            return await self._known_traces(ids)
+            letters = await self._connection.execute_fetchall(KNOWN_DEAD_LETTERS, id_list(id_.bytes for id_ in ids))
+            return await self._known_traces(ids) | {UUID(bytes=row[0]) for row in letters}
 
     async def positions(self) -> list[JournalPosition]:
         """Tell how far each writer's journal is resolved, by the writer's name."""

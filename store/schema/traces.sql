@@ -110,6 +110,7 @@ CREATE TABLE dead_letters (
     body       BLOB    NOT NULL,
     body_bytes INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX dead_letters_by_trace ON dead_letters (trace_id);
 
 -- How far ingest has come in each writer's journal; moves in the same transaction as what it read.
 CREATE TABLE journal_positions (
