@@ -1,6 +1,7 @@
-"""The configuration of a run: every key, its type, its default and what it is for. `processing.config_file` reads it."""
+"""Every key of a run's configuration: its type, its default and what it is for (`processing.config_file` reads it)."""
 
 from typing import Any, Literal
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -191,3 +192,19 @@ class Config(_Section):
     def seed(self) -> str:
         """The random seed as text; a null seed is a seed of its own, so runs stay reproducible."""
         return str(self.base.random_seed)
+
+    def as_manifest(self) -> dict[str, Any]:
+        """The configuration as the manifest holds it: without what cannot change a byte of the dataset."""
+        written = self.model_dump(mode="json")
+        del written["base"]["llm_num_parallel_requests"]
+        for model in written["models"].values():
+            del model["max_parallel"]
+            if model["base_url"]:
+                model["base_url"] = without_credentials(model["base_url"])
+        return written
+
+
+def without_credentials(url: str) -> str:
+    """The URL without user, password, query and trailing slash: what may stand in messages and files."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))

@@ -1,0 +1,199 @@
+"""How good the base model is: its recorded answer is the prediction, the relabelled answer the reference."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from processing.agreement import canonical
+from processing.candidates import Task
+from processing.example import Example, Json, Message
+from processing.filter import each
+from processing.message_form import text_of, to_openai
+from processing.metrics import Scored, answer_text, classification_scores, interval, mean_scores, score_reply
+from processing.prompt import ask
+from processing.relabel import Relabelled
+from processing.teachers import Teachers
+from store import json_text
+
+JUDGE = "llm-as-a-judge"
+VERDICT_SCHEMA: dict[str, Json] = {
+    "type": "object",
+    "properties": {"reason": {"type": "string"}, "verdict": {"enum": ["good", "bad"]}},
+    "required": ["reason", "verdict"],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One recorded answer beside its reference.
+
+    Attributes:
+        row_id: The row it belongs to.
+        conversation_id: Answers of one conversation are not independent.
+        prompt: The messages before the answer.
+        prediction: What the base model answered.
+        reference: The label.
+        scores: Metric to score; None where a metric cannot be computed.
+    """
+
+    row_id: str
+    conversation_id: str
+    prompt: tuple[Message, ...]
+    prediction: Message
+    reference: Message
+    scores: Mapping[str, float | None]
+
+    def as_json(self) -> dict[str, Json]:
+        """The line of the predictions file."""
+        return {
+            "row_id": self.row_id,
+            "question": _question(self.prompt),
+            "answer": answer_text(self.reference),
+            "prediction": answer_text(self.prediction) or self.prediction.refusal or "",
+            "context": None,
+            **self.scores,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """Scores of the base model over one set of answers.
+
+    Attributes:
+        scores: Metric to mean; for classification also class to precision, recall, f1-score and support.
+        intervals: Metric to its 95 % interval, drawn over conversations, with what could not be computed.
+        rows: Answers scored.
+        conversations: Conversations they come from.
+        test_set_hash: Names the questions and references; scores over different hashes must not be compared.
+    """
+
+    scores: Mapping[str, Json]
+    intervals: Mapping[str, Json]
+    rows: int
+    conversations: int
+    test_set_hash: str
+
+    def as_json(self) -> dict[str, Json]:
+        """For the report."""
+        return {
+            "scores": self.scores,
+            "intervals": self.intervals,
+            "rows": self.rows,
+            "conversations": self.conversations,
+            "test_set_hash": self.test_set_hash,
+        }
+
+
+async def predict(
+    recorded: Sequence[Example],
+    relabelled: Sequence[Relabelled],
+    teachers: Teachers,
+    task: Task,
+    *,
+    done: Callable[[int], None] = lambda _: None,
+) -> list[Prediction]:
+    """Score every recorded answer that has a reference.
+
+    Args:
+        recorded: The examples as they were recorded.
+        relabelled: What became of them, in the same order; those without a label are passed over.
+        teachers: For the judge.
+        task: The task.
+        done: Told how many are scored.
+
+    Raises:
+        TeacherError: The run has to stop.
+    """
+    pairs = [
+        (before, after.example, target)
+        for before, after in zip(recorded, relabelled, strict=True)
+        if after.problem is None
+        for target in _scored_targets(after.example, task)
+    ]
+    finished = 0
+
+    async def score_pair(pair: tuple[Example, Example, int]) -> Prediction:
+        nonlocal finished
+        before, after, target = pair
+        prediction, reference = before.messages[target], after.messages[target]
+        tools = list(task.form(before).tools)
+        scores = score_reply(prediction, reference, task=task.config.base.task, tools=tools)
+        if task.config.base.task != "classification":
+            scores[JUDGE] = await _judge(before, target, reference, teachers, task)
+        finished += 1
+        done(finished)
+        prompt = before.messages[:target]
+        return Prediction(before.id, before.conversation_id, prompt, prediction, reference, scores)
+
+    return await each(pairs, score_pair, parallel=task.config.base.llm_num_parallel_requests)
+
+
+def performance(predictions: Sequence[Prediction], task: Task) -> Performance | None:
+    """Sum up predictions; None when there are none."""
+    if not predictions:
+        return None
+    scores: dict[str, Json] = dict(mean_scores([prediction.scores for prediction in predictions]))
+    if task.config.base.task == "classification":
+        classes = task.description.classes_description or {}
+        scores = dict(
+            classification_scores(
+                ((text_of(one.prediction), text_of(one.reference)) for one in predictions), list(classes)
+            )
+        )
+    names = list(dict.fromkeys(name for prediction in predictions for name in prediction.scores))
+    seed = task.config.base.random_seed
+    intervals = {
+        name: interval((Scored(one.conversation_id, one.scores.get(name)) for one in predictions), seed=seed)._asdict()
+        for name in names
+    }
+    conversations = len({prediction.conversation_id for prediction in predictions})
+    return Performance(_rounded(scores), _rounded(intervals), len(predictions), conversations, _set_hash(predictions))
+
+
+async def _judge(example: Example, target: int, reference: Message, teachers: Teachers, task: Task) -> float | None:
+    """Ask whether the recorded answer is good: 1 or 0, None for an answer that is no verdict."""
+    prediction = example.messages[target]
+    form = task.form(example)
+    # The judge holds an answer against the reference; one that says the same needs nobody to tell.
+    if canonical((prediction,), form) == canonical((reference,), form):
+        return 1.0
+    data = {
+        "conversation": [to_openai(message) for message in example.messages[:target]],
+        "reference": answer_text(reference),
+        "answer": answer_text(prediction) or prediction.refusal or "",
+    }
+    instructions = task.description.llm_as_a_judge_instructions or ""
+    verdict = await teachers.ask_json(
+        task.config.evaluation.llm_as_a_judge_model_name,
+        "judge",
+        ask("judge", data, job_description=task.text, instructions=instructions),
+        VERDICT_SCHEMA,
+        "tracemill_judge",
+    )
+    return None if verdict.value is None else float(verdict.value["verdict"] == "good")
+
+
+def _scored_targets(example: Example, task: Task) -> Sequence[int]:
+    return example.targets if task.config.evaluation.expand_tool_calling_turns else example.targets[-1:]
+
+
+def _question(prompt: Sequence[Message]) -> str:
+    """The one user message's text; a longer conversation as JSON text, as the older row format has it."""
+    said = [message for message in prompt if message.role not in ("system", "developer")]
+    if len(said) == 1 and said[0].role == "user":
+        return text_of(said[0])
+    return json_text.dumps([to_openai(message) for message in prompt]).decode()
+
+
+def _set_hash(predictions: Sequence[Prediction]) -> str:
+    rows = sorted(
+        json_text.dumps([[to_openai(message) for message in one.prompt], answer_text(one.reference)])
+        for one in predictions
+    )
+    return hashlib.blake2b(b"\n".join(rows), digest_size=16).hexdigest()
+
+
+def _rounded(value: Json) -> Json:
+    if isinstance(value, float):
+        return round(value, 6)
+    return {name: _rounded(item) for name, item in value.items()} if isinstance(value, dict) else value

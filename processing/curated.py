@@ -1,0 +1,106 @@
+"""A test set that the person brought: used as it is, and kept away from train."""
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from processing.convert import example_id
+from processing.errors import InputError, MessageFormError
+from processing.example import Example, Json, Message
+from processing.message_form import read_messages
+from processing.recorded_call import LineError, load_line
+from store import json_text
+
+
+@dataclass(frozen=True, slots=True)
+class Curated:
+    """A test set of the person's own.
+
+    Attributes:
+        name: Its file name.
+        lines: The rows as they are written out: the very lines of a JSON Lines file, objects for those of a CSV file.
+        examples: The same rows to compare train with; not one is changed.
+    """
+
+    name: str
+    lines: tuple[bytes, ...]
+    examples: tuple[Example, ...]
+
+
+def load(path: Path) -> Curated:
+    """Read `test.jsonl` or `test.csv`: rows with `messages`, or with `question`, `answer` and maybe `context`.
+
+    Raises:
+        InputError: The file cannot be read, is empty, or a row has neither form. A test set is never thinned in
+            silence, so the first bad row stops.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as exc:
+        raise InputError(path.name, f"cannot be read: {exc.strerror}.") from exc
+    lines = _from_csv(raw, path.name) if path.suffix == ".csv" else _from_jsonl(raw)
+    if not lines:
+        raise InputError(path.name, "holds no rows. Leave the file out to have a test set drawn from the traces.")
+    examples = tuple(_example(line, number, path.name) for number, line in lines)
+    return Curated(path.name, tuple(line for _, line in lines), examples)
+
+
+def _from_jsonl(raw: bytes) -> list[tuple[int, bytes]]:
+    lines = raw.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    return [(number, line.rstrip(b"\r")) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _from_csv(raw: bytes, name: str) -> list[tuple[int, bytes]]:
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise InputError(name, f"byte {exc.start} is not UTF-8.") from exc
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        return [(reader.line_num, json_text.dumps(_cells(row))) for row in reader]
+    except csv.Error as exc:
+        raise InputError(name, f"is not CSV: {exc}.", line=reader.line_num) from exc
+
+
+def _cells(row: dict[str, str]) -> dict[str, Json]:
+    """A CSV row as an object; `messages` and `tools` hold JSON, all other cells are text."""
+    cells: dict[str, Json] = {}
+    for name, text in row.items():
+        if name in ("messages", "tools") and text:
+            try:
+                cells[name] = json_text.loads(text.encode())
+                continue
+            except json_text.JsonTextError:
+                pass
+        cells[str(name)] = text
+    return cells
+
+
+def _example(line: bytes, number: int, name: str) -> Example:
+    try:
+        row = load_line(line)
+        if isinstance(row.get("messages"), list):
+            messages = read_messages(row["messages"]).messages
+        elif isinstance(row.get("question"), str) and "answer" in row:
+            answer = row["answer"] if isinstance(row["answer"], str) else json_text.dumps(row["answer"]).decode()
+            messages = (Message("user", row["question"]), Message("assistant", answer))
+        else:
+            raise InputError(name, 'a test row needs "messages", or "question" and "answer".', line=number)
+    except (LineError, MessageFormError) as exc:
+        raise InputError(name, f"{exc}.", line=number) from exc
+    tools = row.get("tools") if isinstance(row.get("tools"), list) else None
+    targets = [position for position, message in enumerate(messages) if message.role == "assistant"]
+    if not targets:
+        raise InputError(name, "the row has no assistant message to test against.", line=number)
+    identity = example_id(messages, tools, row.get("response_format"))
+    return Example(
+        id=f"{identity}-{number}",
+        conversation_id=f"{name}:{number}",
+        group=f"{name}:{number}",
+        messages=messages,
+        targets=(targets[-1],),
+        source=f"{name}:{number}",
+        tools=tools,
+        response_format=row.get("response_format"),
+    )

@@ -1,0 +1,255 @@
+"""What is not worth learning from: by rule, and by the teacher's scores.
+
+A filter returns a reason. Scores are stored before a threshold is applied to them, so moving a threshold asks nobody.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from processing.candidates import Task
+from processing.convert import skip_reason
+from processing.example import Conversation, Example, Json, Message
+from processing.ledger import End, Reason, Stage, State
+from processing.message_form import text_of, to_openai
+from processing.prompt import ask, prompt
+from processing.repair import RepairError, check
+from processing.teachers import Teachers
+from store.work import content_key
+
+SCORES_SCHEMA: dict[str, Json] = {
+    "type": "object",
+    "properties": {
+        "scores": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "id": {"type": "string"},
+                    "reason": {"type": "string"},
+                    "relevance": {"type": "integer", "minimum": 1, "maximum": 5},
+                    "coherence": {"type": "integer", "minimum": 1, "maximum": 5},
+                },
+                "required": ["id", "relevance", "coherence"],
+            },
+        }
+    },
+    "required": ["scores"],
+}
+_SCORE_SCHEMA = SCORES_SCHEMA["properties"]["scores"]["items"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What the teacher thinks of a conversation.
+
+    Attributes:
+        relevance: 1 to 5.
+        coherence: 1 to 5.
+        reason: In the teacher's words.
+    """
+
+    relevance: int
+    coherence: int
+    reason: str
+
+
+def rule_end(conversation: Conversation, task: Task) -> End | None:
+    """Judge a conversation by rule; None when some assistant message of it may be learned.
+
+    One example per assistant message: the conversation ends when none of them is fit. One example per conversation: it
+    ends at the first message that would be a target and is not fit.
+    """
+    positions = [position for position, message in enumerate(conversation.messages) if message.role == "assistant"]
+    if not positions:
+        return End(State.DROPPED, Stage.RULES, Reason.NO_ASSISTANT_TURN)
+    skipped = {
+        position: Reason(skip)
+        for position in positions
+        if (skip := skip_reason(conversation.messages[position], conversation.turns.get(position))) is not None
+    }
+    targets = [position for position in positions if position not in skipped]
+    if not targets:
+        return End(State.DROPPED, Stage.RULES, skipped[positions[-1]])
+    checked = targets if task.config.is_single_turn else targets[-1:]
+    faults = [_fault(conversation.messages, targets, position, task) for position in checked]
+    first = next((fault for fault in faults if fault is not None), None)
+    if first is None or (task.config.is_single_turn and None in faults):
+        return None
+    return End(State.DROPPED, Stage.RULES, *first)
+
+
+def example_rule_end(example: Example, task: Task) -> End | None:
+    """Judge one example by the same rules; None when it may be learned."""
+    fault = _fault(example.messages, example.targets, example.targets[-1], task)
+    return None if fault is None else End(State.DROPPED, Stage.RULES, *fault)
+
+
+def length_of(messages: Sequence[Message]) -> int:
+    """Characters of the messages as a model reads and writes them: texts, names and arguments of calls."""
+    return sum(
+        len(text_of(message)) + sum(len(call.name) + len(call.arguments) for call in message.tool_calls)
+        for message in messages
+    )
+
+
+def _fault(
+    messages: Sequence[Message], targets: Sequence[int], last: int, task: Task
+) -> tuple[Reason, Mapping[str, Json]] | None:
+    """The first rule that an example ending at `last` breaks."""
+    limit = task.config.synthgen.validation_max_total_length
+    length = length_of(messages[: last + 1])
+    if length > limit:
+        return Reason.TOO_LONG, {"characters": length, "limit": limit}
+    for target in [last] if task.config.is_single_turn else targets:
+        message = messages[target]
+        if message.refusal:
+            return Reason.REFUSAL, {"position": target}
+        if not all(_is_object(call.arguments) for call in message.tool_calls):
+            return Reason.INVALID_TOOL_ARGUMENTS, {"position": target}
+    return None
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+async def score(
+    conversations: Sequence[Conversation],
+    teachers: Teachers,
+    task: Task,
+    *,
+    done: Callable[[int], None] = lambda _: None,
+) -> dict[str, Scores | None]:
+    """Let the teacher score conversations in batches; None for one that it gives no usable score.
+
+    A score is kept for the conversation and not for the batch: newcomers are asked about alone. A conversation that
+    an answer leaves out, names twice or scores out of range is asked about again by itself, and shifts no other.
+
+    Raises:
+        TeacherError: The run has to stop.
+    """
+    keys = {conversation.id: _key(conversation, teachers, task) for conversation in conversations}
+    known = await teachers.work.verdicts(list(keys.values()))
+    for call in dict.fromkeys(verdict.call_key for verdict in known.values()):
+        await teachers.reuse(call)
+    scores: dict[str, Scores | None] = {
+        conversation.id: Scores(**known[keys[conversation.id]].value)
+        for conversation in conversations
+        if keys[conversation.id] in known
+    }
+    done(len(scores))
+    unknown = [conversation for conversation in conversations if conversation.id not in scores]
+    size = task.config.trace_processing.relevance_filtering_batch_size
+    batches = [unknown[start : start + size] for start in range(0, len(unknown), size)]
+
+    async def score_batch(batch: Sequence[Conversation]) -> None:
+        found: dict[str, Scores | None] = dict(await _ask(batch, keys, teachers, task))
+        for conversation in batch:
+            if conversation.id not in found:
+                alone = await _ask([conversation], keys, teachers, task) if len(batch) > 1 else {}
+                found[conversation.id] = alone.get(conversation.id)
+        scores.update(found)
+        done(len(scores))
+
+    await each(batches, score_batch, parallel=task.config.base.llm_num_parallel_requests)
+    return scores
+
+
+def relevance_end(scores: Scores | None, task: Task) -> End | None:
+    """Hold scores against the thresholds; None when the conversation stays."""
+    wanted = task.config.trace_processing
+    if scores is None:
+        return End(State.FAILED, Stage.RELEVANCE, Reason.UNSCORED)
+    detail = {"relevance": scores.relevance, "coherence": scores.coherence, "reason": scores.reason}
+    if scores.relevance < wanted.min_relevance_score:
+        return End(State.DROPPED, Stage.RELEVANCE, Reason.LOW_RELEVANCE, detail)
+    if scores.coherence < wanted.min_coherence_score:
+        return End(State.DROPPED, Stage.RELEVANCE, Reason.LOW_COHERENCE, detail)
+    return None
+
+
+async def each(items: Sequence[T], work: Callable[[T], Coroutine[None, None, R]], *, parallel: int) -> list[R]:
+    """Do the work for every item, so many at a time; results stand in the order of the items.
+
+    After an error no new item is begun, those in work are finished (their calls are paid for), then it is raised.
+    """
+    results: dict[int, R] = {}
+    waiting = iter(enumerate(items))
+    errors: list[Exception] = []
+
+    async def lane() -> None:
+        for number, item in waiting:
+            try:
+                results[number] = await work(item)
+            except Exception as exc:  # noqa: BLE001 - raised below, once the others have finished
+                errors.append(exc)
+            if errors:
+                return
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(parallel, len(items))):
+            group.create_task(lane())
+    if errors:
+        raise errors[0]
+    return [results[number] for number in range(len(items))]
+
+
+async def _ask(
+    batch: Sequence[Conversation], keys: Mapping[str, bytes], teachers: Teachers, task: Task
+) -> dict[str, Scores]:
+    """Ask about one batch; only what is scored without doubt comes back, and is kept at once."""
+    verdict = await teachers.ask_json(
+        task.config.trace_processing.teacher_model_name,
+        "filter",
+        ask("filter", [_shown(conversation) for conversation in batch], job_description=task.text),
+        SCORES_SCHEMA,
+        "tracemill_relevance",
+        is_checked=False,
+    )
+    found = _read_scores(verdict.value, {conversation.id for conversation in batch})
+    if found:
+        await teachers.work.add_verdicts(
+            {
+                keys[name]: {"relevance": one.relevance, "coherence": one.coherence, "reason": one.reason}
+                for name, one in found.items()
+            },
+            verdict.answer.key,
+        )
+    return found
+
+
+def _read_scores(value: Json, wanted: set[str]) -> dict[str, Scores]:
+    items = value.get("scores") if isinstance(value, dict) else value
+    found: dict[str, Scores] = {}
+    doubtful: set[str] = set()
+    for item in items if isinstance(items, list) else ():
+        try:
+            check(item, _SCORE_SCHEMA)
+        except RepairError:
+            continue
+        name = item["id"]
+        if name in found:
+            doubtful.add(name)
+        if name in wanted:
+            found[name] = Scores(int(item["relevance"]), int(item["coherence"]), str(item.get("reason", "")))
+    return {name: scores for name, scores in found.items() if name not in doubtful}
+
+
+def _shown(conversation: Conversation) -> dict[str, Json]:
+    tools = [tool.get("function", tool).get("name") for tool in conversation.tools or () if isinstance(tool, dict)]
+    messages = [to_openai(message) for message in conversation.messages]
+    return {"id": conversation.id, "messages": messages, "tools": tools}
+
+
+def _key(conversation: Conversation, teachers: Teachers, task: Task) -> bytes:
+    model = task.config.trace_processing.teacher_model_name
+    return content_key("relevance", teachers.identity(model), prompt("filter").hash, task.text, _shown(conversation))

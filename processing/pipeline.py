@@ -1,0 +1,308 @@
+"""One run, from conversations to a folder with a dataset in it.
+
+A run may be killed at any moment and started again: every teacher call is committed before its answer is used, so only
+calls that were in flight are paid for again, and the bytes that come out are those of an undisturbed run.
+"""
+
+import asyncio
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from processing import report as reports
+from processing.baseline import Performance, Prediction, performance, predict
+from processing.candidates import Task
+from processing.convert import convert
+from processing.errors import ProcessingError, TooFewExamplesError
+from processing.example import Conversation, Example, Json
+from processing.inputs import Inputs
+from processing.ledger import Kind, Stage, State
+from processing.message_form import text_of, to_openai
+from processing.model_client import ModelClient
+from processing.output import OutputFolder, lines, pretty
+from processing.progress import Progress, silent
+from processing.prompt import ask, hashes
+from processing.relabel import Relabelled
+from processing.rows import ended, row
+from processing.split import Part, Split, split
+from processing.stages import (
+    Run,
+    ask_committee,
+    cut_into_examples,
+    draw_sample,
+    drop_duplicates,
+    filter_by_relevance,
+    filter_by_rules,
+    relabel_all,
+    settle_output,
+    settle_split,
+)
+from processing.teachers import Teachers
+from store import json_text
+from store.errors import StoreError
+from store.work import Job, JobStatus, WorkStore
+
+PREDICTIONS = "predictions.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """What a run makes, before it is written.
+
+    Attributes:
+        files: Name to content.
+        manifest: What made it.
+        report: The report as JSON.
+    """
+
+    files: Mapping[str, bytes]
+    manifest: Mapping[str, Json]
+    report: Mapping[str, Json]
+
+
+async def process(
+    inputs: Inputs,
+    out_dir: Path,
+    work: WorkStore,
+    environ: Mapping[str, str],
+    *,
+    progress: Progress = silent,
+    first_wait_s: float = 0.5,
+) -> tuple[Job, Dataset]:
+    """Make a dataset and publish it in `out_dir`; the job in `work` tells how it ended, whatever happened.
+
+    Args:
+        inputs: What to work on.
+        out_dir: Folder of the dataset; a run into the same folder continues the same job.
+        work: Call table and jobs.
+        environ: Where keys and TRACEMILL_TEACHER_BASE_URL stand.
+        progress: Told how far each stage is.
+        first_wait_s: First wait before a failed call is tried again.
+
+    Raises:
+        ProcessingError: The run failed; nothing was published and everything paid for is kept.
+    """
+    with OutputFolder(out_dir) as folder:
+        job = await work.start_job(out_dir, name=out_dir.name, config=inputs.config.as_manifest())
+        try:
+            async with ModelClient(inputs.config.base.llm_num_parallel_requests, first_wait_s=first_wait_s) as client:
+                dataset = await build(inputs, Teachers(client, work, inputs.config, environ), progress)
+            folder.publish(dataset.files, dataset.manifest)
+        except asyncio.CancelledError:
+            await work.end_job(job.run_id, JobStatus.STOPPED, error="interrupted; run the same command to go on")
+            raise
+        except (ProcessingError, StoreError, OSError) as exc:
+            await work.end_job(job.run_id, JobStatus.FAILURE, error=str(exc))
+            raise
+        await work.end_job(
+            job.run_id,
+            JobStatus.SUCCESS,
+            counts={name: dataset.report[name] for name in ("rows", "intake", "funnel", "totals", "calls", "warnings")},
+            base_model_performance=dataset.report["base_model_performance"],
+        )
+        return await work.job(job.run_id) or job, dataset
+
+
+async def build(inputs: Inputs, teachers: Teachers, progress: Progress) -> Dataset:
+    """Make a dataset of what was given, stage by stage; writes nothing but teacher calls.
+
+    Raises:
+        ProcessingError: The run failed.
+    """
+    teachers.check(_models(inputs))
+    task, notes = await _describe(inputs, teachers)
+    run = Run(task, teachers, progress=progress)
+    run.conversations.update({conversation.id: conversation for conversation in inputs.intake.conversations})
+    run.ledger.enter(Kind.CONVERSATION, list(run.conversations))
+
+    left = filter_by_rules(inputs.intake.conversations, run)
+    left, scores = await filter_by_relevance(left, run)
+    left = drop_duplicates(left, run)
+    examples, converted = cut_into_examples(left, run)
+    parts = _split(examples, inputs)
+    unstructured = settle_split(examples, parts, is_curated=inputs.test is not None, run=run)
+    drawn = () if inputs.test else parts.test
+    chosen = [*parts.train, *drawn]
+    relabelled = await relabel_all(chosen, run)
+    part_of = {example.id: Part.TRAIN for example in parts.train} | {example.id: Part.TEST for example in drawn}
+    settle_output(part_of, run)
+    _require_enough(run)
+    tested = [number for number, example in enumerate(chosen) if part_of[example.id] is Part.TEST]
+    predictions = await _score_test(
+        [chosen[number] for number in tested], [relabelled[number] for number in tested], run
+    )
+    sample, sampled = await _score_sample(inputs.intake.conversations, run)
+
+    rows = [
+        (part_of[example.id], row(example, found, part_of[example.id], scores.get(example.conversation_id), task))
+        for example, found in zip(chosen, relabelled, strict=True)
+        if found.problem is None
+    ]
+    files: dict[str, bytes] = {
+        "train.jsonl": lines(line for part, line in rows if part is Part.TRAIN),
+        "test.jsonl": _curated(inputs) if inputs.test else lines(line for part, line in rows if part is Part.TEST),
+        "unstructured.jsonl": lines(_context(conversation) for conversation in unstructured),
+        PREDICTIONS: lines(prediction.as_json() for prediction in predictions),
+        **_ended_files(run),
+        "rejected.jsonl": lines(_rejected(inputs)),
+    }
+    counts = {name: content.count(b"\n") for name, content in files.items()}
+    is_curated = inputs.test is not None
+    found = reports.report(
+        inputs,
+        task,
+        run.ledger,
+        converted,
+        parts,
+        relabelled,
+        counts,
+        {"test": performance(predictions, task), "unfiltered_sample": sampled},
+        sample,
+        teachers,
+        [*notes, *reports.warnings_of(counts, parts, task, is_curated=is_curated)],
+    )
+    changed = [line for _, line in rows if line["metadata"]["is_changed"]]
+    files["report.json"] = pretty(found)
+    files["report.md"] = reports.page(found, changed).encode("utf-8", "replace")
+    return Dataset(files, _manifest(inputs), found)
+
+
+def _models(inputs: Inputs) -> list[str]:
+    """Every model that may be asked."""
+    wanted = inputs.config.trace_processing
+    models: list[str] = []
+    if wanted.relevance_filtering or wanted.relabel or wanted.compress_job_description:
+        models.append(wanted.teacher_model_name)
+    if wanted.relabel:
+        models += inputs.config.committee
+        if wanted.evaluate_original_model and inputs.config.base.task != "classification":
+            models.append(inputs.config.evaluation.llm_as_a_judge_model_name)
+    return models
+
+
+async def _describe(inputs: Inputs, teachers: Teachers) -> tuple[Task, list[str]]:
+    """The task with the job description as prompts show it, shortened if that was asked for."""
+    text = inputs.description.as_text()
+    if not inputs.config.trace_processing.compress_job_description:
+        return Task(inputs.config, inputs.description, text), []
+    model = inputs.config.trace_processing.teacher_model_name
+    answer = await teachers.ask(model, "compress", ask("compress", text), temperature=0)
+    shorter = text_of(answer.message).strip()
+    if answer.fault is None and shorter and len(shorter) < len(text):
+        return Task(inputs.config, inputs.description, shorter), []
+    why = str(answer.fault) if answer.fault else "the teacher's text is not shorter"
+    return Task(inputs.config, inputs.description, text), [f"the job description was not compressed: {why}."]
+
+
+def _split(examples: Sequence[Example], inputs: Inputs) -> Split:
+    wanted = inputs.config.trace_processing
+    return split(
+        examples,
+        train=wanted.num_traces_as_training_base,
+        test=wanted.num_traces_as_testing_base,
+        seed=inputs.config.base.random_seed,
+        curated=inputs.test.examples if inputs.test else (),
+    )
+
+
+def _require_enough(run: Run) -> None:
+    wanted = run.task.config.trace_processing.min_generated_examples
+    kept = sum(end.state is State.KEPT and end.stage is Stage.OUTPUT for _, end in run.ledger.ends(Kind.EXAMPLE))
+    if kept >= wanted:
+        return
+    took = "; ".join(
+        f"{line['stage']} of {line['of']}: {line['in']} in, {line['out']} out ({line['ended']})"
+        for line in reports.funnel(run.ledger)
+        if line["ended"]
+    )
+    raise TooFewExamplesError(
+        f"{kept} examples were kept; trace_processing.min_generated_examples asks for {wanted}. "
+        f"Where the others went: {took or 'there were no others'}. "
+        "Lower the thresholds, bring more traces, or lower min_generated_examples."
+    )
+
+
+async def _score_test(recorded: Sequence[Example], relabelled: Sequence[Relabelled], run: Run) -> list[Prediction]:
+    wanted = run.task.config.trace_processing
+    if not (wanted.evaluate_original_model and wanted.relabel):
+        return []
+    return await _predict(recorded, relabelled, run, stage="baseline")
+
+
+async def _score_sample(conversations: Sequence[Conversation], run: Run) -> tuple[dict[str, Json], Performance | None]:
+    """Score the base model on conversations drawn before any filter, against references relabelled like all others."""
+    wanted = run.task.config.trace_processing
+    size = wanted.num_traces_as_unfiltered_sample
+    if not (wanted.evaluate_original_model and wanted.relabel and size):
+        return {"conversations_drawn": 0, "answers_without_reference": 0, "skipped_assistant_messages": {}}, None
+    drawn = draw_sample(conversations, size, run.task.config.seed)
+    bare = wanted.remove_system_prompt_from_traces
+    converted = convert(drawn, single_turn=run.task.config.is_single_turn, remove_system_prompt=bare)
+    relabelled = await ask_committee(converted.examples, run, stage="unfiltered sample")
+    predictions = await _predict(converted.examples, relabelled, run, stage="unfiltered baseline")
+    made = {
+        "conversations_drawn": len(drawn),
+        "answers_without_reference": sum(one.problem is not None for one in relabelled),
+        "skipped_assistant_messages": converted.reasons,
+    }
+    return made, performance(predictions, run.task)
+
+
+async def _predict(
+    recorded: Sequence[Example], relabelled: Sequence[Relabelled], run: Run, *, stage: str
+) -> list[Prediction]:
+    total = sum(len(one.example.targets) for one in relabelled if one.problem is None)
+    return await predict(recorded, relabelled, run.teachers, run.task, done=lambda done: run.tell(stage, done, total))
+
+
+def _curated(inputs: Inputs) -> bytes:
+    return b"".join(line + b"\n" for line in inputs.test.lines) if inputs.test else b""
+
+
+def _context(conversation: Conversation) -> dict[str, Json]:
+    """An unstructured row: the messages as JSON text, so that it can be read again as a trace of its own."""
+    messages = [to_openai(message) for message in conversation.messages]
+    return {"context": json_text.dumps(messages).decode()}
+
+
+def _ended_files(run: Run) -> dict[str, bytes]:
+    written: dict[State, list[Json]] = {State.DROPPED: [], State.FAILED: [], State.REVIEW: []}
+    for kind, things in ((Kind.CONVERSATION, run.conversations), (Kind.EXAMPLE, run.examples)):
+        for name, end in run.ledger.ends(kind):
+            if end.state in written:
+                written[end.state].append(ended(kind, name, end, things[name]))
+    return {f"{state}.jsonl": lines(found) for state, found in written.items()}
+
+
+def _rejected(inputs: Inputs) -> list[Json]:
+    return [
+        {
+            "source": one.source,
+            "line": one.line,
+            "reason": str(one.reason),
+            "detail": one.detail,
+            **_raw(one.raw),
+        }
+        for one in inputs.intake.rejected
+    ]
+
+
+def _raw(line: bytes) -> dict[str, Json]:
+    """The line as text, or its bytes in base64 when it is none."""
+    try:
+        return {"raw": line.decode()}
+    except UnicodeDecodeError:
+        return {"raw_base64": base64.b64encode(line).decode()}
+
+
+def _manifest(inputs: Inputs) -> dict[str, Json]:
+    return {
+        "made_by": f"tracemill {version('tracemill')}",
+        "config": inputs.config.as_manifest(),
+        "job_description": inputs.description.model_dump(mode="json"),
+        "prompts": hashes(),
+        "inputs": dict(inputs.hashes),
+        "conversations": sorted(conversation.id for conversation in inputs.intake.conversations),
+    }

@@ -1,0 +1,313 @@
+"""Asks teachers and judges through the call table: a question that was ever answered costs nothing again."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import NamedTuple
+
+from processing.config import Config
+from processing.errors import MessageFormError
+from processing.example import Json, Message
+from processing.message_form import read_messages, text_of
+from processing.model_client import Completion, Endpoint, ModelClient, endpoint
+from processing.repair import RepairError, check, find_json
+from store import json_text
+from store.work import Call, WorkStore, call_key
+
+
+class Fault(StrEnum):
+    """Why a call gave no answer. A closed list, also the `error` column of the call table."""
+
+    CONTEXT_LENGTH = "context_length"
+    REJECTED = "rejected"
+    FAILING = "failing"
+    """The upstream kept failing; not remembered, a later run asks again."""
+    EMPTY_CHOICES = "empty_choices"
+    BAD_MESSAGE = "bad_message"
+    EMPTY_REPLY = "empty_reply"
+    """Neither text nor tool calls nor a refusal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one question.
+
+    Attributes:
+        key: The call's key.
+        message: The model's message; an empty one when there is a fault.
+        finish_reason: As reported.
+        fault: None for an answer.
+        detail: For a person, when there is a fault.
+    """
+
+    key: bytes
+    message: Message
+    finish_reason: str | None = None
+    fault: Fault | None = None
+    detail: str | None = None
+
+
+class Verdict(NamedTuple):
+    """A JSON answer to a question that asked for one.
+
+    Attributes:
+        value: The value; None when the answer has none that fits.
+        problem: Why there is none.
+        answer: The answer itself.
+    """
+
+    value: Json | None
+    problem: str | None
+    answer: Answer
+
+
+@dataclass(slots=True)
+class CallCounts:
+    """How the questions of a run went so far, each question counted as often as it was asked."""
+
+    in_flight: int = 0
+    paid: int = 0
+    cached: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What a run's answers cost, the ones bought earlier included: the same in every run of the same work.
+
+    Attributes:
+        calls: Number of different questions with an end.
+        prompt_tokens: Sum of what was reported.
+        completion_tokens: Sum of what was reported.
+        cost: Sum of the known costs; None when no price is known.
+        without_cost: Calls whose cost is unknown.
+    """
+
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float | None
+    without_cost: int
+
+
+class Teachers:
+    """All the models a run may ask.
+
+    Args:
+        client: Sends what the call table does not hold.
+        work: The call table.
+        config: Names the models.
+        environ: Where keys and the general base URL stand.
+        changed: Called whenever `counts` changes.
+    """
+
+    def __init__(
+        self,
+        client: ModelClient,
+        work: WorkStore,
+        config: Config,
+        environ: Mapping[str, str],
+        *,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.counts = CallCounts()
+        self.work = work
+        self._client = client
+        self._config = config
+        self._environ = environ
+        self._changed = changed
+        self._endpoints: dict[str, Endpoint] = {}
+        self._asking: defaultdict[bytes, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._ended: dict[bytes, tuple[str, str, Mapping[str, Json], float | None]] = {}
+
+    def check(self, models: Sequence[str]) -> None:
+        """Find the endpoint of every model that will be asked, before anything is paid.
+
+        Raises:
+            InputError: One of them has no base URL or no key.
+        """
+        for model in models:
+            self._endpoint(model)
+
+    async def ask(self, model: str, purpose: str, messages: Sequence[Mapping[str, Json]], **parameters: Json) -> Answer:
+        """Ask one model, or find what it said when it was asked the same before.
+
+        Args:
+            model: Name in the configuration.
+            purpose: The step that asks, for the call table.
+            messages: In OpenAI's form.
+            parameters: Further fields of the request; None leaves a field out.
+
+        Raises:
+            TeacherError: The run has to stop.
+        """
+        where = self._endpoint(model)
+        body = {"model": where.model, "messages": list(messages), **parameters, **where.extra_body}
+        body = {name: value for name, value in body.items() if value is not None}
+        key = call_key(base_url=where.shown_url, body=body)
+        # The same question asked twice at once is one call: the second waits for the first.
+        async with self._asking[key]:
+            call = await self.work.call(key)
+            if call is not None:
+                self.counts.cached += 1
+            else:
+                call = await self._buy(where, key, purpose, body)
+        self._changed()
+        self._note(call)
+        return _answer(call)
+
+    async def ask_json(
+        self,
+        model: str,
+        purpose: str,
+        messages: Sequence[Mapping[str, Json]],
+        schema: Mapping[str, Json],
+        name: str,
+        *,
+        is_checked: bool = True,
+    ) -> Verdict:
+        """Ask for a JSON value at temperature 0; an answer that does not fit the schema is no verdict.
+
+        Args:
+            model: Name in the configuration.
+            purpose: The step that asks.
+            messages: In OpenAI's form.
+            schema: What the value has to fit.
+            name: Name of the schema in the request.
+            is_checked: False leaves the check to the caller, who can use a part of what does not fit as a whole.
+
+        Raises:
+            TeacherError: The run has to stop.
+        """
+        wanted = {"type": "json_schema", "json_schema": {"name": name, "schema": schema}}
+        answer = await self.ask(model, purpose, messages, temperature=0, response_format=wanted)
+        if answer.fault is not None:
+            return Verdict(None, str(answer.fault), answer)
+        try:
+            value = find_json(text_of(answer.message)).value
+            if is_checked:
+                check(value, schema)
+        except RepairError as exc:
+            return Verdict(None, str(exc), answer)
+        return Verdict(value, None, answer)
+
+    def identity(self, model: str) -> str:
+        """What tells this model from others of the same name: its server and the name there."""
+        where = self._endpoint(model)
+        return f"{where.shown_url} {where.model}"
+
+    async def reuse(self, key: bytes) -> None:
+        """Put a call on the bill whose answer is used again without asking."""
+        if key not in self._ended and (call := await self.work.call(key)) is not None:
+            self.counts.cached += 1
+            self._note(call)
+            self._changed()
+
+    def bill(self) -> dict[str, Bill]:
+        """What the answers used so far cost, by purpose."""
+        purposes = sorted({purpose for purpose, *_ in self._ended.values()})
+        return {purpose: self._bill_of(purpose) for purpose in purposes}
+
+    def _bill_of(self, purpose: str) -> Bill:
+        # In the order of the keys, so that sums of floats do not depend on who answered first.
+        ended = [self._ended[key] for key in sorted(self._ended) if self._ended[key][0] == purpose]
+        costs = [cost for *_, cost in ended if cost is not None]
+        return Bill(
+            calls=len(ended),
+            prompt_tokens=sum(_count(usage, "prompt_tokens") for _, _, usage, _ in ended),
+            completion_tokens=sum(_count(usage, "completion_tokens") for _, _, usage, _ in ended),
+            cost=round(sum(costs), 9) if costs else None,
+            without_cost=len(ended) - len(costs),
+        )
+
+    def _endpoint(self, model: str) -> Endpoint:
+        if model not in self._endpoints:
+            self._endpoints[model] = endpoint(model, self._config, self._environ)
+        return self._endpoints[model]
+
+    async def _buy(self, where: Endpoint, key: bytes, purpose: str, body: Mapping[str, Json]) -> Call:
+        self.counts.in_flight += 1
+        self._changed()
+        try:
+            completion = await self._client.complete(where, body)
+        finally:
+            self.counts.in_flight -= 1
+        call = _record(where, key, purpose, body, completion)
+        if call.error is None:
+            self.counts.paid += 1
+        else:
+            self.counts.failed += 1
+        if completion.is_final:
+            await self.work.add_call(call)
+        return call
+
+    def _note(self, call: Call) -> None:
+        if call.error != Fault.FAILING:
+            usage = json_text.loads(call.usage) if call.usage else {}
+            self._ended.setdefault(call.key, (call.purpose, call.model, usage, call.cost))
+
+
+def _record(where: Endpoint, key: bytes, purpose: str, body: Mapping[str, Json], completion: Completion) -> Call:
+    usage = completion.body.get("usage") if completion.body else None
+    usage = usage if isinstance(usage, dict) else None
+    reply = completion.body if completion.body is not None else {"error": completion.detail}
+    call = Call(
+        key=key,
+        purpose=purpose,
+        model=where.name,
+        base_url=where.shown_url,
+        request=json_text.dumps(body),
+        reply=json_text.dumps(reply),
+        usage=None if usage is None else json_text.dumps(usage),
+        cost=_cost(where, usage),
+        attempts=completion.attempts,
+        error=completion.fault,
+    )
+    if completion.fault is None and (fault := _answer(call).fault) is not None:
+        return replace(call, error=fault)
+    return call
+
+
+def _answer(call: Call) -> Answer:
+    """Read a recorded call; what is no answer becomes a fault and never a label."""
+    reply = json_text.loads(call.reply) if call.reply else {}
+    if call.error is not None and call.error not in _IN_REPLY:
+        return _fault(call, Fault(call.error), str(reply.get("error")))
+    choices = reply.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
+        return _fault(call, Fault.EMPTY_CHOICES, "the completion has no choice with a message")
+    try:
+        read = read_messages([{"role": "assistant", **choice["message"]}]).messages
+    except (MessageFormError, ValueError) as exc:
+        return _fault(call, Fault.BAD_MESSAGE, str(exc))
+    message = read[0]
+    if not (text_of(message).strip() or message.tool_calls or message.refusal):
+        return _fault(call, Fault.EMPTY_REPLY, "the message is empty")
+    finish = choice.get("finish_reason")
+    return Answer(call.key, message, finish if isinstance(finish, str) else None)
+
+
+_IN_REPLY = {Fault.EMPTY_CHOICES, Fault.BAD_MESSAGE, Fault.EMPTY_REPLY}
+
+
+def _fault(call: Call, fault: Fault, detail: str) -> Answer:
+    return Answer(call.key, Message("assistant"), None, fault, detail)
+
+
+def _cost(where: Endpoint, usage: Mapping[str, Json] | None) -> float | None:
+    if where.price is None or usage is None or "prompt_tokens" not in usage:
+        return None
+    details = usage.get("prompt_tokens_details")
+    cached = _count(details, "cached_tokens") if isinstance(details, dict) else 0
+    cached_price = where.price.input if where.price.cached is None else where.price.cached
+    plain = max(_count(usage, "prompt_tokens") - cached, 0)
+    completion = _count(usage, "completion_tokens")
+    return (plain * where.price.input + cached * cached_price + completion * where.price.output) / 1_000_000
+
+
+def _count(usage: Mapping[str, Json], name: str) -> int:
+    value = usage.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0

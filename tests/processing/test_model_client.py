@@ -1,0 +1,113 @@
+import json
+from typing import Any
+
+import pytest
+
+from processing import config_file
+from processing.errors import InputError, TeacherError
+from processing.model_client import MAX_RETRIES, Completion, Endpoint, ModelClient, endpoint
+from tests.processing.teachers import Body, Fault, Teachers
+
+BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+
+async def ask(teachers: Teachers, waits: list[float] | None = None, **fields: Any) -> Completion:
+    async def sleep(seconds: float) -> None:
+        if waits is not None:
+            waits.append(seconds)
+
+    async with ModelClient(4, sleep=sleep) as client:
+        return await client.complete(Endpoint("m", teachers.base_url, "m", **fields), BODY)
+
+
+def fail_first(count: int, fault: Fault) -> Any:
+    def script(number: int, _body: Body) -> None:
+        if number <= count:
+            raise fault
+
+    return script
+
+
+async def test_a_429_waits_as_long_as_it_asks_and_is_no_attempt(teachers: Teachers) -> None:
+    teachers.fault = fail_first(6, Fault(429, headers={"retry-after": "7"}))
+    waits: list[float] = []
+    completion = await ask(teachers, waits)
+    assert completion.attempts == 1
+    assert completion.body is not None
+    assert len(waits) == 6
+    assert all(6.9 < wait < 7.8 for wait in waits)
+
+
+async def test_an_upstream_that_only_asks_for_patience_stops_the_run(teachers: Teachers) -> None:
+    teachers.fault = fail_first(1000, Fault(429, headers={"retry-after": "250"}))
+    with pytest.raises(TeacherError, match="asked to wait more than 600 s") as caught:
+        await ask(teachers)
+    assert caught.value.code == "waited_too_long"
+
+
+@pytest.mark.parametrize("fault", [Fault(500), Fault(503), Fault(200, "<html>"), Fault(200, "[1]")])
+async def test_a_failing_upstream_is_tried_again(teachers: Teachers, fault: Fault) -> None:
+    teachers.fault = fail_first(MAX_RETRIES, fault)
+    waits: list[float] = []
+    completion = await ask(teachers, waits)
+    assert (completion.fault, completion.attempts) == (None, MAX_RETRIES + 1)
+    assert waits == sorted(waits)
+
+
+async def test_a_call_that_keeps_failing_is_a_failure_to_forget(teachers: Teachers) -> None:
+    teachers.fault = fail_first(1000, Fault(500))
+    completion = await ask(teachers)
+    assert (completion.fault, completion.is_final, completion.body) == ("failing", False, None)
+    assert len(teachers.requests) == MAX_RETRIES + 1
+
+
+async def test_a_rejected_request_is_never_sent_twice(teachers: Teachers) -> None:
+    error = {"error": {"message": "This model's maximum context length is 10", "code": "context_length_exceeded"}}
+    teachers.fault = fail_first(1, Fault(400, json.dumps(error)))
+    assert (await ask(teachers)).fault == "context_length"
+    teachers.fault = fail_first(2, Fault(422, '{"error": "no tools"}'))
+    rejected = await ask(teachers)
+    assert (rejected.fault, rejected.detail, rejected.is_final) == ("rejected", "status 422: no tools", True)
+    assert len(teachers.requests) == 2
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_a_refused_key_or_unknown_model_stops_the_run_at_once(teachers: Teachers, status: int) -> None:
+    teachers.fault = fail_first(1000, Fault(status))
+    with pytest.raises(TeacherError, match=f"status {status}") as caught:
+        await ask(teachers, api_key="sk-canary")
+    assert len(teachers.requests) == 1
+    assert teachers.authorizations == ["Bearer sk-canary"]
+    assert "sk-canary" not in f"{caught.value!r}{caught.value}"
+
+
+async def test_a_server_that_is_not_there_stops_the_run(teachers: Teachers) -> None:
+    teachers.base_url = "http://user:secret@127.0.0.1:9/v1"
+    with pytest.raises(TeacherError, match=r"teacher m at http://127\.0\.0\.1:9/v1: cannot be reached") as caught:
+        await ask(teachers)
+    assert caught.value.code == "unreachable"
+
+
+def config(**models: Any) -> Any:
+    return config_file.parse({"base": {"task": "chat-completion"}, "models": models}, source="config.yaml")
+
+
+def test_a_model_without_entry_goes_to_the_general_server() -> None:
+    environ = {"TRACEMILL_TEACHER_BASE_URL": "http://x/v1", "TRACEMILL_TEACHER_API_KEY": "k"}
+    found = endpoint("m", config(), environ)
+    assert (found.base_url, found.model, found.api_key) == ("http://x/v1", "m", "k")
+    assert "api_key" not in repr(found)
+
+
+def test_the_general_key_never_goes_to_a_server_of_its_own() -> None:
+    environ = {"TRACEMILL_TEACHER_BASE_URL": "http://x/v1", "TRACEMILL_TEACHER_API_KEY": "k", "OTHER": "o"}
+    assert endpoint("m", config(m={"base_url": "http://y/v1"}), environ).api_key is None
+    assert endpoint("m", config(m={"base_url": "http://y/v1", "api_key_env": "OTHER"}), environ).api_key == "o"
+    assert endpoint("m", config(m={"model": "big"}), environ).api_key == "k"
+
+
+def test_a_missing_server_or_key_names_the_variable() -> None:
+    with pytest.raises(InputError, match="Set TRACEMILL_TEACHER_BASE_URL"):
+        endpoint("m", config(), {})
+    with pytest.raises(InputError, match="variable OTHER, which is not set"):
+        endpoint("m", config(m={"base_url": "http://y/v1", "api_key_env": "OTHER"}), {})

@@ -1,0 +1,226 @@
+"""`tracemill process`, `status` and `predictions`: from traces to a dataset, and what became of a run."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+
+from processing.errors import ProcessingError, TeacherError
+from processing.inputs import Files, Inputs, find_files, read_inputs
+from processing.output import is_running
+from processing.pipeline import PREDICTIONS, Dataset
+from processing.pipeline import process as run_process
+from processing.sources import Intake
+from processing.sources import from_store as read_store
+from store.errors import DatabaseMissingError, StoreError
+from store.filter import parse_filter
+from store.traces import TraceReader
+from store.work import Job, JobStatus, WorkStore
+from tracemill.progress_lines import show_progress
+
+BAD_INPUT, USAGE, UPSTREAM, PARTIAL, INTERRUPTED = 1, 2, 3, 4, 130
+_WORK_FILE = "work.db"
+_TRACES_FILE = "traces.db"
+_DEFAULT_DATA_DIR = Path("tracemill-data")
+_T = TypeVar("_T")
+
+DataDir = Annotated[
+    Path, typer.Option("--data-dir", envvar="TRACEMILL_DATA_DIR", help="Folder of traces.db and work.db.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def process(
+    out: Annotated[Path, typer.Option(help="Folder for the dataset; the same folder again goes on with the same run.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with traces.jsonl, job_description.json, config.yaml, maybe test.jsonl.")
+    ] = None,
+    traces: Annotated[Path | None, typer.Option(help="Trace file, JSON Lines.")] = None,
+    from_store: Annotated[bool, typer.Option("--from-store", help="Take the captured traces.")] = False,
+    where: Annotated[str | None, typer.Option(help="With --from-store: only traces that this filter selects.")] = None,
+    job_description: Annotated[Path | None, typer.Option(help="Job description, JSON.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Configuration, YAML or JSON.")] = None,
+    test: Annotated[Path | None, typer.Option(help="Your own test set, JSON Lines or CSV; used as it is.")] = None,
+    data_dir: DataDir = _DEFAULT_DATA_DIR,
+    strict: Annotated[bool, typer.Option("--strict", help="A line that cannot be read is an error.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Filter, relabel, split and convert traces into a dataset.
+
+    Teachers are asked at the servers that the configuration names, or at TRACEMILL_TEACHER_BASE_URL. An interrupted run
+    goes on when the same command is given again; what was paid for is not paid again.
+    """
+    files = _files(data, traces, job_description, config, test, from_store=from_store, where=where)
+    job, dataset = _run(_process(files, where, out, data_dir, strict=strict, is_quiet=as_json))
+    if as_json:
+        typer.echo(json.dumps({**_job_json(job), "report": dataset.report}))
+    else:
+        typer.echo(_summary(job, dataset))
+    if any(totals["failed"] for totals in dataset.report["totals"].values()):
+        raise typer.Exit(PARTIAL)
+
+
+def status(
+    run: Annotated[str, typer.Argument(help="Run id, name, or folder of the dataset.")],
+    data_dir: DataDir = _DEFAULT_DATA_DIR,
+    output: Annotated[str, typer.Option(help="text or json.")] = "text",
+    as_json: AsJson = False,
+) -> None:
+    """Tell where a run stands and, once it is done, how good the base model is."""
+    if output not in ("text", "json"):
+        _usage(f'--output is "{output}"; expected "text" or "json".')
+    job = _run(_find(run, data_dir))
+    if as_json or output == "json":
+        typer.echo(json.dumps(_job_json(job)))
+        return
+    lines = [f"run     {job.run_id} ({job.name})", f"status  {job.status}", f"folder  {job.out_dir}"]
+    if job.error:
+        lines.append(f"error   {job.error}")
+    for name, rows in (job.counts or {}).get("rows", {}).items():
+        lines.append(f"rows    {rows:>7}  {name}")
+    for name, score in (job.base_model_performance or {}).items():
+        lines.append(f"base model  {name}: {json.dumps(score)}")
+    if job.status is JobStatus.SUCCESS and job.base_model_performance is None:
+        lines.append("base model  not scored")
+    typer.echo("\n".join(lines))
+
+
+def predictions(
+    run: Annotated[str, typer.Argument(help="Run id, name, or folder of the dataset.")],
+    file_name: Annotated[
+        Path | None, typer.Option(help="Where to write. [default: <run>-traces-predictions.jsonl]")
+    ] = None,
+    data_dir: DataDir = _DEFAULT_DATA_DIR,
+) -> None:
+    """Write the base model's predictions on the test set, one JSON object per line."""
+    job = _run(_find(run, data_dir))
+    source = Path(job.out_dir) / PREDICTIONS
+    if job.status is not JobStatus.SUCCESS or not source.is_file():
+        _fail(f"run {job.name} has no predictions: it is {job.status}. Run `tracemill process` to its end first.")
+    target = file_name or Path(f"{Path(run).name}-traces-predictions.jsonl")
+    try:
+        shutil.copyfile(source, target)
+    except OSError as exc:
+        _fail(f"{target}: cannot be written ({exc.strerror}).")
+    typer.echo(str(target))
+
+
+def _files(
+    data: Path | None,
+    traces: Path | None,
+    job_description: Path | None,
+    config: Path | None,
+    test: Path | None,
+    *,
+    from_store: bool,
+    where: str | None,
+) -> Files:
+    if (data is not None) + (traces is not None) + from_store != 1:
+        _usage("give exactly one of --data DIR, --traces FILE and --from-store.")
+    if where is not None and not from_store:
+        _usage("--where selects captured traces and needs --from-store.")
+    if data is not None:
+        if job_description or config or test:
+            _usage("--data takes everything from its folder; leave --job-description, --config and --test out.")
+        return find_files(data)
+    if job_description is None or config is None:
+        _usage("--job-description and --config are needed beside --traces and --from-store.")
+    return Files(job_description, config, traces, test)
+
+
+async def _process(
+    files: Files, where: str | None, out: Path, data_dir: Path, *, strict: bool, is_quiet: bool
+) -> tuple[Job, Dataset]:
+    intake = None if files.traces else await _read_store(data_dir, where)
+    inputs: Inputs = read_inputs(files, intake=intake, strict=strict)
+    async with await WorkStore.open(data_dir / _WORK_FILE) as work:
+        with show_progress(is_quiet=is_quiet) as progress:
+            return await run_process(inputs, out, work, os.environ, progress=progress)
+
+
+async def _read_store(data_dir: Path, where: str | None) -> Intake:
+    selection = None if where is None else parse_filter(where)
+    async with await TraceReader.open(data_dir / _TRACES_FILE) as reader:
+        return await read_store(reader, selection)
+
+
+async def _find(run: str, data_dir: Path) -> Job:
+    try:
+        async with await WorkStore.open_to_read(data_dir / _WORK_FILE) as work:
+            job = await work.job(run)
+    except DatabaseMissingError:
+        job = None
+    if job is None:
+        _fail(f'{data_dir / _WORK_FILE} knows no run "{run}". Name its id, its folder, or another --data-dir.')
+    if job.status is JobStatus.RUNNING and not is_running(Path(job.out_dir)):
+        return replace(job, status=JobStatus.STOPPED, error="it was killed; run the same command to go on")
+    return job
+
+
+def _job_json(job: Job) -> dict[str, Any]:
+    return {
+        "run_id": job.run_id,
+        "name": job.name,
+        "status": job.status,
+        "out_dir": job.out_dir,
+        "base_model_performance": job.base_model_performance,
+        "counts": job.counts,
+        "error": job.error,
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "ended_at": job.ended_at,
+    }
+
+
+def _summary(job: Job, dataset: Dataset) -> str:
+    report = dataset.report
+    lines = [f"{job.out_dir}: {job.status}"]
+    lines += [f"  {rows:>7}  {name}" for name, rows in report["rows"].items()]
+    conversations = report["totals"]["conversations"]
+    lines.append(
+        "  {entered} conversations: {kept} kept, {dropped} dropped, {failed} failed, {review} to review".format(
+            **conversations
+        )
+    )
+    lines += [f"  base model {name}: {json.dumps(s)}" for name, s in (report["base_model_performance"] or {}).items()]
+    lines += [f"  warning: {warning}" for warning in report["warnings"]]
+    lines.append(f"  The whole story: {Path(job.out_dir) / 'report.md'}")
+    return "\n".join(lines)
+
+
+def _run(work: Coroutine[Any, Any, _T]) -> _T:
+    """Run to the end; every error becomes one sentence and an exit code."""
+    try:
+        return asyncio.run(_until_stopped(work))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        _fail("interrupted. Run the same command to go on: what was paid for is kept.", INTERRUPTED)
+    except TeacherError as exc:
+        _fail(str(exc), UPSTREAM)
+    except (ProcessingError, StoreError) as exc:
+        _fail(str(exc))
+    except OSError as exc:
+        _fail(f"{exc.filename or 'the output'}: {exc.strerror or exc}. Nothing was published; what was paid is kept.")
+
+
+async def _until_stopped(work: Coroutine[Any, Any, _T]) -> _T:
+    """Let SIGTERM end the work as Ctrl-C does: in order, with the job marked as stopped."""
+    task = asyncio.ensure_future(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task
+
+
+def _usage(message: str) -> NoReturn:
+    _fail(message, USAGE)
+
+
+def _fail(message: str, code: int = BAD_INPUT) -> NoReturn:
+    typer.echo(f"error: {message}", err=True)
+    sys.exit(code)
