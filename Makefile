@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint lint-deploy format clean
+.PHONY: demo test lint lint-deploy format docs clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.installed: pyproject.toml
@@ -37,6 +37,9 @@ lint-deploy: $(VENV)/.installed ## Check the Dockerfile and the systemd unit
 format: $(VENV)/.installed ## Rewrite the code the way `make lint` wants it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.installed ## Write the reference pages anew
+	$(BIN)/python docs/generate.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis tracemill-demo

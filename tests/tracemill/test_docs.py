@@ -3,8 +3,8 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer
 
@@ -39,10 +39,10 @@ def _place(words: list[str]) -> int:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_and_option_in_a_page_exists(page: Path) -> None:
     for words in commands_in(page):
-        command: click.Command = typer.main.get_command(app)
-        while isinstance(command, click.Group) and words and not words[0].startswith("-"):
-            assert words[0] in command.commands, f"{page.name}: there is no command {words[0]!r} in {command.name}"
-            command = command.commands[words.pop(0)]
+        command: Any = typer.main.get_command(app)
+        while words and (inner := getattr(command, "commands", None)) and not words[0].startswith("-"):
+            assert words[0] in inner, f"{page.name}: {command.name} has no command {words[0]!r}"
+            command = inner[words.pop(0)]
         known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
         used = {word.partition("=")[0] for word in words if word.startswith("-") and word != "-"}
         assert used <= known | {"--help"}, f"{page.name}: {command.name} has no option {used - known}"
@@ -64,3 +64,14 @@ def test_every_make_target_in_a_page_exists(page: Path) -> None:
 def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
     for target in LINK.findall(page.read_text()):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_test_the_contract_names_exists() -> None:
+    named = set(re.findall(r"`(test_[a-z0-9_]+)`", (ROOT / "docs" / "contract.md").read_text()))
+    defined = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+    assert named
+    assert named <= defined

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 NAMES = ("train.jsonl", "test.jsonl", "unstructured.jsonl", "predictions.jsonl", "report.json", "report.md")
 
+_SHORT_CHARACTERS = 100
+
 
 class ChangedRow(NamedTuple):
     """A row whose label the committee changed.
@@ -38,7 +40,7 @@ def read_report(folder: Path) -> dict[str, Any]:
 
 
 def changed_rows(folder: Path, *, limit: int) -> list[ChangedRow]:
-    """Read rows that relabelling changed, each change once, tool calls and texts in turn."""
+    """Read rows that relabelling changed, each change once: short ones first, tool calls and texts in turn."""
     found: dict[tuple[str, str], ChangedRow] = {}
     for name in ("train.jsonl", "test.jsonl"):
         for line in (folder / name).read_text().split("\n"):
@@ -46,8 +48,9 @@ def changed_rows(folder: Path, *, limit: int) -> list[ChangedRow]:
             if row and row["metadata"]["is_changed"]:
                 shown = ChangedRow(row["prompt"] or "", row["metadata"]["original_response"] or "", row["response"])
                 found.setdefault((shown.recorded, shown.label), shown)
-    calls = [row for row in found.values() if row.label.startswith(("{", "["))]
-    texts = [row for row in found.values() if not row.label.startswith(("{", "["))]
+    short_first = sorted(found.values(), key=lambda row: max(len(row.recorded), len(row.label)) > _SHORT_CHARACTERS)
+    calls = [row for row in short_first if row.label.startswith(("{", "["))]
+    texts = [row for row in short_first if not row.label.startswith(("{", "["))]
     mixed = [row for pair in zip(calls, texts, strict=False) for row in pair]
     return (mixed + calls[len(texts) :] + texts[len(calls) :])[:limit]
 

@@ -106,6 +106,7 @@ def run_demo(stage: Stage, *, port: int = 0, admin_port: int = 0, keep: bool = F
     return {
         "data_dir": str(stage.data_dir),
         **captured,
+        "intake": report["intake"],
         "funnel": report["funnel"],
         "base_model_performance": report["base_model_performance"],
         "files": {name: str(path) for name, path in files.items()},
@@ -199,6 +200,8 @@ def _process(stage: Stage, models_url: str) -> Path:
 
 def _show_dataset(stage: Stage, folder: Path) -> dict[str, Any]:
     report = dataset_files.read_report(folder)
+    came_in = {name: count for name, count in report["intake"].items() if isinstance(count, int)}
+    show.counts(stage.console, "came in", came_in)
     show.funnel(stage.console, report["funnel"])
     show.counts(stage.console, "rows", report["rows"])
     show.counts(

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, JustifyMethod
+from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -51,7 +51,9 @@ def progress(console: Console, title: str, total: int) -> Iterator[Callable[[], 
 def counts(console: Console, title: str, numbers: Mapping[str, Any] | None) -> None:
     """Show names with their numbers, one to a line."""
     note(console, title)
-    table = _table("left", "right")
+    table = Table(show_header=False, box=None, padding=(0, 0, 0, 3))
+    table.add_column()
+    table.add_column(justify="right")
     for name, number in (numbers or {"none": ""}).items():
         table.add_row(
             escape(name), "" if number is None else f"{number:.3f}" if isinstance(number, float) else str(number)
@@ -62,11 +64,10 @@ def counts(console: Console, title: str, numbers: Mapping[str, Any] | None) -> N
 def funnel(console: Console, stages: Sequence[Mapping[str, Any]]) -> None:
     """Show what entered and left each stage, and why the rest ended there."""
     note(console, "the funnel")
-    table = _table("left", "right", "left", "right", "left")
     for stage in stages:
-        ended = [f"{state}: {why} {n}" for state, reasons in stage["ended"].items() for why, n in reasons.items()]
-        table.add_row(stage["stage"], str(stage["in"]), f"{stage['of']} in", f"{stage['out']} on", "; ".join(ended))
-    console.print(table)
+        ended = [f"{state} as {why}: {n}" for state, reasons in stage["ended"].items() for why, n in reasons.items()]
+        passed = f"{stage['in']:>4} in, {stage['out']:>4} on   {'; '.join(ended)}"
+        note(console, f" {stage['stage']:<11}{stage['of']:<14}{passed.rstrip()}")
 
 
 def rows(console: Console, changed: Sequence[ChangedRow]) -> None:
@@ -81,10 +82,3 @@ def files(console: Console, paths: Mapping[str, Path]) -> None:
     """Show where the files are, relative to the current folder where they lie below it."""
     for path in paths.values():
         note(console, str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
-
-
-def _table(*justified: JustifyMethod) -> Table:
-    table = Table(show_header=False, box=None, padding=(0, 1, 0, 3))
-    for justify in justified:
-        table.add_column(justify=justify)
-    return table
