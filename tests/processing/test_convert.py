@@ -3,6 +3,8 @@
 `CC` stands for one assistant message with two parallel calls.
 """
 
+from pathlib import Path
+
 import pytest
 
 from processing.convert import SkipReason, convert, skip_reason
@@ -58,13 +60,9 @@ def test_the_documented_vectors(notation: str, single: list[str], whole: list[st
 
 
 def test_the_seeds_banking_conversation_gives_its_two_documented_examples() -> None:
-    spoken = [
-        ("system", "You are a banking assistant."),
-        ("user", "What is my balance?"),
-        ("assistant", "Your balance is $1,234."),
-        ("user", "Transfer $100 to savings."),
-        ("assistant", "Done, $100 transferred."),
-    ]
+    lines = (Path(__file__).parent / "data" / "seeds" / "banking_conversation.txt").read_text().splitlines()
+    spoken = [(role, text.strip(' "')) for role, _, text in (line.partition(":") for line in lines)]
+    assert [role for role, _ in spoken] == ["system", "user", "assistant", "user", "assistant"]
     conversation = Conversation("c", tuple(Message(role, text) for role, text in spoken), "t", "f:1")
     first, second = convert([conversation], single_turn=True).examples
     assert [(message.role, message.content) for message in first.messages] == spoken[:3]
