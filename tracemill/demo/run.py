@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,6 +88,8 @@ def run_demo(stage: Stage, *, port: int = 0, admin_port: int = 0, keep: bool = F
         ChildError: A child process failed.
         AdminError: The traces did not reach the store.
     """
+    if find_spec("openai") is None:
+        raise MissingClientError
     started = time.monotonic()
     stage.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     with ExitStack() as running:
@@ -148,10 +151,8 @@ def _start_proxy(stage: Stage, running: ExitStack, models_url: str, port: int, a
 
 
 def _talk(stage: Stage, served: Served) -> dict[str, Any]:
-    try:
-        from tracemill.demo.workload import hold_conversations
-    except ModuleNotFoundError as error:
-        raise MissingClientError from error
+    from tracemill.demo.workload import hold_conversations  # needs the extra
+
     show.step(stage.console, "2. Customers talk to a banking assistant through the openai client")
     held = scripts()
     before = admin_api.stats(served.admin_url)["traces"]
