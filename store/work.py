@@ -7,8 +7,7 @@ committed before its answer is used: a run that is killed and started again find
 import asyncio
 import hashlib
 import sqlite3
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -146,6 +145,7 @@ class WorkStore:
         self._connection = connection
         self._path = path
         self._writing = asyncio.Lock()
+        self._commits: set[asyncio.Task[None]] = set()
 
     @classmethod
     async def open(cls, path: Path) -> Self:
@@ -167,6 +167,7 @@ class WorkStore:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
+        await asyncio.gather(*self._commits, return_exceptions=True)
         await self._connection.close()
 
     async def call(self, key: bytes) -> Call | None:
@@ -191,11 +192,11 @@ class WorkStore:
 
     async def add_call(self, call: Call) -> None:
         """Commit a call; one that is there already stays as it is."""
-        async with self._write():
-            await self._connection.execute(
-                "INSERT INTO calls (key, purpose, model, base_url, request, reply, usage, cost, attempts, created_at,"
-                " error) VALUES (:key, :purpose, :model, :base_url, :request, :reply, :usage, :cost, :attempts,"
-                " :created_at, :error) ON CONFLICT (key) DO NOTHING",
+        await self._commit(
+            "INSERT INTO calls (key, purpose, model, base_url, request, reply, usage, cost, attempts, created_at,"
+            " error) VALUES (:key, :purpose, :model, :base_url, :request, :reply, :usage, :cost, :attempts,"
+            " :created_at, :error) ON CONFLICT (key) DO NOTHING",
+            [
                 {
                     "key": call.key,
                     "purpose": call.purpose,
@@ -208,8 +209,9 @@ class WorkStore:
                     "attempts": call.attempts,
                     "created_at": _now(),
                     "error": call.error,
-                },
-            )
+                }
+            ],
+        )
 
     async def verdicts(self, keys: Sequence[bytes]) -> dict[bytes, Verdict]:
         """Look verdicts up; keys without one are left out."""
@@ -222,25 +224,24 @@ class WorkStore:
 
     async def add_verdicts(self, verdicts: Mapping[bytes, Any], call_key: bytes) -> None:
         """Commit what one call said of several examples, all or none."""
-        async with self._write():
-            await self._connection.executemany(
-                "INSERT INTO verdicts (key, verdict, call_key) VALUES (:key, :verdict, :call_key)"
-                " ON CONFLICT (key) DO NOTHING",
-                [
-                    {"key": key, "verdict": json_text.dumps(verdict).decode(), "call_key": call_key}
-                    for key, verdict in verdicts.items()
-                ],
-            )
+        await self._commit(
+            "INSERT INTO verdicts (key, verdict, call_key) VALUES (:key, :verdict, :call_key)"
+            " ON CONFLICT (key) DO NOTHING",
+            [
+                {"key": key, "verdict": json_text.dumps(verdict).decode(), "call_key": call_key}
+                for key, verdict in verdicts.items()
+            ],
+        )
 
     async def start_job(self, out_dir: Path, *, name: str, config: Mapping[str, Any]) -> Job:
         """Record that a run into `out_dir` has started; a run into the same folder keeps its id."""
-        async with self._write():
-            await self._connection.execute(
-                "INSERT INTO jobs (run_id, name, out_dir, status, config, created_at, started_at)"
-                " VALUES (:run_id, :name, :out_dir, :status, :config, :now, :now)"
-                " ON CONFLICT (out_dir) DO UPDATE SET name = excluded.name, status = excluded.status,"
-                " config = excluded.config, started_at = excluded.started_at, ended_at = NULL, error = NULL,"
-                " counts = NULL, base_model_performance = NULL",
+        await self._commit(
+            "INSERT INTO jobs (run_id, name, out_dir, status, config, created_at, started_at)"
+            " VALUES (:run_id, :name, :out_dir, :status, :config, :now, :now)"
+            " ON CONFLICT (out_dir) DO UPDATE SET name = excluded.name, status = excluded.status,"
+            " config = excluded.config, started_at = excluded.started_at, ended_at = NULL, error = NULL,"
+            " counts = NULL, base_model_performance = NULL",
+            [
                 {
                     "run_id": str(uuid7()),
                     "name": name,
@@ -248,8 +249,9 @@ class WorkStore:
                     "status": JobStatus.RUNNING,
                     "config": json_text.dumps(config).decode(),
                     "now": _now(),
-                },
-            )
+                }
+            ],
+        )
         job = await self.job(_absolute(out_dir))
         if job is None:
             raise AssertionError("a job that was just written is not there")
@@ -265,10 +267,10 @@ class WorkStore:
         error: str | None = None,
     ) -> None:
         """Record how a run ended."""
-        async with self._write():
-            await self._connection.execute(
-                "UPDATE jobs SET status = :status, counts = :counts, base_model_performance = :performance,"
-                " error = :error, ended_at = :now WHERE run_id = :run_id",
+        await self._commit(
+            "UPDATE jobs SET status = :status, counts = :counts, base_model_performance = :performance,"
+            " error = :error, ended_at = :now WHERE run_id = :run_id",
+            [
                 {
                     "run_id": run_id,
                     "status": status,
@@ -276,8 +278,9 @@ class WorkStore:
                     "performance": _text(base_model_performance),
                     "error": error,
                     "now": _now(),
-                },
-            )
+                }
+            ],
+        )
 
     async def job(self, run: str) -> Job | None:
         """Find a job by run id, by folder, or by name (the latest of that name)."""
@@ -311,11 +314,17 @@ class WorkStore:
         except sqlite3.Error as exc:
             raise store_error(exc, self._path) from exc
 
-    @asynccontextmanager
-    async def _write(self) -> AsyncIterator[None]:
+    async def _commit(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write rows in one transaction, to its end even when the caller is cancelled: the answer is paid for."""
+        task = asyncio.create_task(self._write(sql, rows))
+        self._commits.add(task)
+        task.add_done_callback(self._commits.discard)
+        await asyncio.shield(task)
+
+    async def _write(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
         try:
             async with self._writing, write_lock(self._path), transaction(self._connection):
-                yield
+                await self._connection.executemany(sql, rows)
         except sqlite3.Error as exc:
             raise store_error(exc, self._path) from exc
 

@@ -1,6 +1,5 @@
 """A scripted teacher server on loopback: real HTTP, known answers, faults on demand."""
 
-import asyncio
 import json
 import socket
 import threading
@@ -60,7 +59,9 @@ class Teachers:
             number = len(self.requests)
         if self.hold_from is not None and number >= self.hold_from:
             self.held.set()
-            await asyncio.Event().wait()
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+            return Response(status_code=500)
         try:
             self.fault(number, body)
             message = self._message(body)
@@ -142,7 +143,7 @@ def serving() -> Iterator[Teachers]:
     application = Starlette(routes=[Route("/v1/chat/completions", teachers.answer, methods=["POST"])])
     listener = socket.create_server(("127.0.0.1", 0), backlog=256)
     teachers.base_url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-    config = uvicorn.Config(application, log_level="error", lifespan="off", timeout_graceful_shutdown=0)
+    config = uvicorn.Config(application, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     # The socket listens already, so a client may connect before the server's loop runs.
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="scripted teachers")

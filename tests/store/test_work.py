@@ -58,6 +58,22 @@ async def test_two_writers_take_turns_without_losing_a_call(tmp_path: Path) -> N
     assert all(found)
 
 
+async def test_a_cancelled_write_is_finished_and_leaves_the_store_usable(tmp_path: Path) -> None:
+    """Cancelled in the middle of BEGIN, the connection once stayed inside a transaction for good."""
+    async with await WorkStore.open(tmp_path / "work.db") as work:
+        for steps in range(12):
+            writing = asyncio.create_task(work.add_call(made(bytes([steps]))))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+            await work.add_call(made(b"next" + bytes([steps])))
+    async with await WorkStore.open_to_read(tmp_path / "work.db") as work:
+        # A task that is cancelled before its first step never begins to write.
+        assert all([await work.call(bytes([steps])) for steps in range(1, 12)])
+        assert all([await work.call(b"next" + bytes([steps])) for steps in range(12)])
+
+
 async def test_a_job_keeps_its_id_when_it_is_run_again_into_the_same_folder(tmp_path: Path) -> None:
     async with await WorkStore.open(tmp_path / "work.db") as work:
         first = await work.start_job(tmp_path / "out", name="bank", config={"a": 1})
