@@ -140,6 +140,7 @@ class ModelClient:
         self._sleep = sleep
         self._not_before: dict[str, float] = {}
         self._failures: dict[str, int] = {}
+        self._answered: set[str] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -177,7 +178,9 @@ class ModelClient:
                 self._brake(where, wait_s)
             except _TryAgain as fault:
                 attempts += 1
-                if attempts > MAX_RETRIES:
+                # A server that never answered is down or misspelt; one that did may be restarting.
+                hopeless = fault.is_unreachable and where.shown_url not in self._answered
+                if attempts > (1 if hopeless else MAX_RETRIES):
                     return self._give_up(where, fault, attempts)
                 await self._sleep(self._backoff_s(attempts - 1))
             else:
@@ -233,6 +236,7 @@ class ModelClient:
             raise _TryAgain(f"the answer broke off ({type(exc).__name__})") from exc
         except httpx.DecodingError as exc:
             raise _TryAgain("the answer cannot be decoded") from exc
+        self._answered.add(where.shown_url)
         return self._read(where, response, bytes(raw))
 
     def _read(self, where: Endpoint, response: httpx.Response, raw: bytes) -> Completion:
