@@ -111,8 +111,8 @@ class _Connection(sqlite3.Connection):
 
 
 async def _connect(connector: Callable[[], sqlite3.Connection]) -> aiosqlite.Connection:
-    # Checks and migrations run in a thread, off the event loop; but not in aiosqlite's own: when its connector fails, it
-    # leaves that thread to report to a loop that may be closed by then.
+    # Checks and migrations run in a thread, off the event loop; but not in aiosqlite's own: when its connector fails,
+    # it leaves that thread to report to a loop that may be closed by then.
     connection = await asyncio.to_thread(connector)
     return await aiosqlite.Connection(lambda: connection, _ITER_CHUNK_ROWS)
 

@@ -19,9 +19,7 @@ from store.filter import EVERYTHING, Filter
 from store.id_list import BLOBS_OF, FINISH_REASONS_OF, NODE_BLOBS_OF, NODES_UP_FROM, REPLIES_OF, TAGS_OF, id_list
 from store.trace import DeadLetter, JsonText, Reply, Trace
 from store.trace_rows import from_blob, from_micros, some_text, trace_of
-from store.trace_summary import FIRST, LAST, Place, Stats, TracePage, TraceSummary, from_cursor, summary_of, to_cursor
-
-__all__ = ["Stats", "TracePage", "TraceReader", "TraceSummary"]
+from store.trace_summary import FIRST, LAST, Place, Stats, TracePage, from_cursor, summary_of, to_cursor
 
 _BATCH_TRACES = 64
 # Bodies of one batch are in memory at once; a batch ends early when what came over the wire exceeds this.
