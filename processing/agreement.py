@@ -92,7 +92,10 @@ def agree(candidates: Sequence[Answers], form: Form) -> Agreement:
     shape, votes = max(Counter(shapes).items(), key=lambda item: (item[1], item[0]))
     inside = [message for message, found in zip(messages, shapes, strict=True) if found == shape]
     share = votes / len(messages)
-    if shape:
+    if len(set(shape)) < len(shape):
+        # Which call answers which cannot be told when a tool is called twice, so the calls are voted on as a whole.
+        found = _by_vote(inside, form)
+    elif shape:
         found = _by_arguments(inside, form)
     elif form.classes:
         found = _by_vote(inside, form)

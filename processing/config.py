@@ -111,11 +111,12 @@ class Evaluation(_Section):
 
 
 class Synthgen(_Section):
-    """Limits that also hold for traces.
+    """Rules for rows; the length limit and `output_is_json` hold for traces too.
 
     Attributes:
         validation_max_total_length: Most characters of an example, input and output together.
-        validation_similarity_threshold: Similarity from which two conversations are near duplicates.
+        validation_similarity_threshold: Similarity from which a generated row is too close to a seed row; traces are
+            compared by `processing.dedup`, whatever this says.
         output_is_json: The reply has to be JSON; fences are taken off.
     """
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx2 as httpx
 
@@ -55,6 +55,14 @@ class Endpoint:
     def shown_url(self) -> str:
         """The base URL without credentials or query: what messages, keys and the call table hold."""
         return without_credentials(self.base_url)
+
+    @property
+    def completions_url(self) -> str:
+        """Where requests go; a query of the base URL (Azure's `api-version`) stays at the end."""
+        parts = urlsplit(self.base_url)
+        # httpx would send credentials of the URL in place of the key.
+        host = parts.netloc.rpartition("@")[2] if self.api_key else parts.netloc
+        return urlunsplit((parts.scheme, host, f"{parts.path.rstrip('/')}/chat/completions", parts.query, ""))
 
 
 def endpoint(name: str, config: Config, environ: Mapping[str, str]) -> Endpoint:
@@ -222,7 +230,7 @@ class ModelClient:
         headers = {"content-type": "application/json"}
         if where.api_key:
             headers["authorization"] = f"Bearer {where.api_key}"
-        url = f"{where.base_url.rstrip('/')}/chat/completions"
+        url = where.completions_url
         try:
             async with self._http.stream("POST", url, content=json.dumps(body).encode(), headers=headers) as response:
                 raw = bytearray()

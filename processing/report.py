@@ -119,6 +119,8 @@ def warnings_of(rows: Mapping[str, int], split: Split, task: Task, *, is_curated
             f"train and test share {split.leakage.exact} equal and {split.leakage.near} nearly equal prompts "
             f"and {split.leakage.groups} groups: scores on test will look better than they are."
         )
+    if rows["failed.jsonl"]:
+        found.append(f"{rows['failed.jsonl']} things failed: failed.jsonl tells why; run again to try them again.")
     wanted = task.config.trace_processing
     if not wanted.relevance_filtering:
         found.append("relevance filtering is off: failures and conversations about other things may be in train.")

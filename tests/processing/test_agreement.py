@@ -73,6 +73,15 @@ def test_another_tool_or_text_instead_of_a_call_lowers_the_agreement() -> None:
     assert found.score == pytest.approx(0.5)
 
 
+def test_a_tool_that_is_called_twice_is_voted_on_as_a_whole() -> None:
+    def twice(first: str, second: str) -> Answers:
+        return (Message("assistant", None, call(city=first)[0].tool_calls + call(city=second)[0].tool_calls),)
+
+    found = agree([twice("Rome", "Paris"), twice("Paris", "Rome"), twice("Rome", "Rome")], TOOLS)
+    assert (found.method, found.score) == (Method.VOTE, pytest.approx(2 / 3))
+    assert found.label in (twice("Rome", "Paris"), twice("Paris", "Rome"))
+
+
 def test_fields_are_merged_only_into_what_the_schema_allows() -> None:
     schema = {"type": "object", "oneOf": [{"properties": {"a": {"const": n}, "b": {"const": n}}} for n in (1, 2, 3)]}
     values = [{"a": 1, "b": 1}, {"a": 2, "b": 2}, {"a": 1, "b": 1}, {"a": 3, "b": 3}]

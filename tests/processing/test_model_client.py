@@ -88,6 +88,12 @@ async def test_a_server_that_is_not_there_stops_the_run(teachers: Teachers) -> N
     assert caught.value.code == "unreachable"
 
 
+def test_a_query_of_the_base_url_stays_at_the_end() -> None:
+    found = Endpoint("m", "http://u:p@x/openai/?api-version=1", "m", api_key="k")
+    assert found.completions_url == "http://x/openai/chat/completions?api-version=1"
+    assert found.shown_url == "http://x/openai"
+
+
 def config(**models: Any) -> Any:
     return config_file.parse({"base": {"task": "chat-completion"}, "models": models}, source="config.yaml")
 

@@ -6,11 +6,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from store.trace import Outcome, Reply, Trace
+from store.traces import TraceWriter
 from tests.processing.teachers import Teachers, serving
 
 TRACEMILL = [sys.executable, "-m", "tracemill.cli"]
@@ -173,6 +177,45 @@ def test_contradicting_options_are_a_usage_error(tmp_path: Path, arguments: list
     done = tracemill(["process", *arguments, "--out", "out"], tmp_path)
     assert done.returncode == 2
     assert says in done.stderr
+
+
+async def test_captured_traces_are_processed_from_the_store(teachers: Teachers, tmp_path: Path) -> None:
+    upload(tmp_path, SEED_LINES)
+    captured = []
+    for number, line in enumerate([*map(json.loads, SEED_LINES), *map(json.loads, many(3))]):
+        *asked, reply = (json.dumps(message).encode() for message in line["messages"])
+        captured.append(
+            Trace(
+                id=UUID(int=number + 1),
+                created_at=datetime(2026, 1, 1, 12, number, tzinfo=UTC),
+                method="POST",
+                path="/v1/chat/completions",
+                route="default",
+                upstream="http://x/v1",
+                outcome=Outcome.COMPLETED,
+                endpoint="chat.completions",
+                requested_model="base" if number < 2 else "other",
+                messages=tuple(asked),
+                replies=(Reply(0, reply, "stop"),),
+            )
+        )
+    async with await TraceWriter.open(tmp_path / "data" / "traces.db") as writer:
+        await writer.write(captured, [], [])
+    options = ["--job-description", "traces/job_description.json", "--config", "traces/config.yaml", "--out", "out"]
+    options += ["--data-dir", "data", "--json"]
+    done = tracemill(["process", "--from-store", *options], tmp_path, teachers)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["report"]["intake"]["conversations"] == 5
+    where = ["--where", "model = 'base'"]
+    chosen = tracemill(["process", "--from-store", *where, *options], tmp_path, teachers)
+    assert chosen.returncode == 0, chosen.stderr
+    assert json.loads(chosen.stdout)["report"]["intake"]["conversations"] == 2
+    files_made = files(tmp_path / "out")
+    lines = (files_made["train.jsonl"] + files_made["test.jsonl"]).splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert len(rows) == 2
+    assert {row["metadata"]["original_model"] for row in rows} == {"base"}
+    assert {row["metadata"]["source_trace_id"] for row in rows} <= {str(trace.id) for trace in captured}
 
 
 def test_files_can_be_given_one_by_one(teachers: Teachers, tmp_path: Path) -> None:
