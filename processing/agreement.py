@@ -5,19 +5,27 @@ votes, so the candidate closest to all others is taken (minimum Bayes risk over 
 The score in [0, 1] says how far the candidates agree; below the configured bound the caller asks an arbiter.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from processing.answer_form import (
+    Answers,
+    Form,
+    canonical,
+    gram_f,
+    json_of,
+    mean,
+    normal_arguments,
+    ordered_calls,
+    overlap,
+    similarity,
+    sorted_keys,
+)
 from processing.example import Json, Message, ToolCall
-from processing.message_form import text_of
 from processing.repair import RepairError, check
 from store import json_text
-
-Answers = tuple[Message, ...]
-"""One candidate's messages, one per target of the example."""
 
 
 class Method(StrEnum):
@@ -31,31 +39,6 @@ class Method(StrEnum):
     FIELDS = "fields"
     MEDOID = "medoid"
     ARBITER = "arbiter"
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What kind of answer an example asks for.
-
-    Attributes:
-        tools: Tool definitions in OpenAI form; empty when there are none.
-        classes: The labels to choose from; empty when the answer is no label.
-        is_json: Whether the text is a JSON value.
-        schema: The schema of that value, None when there is none.
-    """
-
-    tools: Sequence[Json] = ()
-    classes: Sequence[str] = ()
-    is_json: bool = False
-    schema: Json | None = None
-
-    def parameters(self, tool: str) -> Json | None:
-        """The schema of a tool's arguments; None when the tool is unknown or has none."""
-        for definition in self.tools:
-            function = definition.get("function", definition)
-            if isinstance(function, dict) and function.get("name") == tool:
-                return function.get("parameters")
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +68,7 @@ def agree(candidates: Sequence[Answers], form: Form) -> Agreement:
         return Agreement(Method.UNANIMOUS, 1.0, candidates[0])
     if len(candidates[0]) > 1:
         return _medoid(
-            candidates, lambda one, two: _mean([similarity(a, b, form) for a, b in zip(one, two, strict=True)])
+            candidates, lambda one, two: mean([similarity(a, b, form) for a, b in zip(one, two, strict=True)])
         )
     messages = [answers[0] for answers in candidates]
     shapes = [tuple(sorted(call.name for call in message.tool_calls)) for message in messages]
@@ -99,66 +82,16 @@ def agree(candidates: Sequence[Answers], form: Form) -> Agreement:
         found = _by_arguments(inside, form)
     elif form.classes:
         found = _by_vote(inside, form)
-    elif form.is_json and all(isinstance(_json(message), dict) for message in inside):
+    elif form.is_json and all(isinstance(json_of(message), dict) for message in inside):
         found = _by_fields(inside, form)
     else:
         found = _medoid([(message,) for message in inside], lambda one, two: similarity(one[0], two[0], form))
     return Agreement(found.method, found.score * share, found.label)
 
 
-def canonical(answers: Answers, form: Form) -> str:
-    """Write answers so that those that mean the same are equal texts: ids, key order, schema defaults do not count."""
-    return json_text.dumps([_canonical(message, form) for message in answers]).decode()
-
-
-def similarity(one: Message, two: Message, form: Form) -> float:
-    """Tell how alike two answers are: 1 when they mean the same, 0 when they do different things."""
-    if _canonical(one, form) == _canonical(two, form):
-        return 1.0
-    if bool(one.tool_calls) != bool(two.tool_calls):
-        return 0.0
-    if one.tool_calls:
-        calls, others = _ordered(one), _ordered(two)
-        if [call.name for call in calls] != [call.name for call in others]:
-            return 0.0
-        shares = [_same_share(a, b, form) for a, b in zip(calls, others, strict=True)]
-        return _mean(shares)
-    return gram_f(text_of(one), text_of(two))
-
-
-def gram_f(one: str, two: str) -> float:
-    """Compare two texts by their character 3-grams: F1 of the two multisets, case and white space runs apart."""
-    grams, others = _grams(one), _grams(two)
-    if not grams or not others:
-        return float(grams == others)
-    shared = (grams & others).total()
-    return 2 * shared / (grams.total() + others.total())
-
-
-def normal_arguments(call: ToolCall, form: Form) -> Json:
-    """The arguments with schema defaults filled in and null optionals left out; text when they are not JSON."""
-    try:
-        arguments = json.loads(call.arguments)
-    except (ValueError, RecursionError):
-        return call.arguments
-    schema = form.parameters(call.name)
-    if not isinstance(arguments, dict) or not isinstance(schema, dict):
-        return arguments
-    properties = schema.get("properties")
-    required = schema.get("required")
-    required = required if isinstance(required, list) else []
-    defaults = {
-        name: definition["default"]
-        for name, definition in (properties.items() if isinstance(properties, dict) else ())
-        if isinstance(definition, dict) and "default" in definition
-    }
-    given = {name: value for name, value in arguments.items() if value is not None or name in required}
-    return {**defaults, **given}
-
-
 def _medoid(candidates: Sequence[Answers], alike: Callable[[Answers, Answers], float]) -> Agreement:
     scores = [
-        _mean([alike(one, two) for other, two in enumerate(candidates) if other != number])
+        mean([alike(one, two) for other, two in enumerate(candidates) if other != number])
         for number, one in enumerate(candidates)
     ]
     best = max(range(len(candidates)), key=lambda number: scores[number])
@@ -175,7 +108,7 @@ def _by_vote(messages: Sequence[Message], form: Form) -> Agreement:
 
 
 def _by_fields(messages: Sequence[Message], form: Form) -> Agreement:
-    values = [_json(message) for message in messages]
+    values = [json_of(message) for message in messages]
     merged, score = _vote_by_key(values, {})
     for message, value in zip(messages, values, strict=True):
         if value == merged:
@@ -184,14 +117,14 @@ def _by_fields(messages: Sequence[Message], form: Form) -> Agreement:
         try:
             check(merged, form.schema)
         except RepairError:
-            closest = max(messages, key=lambda message: _overlap(_json(message), merged))
+            closest = max(messages, key=lambda message: overlap(json_of(message), merged))
             return Agreement(Method.FIELDS, score, (closest,))
     return Agreement(Method.FIELDS, score, (replace(messages[0], content=json_text.dumps(merged).decode()),))
 
 
 def _by_arguments(messages: Sequence[Message], form: Form) -> Agreement:
     """Vote on every argument of every call; the messages call the same tools, as often."""
-    columns = list(zip(*(_ordered(message) for message in messages), strict=True))
+    columns = list(zip(*(ordered_calls(message) for message in messages), strict=True))
     merged: list[Json] = []
     scores: list[float] = []
     for calls in columns:
@@ -203,19 +136,20 @@ def _by_arguments(messages: Sequence[Message], form: Form) -> Agreement:
             value, score = _winner(values, is_free=False)
         merged.append(value)
         scores.append(score)
-    score = _mean(scores)
+    score = mean(scores)
     closest = max(
         messages,
         key=lambda message: sum(
-            _overlap(normal_arguments(call, form), value) for call, value in zip(_ordered(message), merged, strict=True)
+            overlap(normal_arguments(call, form), value)
+            for call, value in zip(ordered_calls(message), merged, strict=True)
         ),
     )
-    found = [normal_arguments(call, form) for call in _ordered(closest)]
+    found = [normal_arguments(call, form) for call in ordered_calls(closest)]
     if found == merged or not _all_fit(columns, merged, form):
         return Agreement(Method.ARGUMENTS, score, (closest,))
     calls = tuple(
         replace(call, arguments=json_text.dumps(value).decode())
-        for call, value in zip(_ordered(closest), merged, strict=True)
+        for call, value in zip(ordered_calls(closest), merged, strict=True)
     )
     return Agreement(Method.ARGUMENTS, score, (replace(closest, tool_calls=calls),))
 
@@ -242,15 +176,15 @@ def _vote_by_key(values: Sequence[Mapping[str, Json]], schema: Json) -> tuple[di
         best, share = _winner(present, is_free=_is_free_text(schema, key))
         shares.append(share * len(present) / len(values))
         merged[key] = best
-    return merged, _mean(shares)
+    return merged, mean(shares)
 
 
 def _winner(values: Sequence[Json], *, is_free: bool) -> tuple[Json, float]:
     if is_free and all(isinstance(value, str) for value in values):
-        scores = [_mean([gram_f(value, other) for other in values]) for value in values]
+        scores = [mean([gram_f(value, other) for other in values]) for value in values]
         best = max(range(len(values)), key=lambda number: (scores[number], values[number]))
         return values[best], scores[best]
-    texts = [json_text.dumps(_sorted(value)) for value in values]
+    texts = [json_text.dumps(sorted_keys(value)) for value in values]
     text, votes = max(Counter(texts).items(), key=lambda item: (item[1], item[0]))
     return values[texts.index(text)], votes / len(values)
 
@@ -262,51 +196,3 @@ def _is_free_text(schema: Json, key: str) -> bool:
     if not isinstance(found, dict) or found.get("type") != "string" or key == "id" or key.endswith("_id"):
         return False
     return not any(rule in found for rule in ("enum", "const", "format", "pattern"))
-
-
-def _canonical(message: Message, form: Form) -> Json:
-    calls = [[call.name, _sorted(normal_arguments(call, form))] for call in _ordered(message)]
-    text = text_of(message).strip()
-    if form.is_json and not calls:
-        return [_sorted(_json(message)), calls]
-    return [text.casefold() if form.classes else text, calls]
-
-
-def _json(message: Message) -> Json:
-    try:
-        return json.loads(text_of(message))
-    except (ValueError, RecursionError):
-        return text_of(message)
-
-
-def _ordered(message: Message) -> list[ToolCall]:
-    return sorted(message.tool_calls, key=lambda call: (call.name, call.arguments))
-
-
-def _same_share(one: ToolCall, two: ToolCall, form: Form) -> float:
-    first, second = normal_arguments(one, form), normal_arguments(two, form)
-    if not isinstance(first, dict) or not isinstance(second, dict):
-        return float(first == second)
-    return _overlap(first, second)
-
-
-def _overlap(one: Json, two: Json) -> float:
-    if not isinstance(one, dict) or not isinstance(two, dict):
-        return float(one == two)
-    keys = one.keys() | two.keys()
-    return sum(key in one and key in two and one[key] == two[key] for key in keys) / len(keys) if keys else 1.0
-
-
-def _grams(text: str) -> Counter[str]:
-    plain = f" {' '.join(text.casefold().split())} "
-    return Counter(plain[start : start + 3] for start in range(len(plain) - 2)) if plain.strip() else Counter()
-
-
-def _sorted(value: Json) -> Json:
-    if isinstance(value, dict):
-        return {key: _sorted(value[key]) for key in sorted(value)}
-    return [_sorted(item) for item in value] if isinstance(value, list) else value
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 1.0

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from processing.agreement import canonical
+from processing.answer_form import canonical
 from processing.candidates import Task
 from processing.example import Example, Json, Message
 from processing.filter import each

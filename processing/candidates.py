@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from processing.agreement import Answers, Form
+from processing.answer_form import Answers, Form
 from processing.config import Config
 from processing.example import Example, Json, Message, ToolCall
 from processing.job_description import JobDescription

@@ -11,7 +11,8 @@ import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from processing.agreement import Answers, Form, Method, agree, canonical, similarity
+from processing.agreement import Method, agree
+from processing.answer_form import Answers, Form, canonical, similarity
 from processing.candidates import ORIGINAL, Candidate, Task, answer, original
 from processing.example import Example, Json, Message, ToolCall
 from processing.ledger import Reason

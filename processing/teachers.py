@@ -8,10 +8,11 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from processing.config import Config
+from processing.endpoint import Endpoint, endpoint
 from processing.errors import MessageFormError
 from processing.example import Json, Message
 from processing.message_form import read_messages, text_of
-from processing.model_client import Completion, Endpoint, ModelClient, endpoint
+from processing.model_client import Completion, ModelClient
 from processing.repair import RepairError, check, find_json
 from store import json_text
 from store.work import Call, WorkStore, call_key

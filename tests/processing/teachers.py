@@ -33,6 +33,10 @@ class Teachers:
         reply: Makes the assistant message for a request that is not one of the pipeline's own questions.
         fault: Called first for every request with its number from 1; may raise `Fault`.
         relevance: Scores a conversation: (relevance, coherence), None to leave it out of the answer.
+        hold_from: Number of the first request that gets no answer; `held` is set when it comes.
+        wraps_json: Puts verdicts into prose and fences.
+        repeats_first: Scores the first of several conversations a second time, otherwise.
+        arbiter: Answers the arbiter's question.
     """
 
     def __init__(self) -> None:
@@ -45,6 +49,7 @@ class Teachers:
         self.hold_from: int | None = None
         self.held = threading.Event()
         self.wraps_json = False
+        self.repeats_first = False
         self.arbiter: Callable[[Body], Body] = pick_good
         self._lock = threading.Lock()
 
@@ -84,6 +89,8 @@ class Teachers:
                     if found is not None
                 ]
             }
+            if self.repeats_first and len(value["scores"]) > 1:
+                value["scores"].append({**value["scores"][0], "relevance": 1})
         elif kind == "tracemill_arbiter":
             value = self.arbiter(data_of(body))
         elif kind == "tracemill_judge":

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processing.agreement import Answers, Form, Method, agree, canonical, gram_f, similarity
+from processing.agreement import Method, agree
+from processing.answer_form import Answers, Form, canonical, gram_f, similarity
 from processing.example import Message, ToolCall
 
 WEATHER = {

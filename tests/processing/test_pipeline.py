@@ -211,6 +211,15 @@ async def test_a_missing_score_is_asked_for_alone_and_shifts_no_other(teachers: 
     assert "Question 4 " in json.dumps(dropped["messages"])
 
 
+async def test_a_conversation_scored_twice_in_one_answer_is_asked_about_alone(
+    teachers: Teachers, tmp_path: Path
+) -> None:
+    teachers.repeats_first = True
+    _, dataset = await run(inputs(traces(4)), teachers, tmp_path)
+    assert teachers.count("tracemill_relevance") == 2
+    assert dataset.report["totals"]["conversations"]["kept"] == 4
+
+
 async def test_a_conversation_that_is_never_scored_fails_and_is_counted(teachers: Teachers, tmp_path: Path) -> None:
     teachers.relevance = lambda one: None if "Question 3 " in json.dumps(one) else (5, 5)
     _, dataset = await run(inputs(traces(8)), teachers, tmp_path)

@@ -119,6 +119,14 @@ async def test_a_tool_result_without_an_id_is_paired_for_the_teacher(teachers: T
     assert result["tool_call_id"] == call["tool_calls"][0]["id"] == "call_1"
 
 
+async def test_calls_without_any_ids_are_paired_for_the_teacher(teachers: Teachers, tmp_path: Path) -> None:
+    line = json.loads(json.dumps(WEATHER_LINE))
+    del line["messages"][2]["tool_calls"][0]["id"]
+    await run(line, teachers, tmp_path, lambda _: {"content": "15 degrees, cloudy."}, number=1)
+    call, result = teachers.requests[0]["messages"][2:4]
+    assert result["tool_call_id"] == call["tool_calls"][0]["id"] == "call_2_0"
+
+
 async def test_an_invalid_answer_is_corrected_once_with_a_short_error(teachers: Teachers, tmp_path: Path) -> None:
     def reply(body: Body) -> Body:
         is_second_try = body["messages"][-1]["role"] == "user" and "arguments of" in body["messages"][-1]["content"]
