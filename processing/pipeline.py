@@ -149,7 +149,6 @@ async def build(inputs: Inputs, teachers: Teachers, progress: Progress) -> Datas
         "rejected.jsonl": lines(_rejected(inputs)),
     }
     counts = {name: content.count(b"\n") for name, content in files.items()}
-    is_curated = inputs.test is not None
     found = reports.report(
         inputs,
         task,
@@ -161,7 +160,7 @@ async def build(inputs: Inputs, teachers: Teachers, progress: Progress) -> Datas
         {"test": performance(predictions, task), "unfiltered_sample": sampled},
         sample,
         teachers,
-        [*notes, *reports.warnings_of(counts, parts, task, is_curated=is_curated)],
+        [*notes, *reports.warnings_of(counts, parts, task, inputs.test)],
     )
     changed = [line for _, line in rows if line["metadata"]["is_changed"]]
     files["report.json"] = pretty(found)
@@ -264,7 +263,11 @@ def _curated(inputs: Inputs) -> bytes:
 def _context(conversation: Conversation) -> dict[str, Json]:
     """An unstructured row: the messages as JSON text, so that it can be read again as a trace of its own."""
     messages = [to_openai(message) for message in conversation.messages]
-    return {"context": json_text.dumps(messages).decode()}
+    besides = {"tools": conversation.tools, "response_format": conversation.response_format}
+    return {
+        "context": json_text.dumps(messages).decode(),
+        **{name: value for name, value in besides.items() if value is not None},
+    }
 
 
 def _ended_files(run: Run) -> dict[str, bytes]:

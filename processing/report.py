@@ -9,7 +9,9 @@ from dataclasses import asdict
 from processing.baseline import Performance
 from processing.candidates import Task
 from processing.convert import Converted
+from processing.curated import Curated
 from processing.example import Json
+from processing.filter import length_of
 from processing.inputs import Inputs
 from processing.ledger import Kind, Ledger
 from processing.relabel import Relabelled
@@ -106,7 +108,7 @@ def report(
     }
 
 
-def warnings_of(rows: Mapping[str, int], split: Split, task: Task, *, is_curated: bool) -> list[str]:
+def warnings_of(rows: Mapping[str, int], split: Split, task: Task, curated: Curated | None) -> list[str]:
     """Say what a person should know before using the dataset."""
     found: list[str] = []
     train = rows["train.jsonl"]
@@ -126,8 +128,12 @@ def warnings_of(rows: Mapping[str, int], split: Split, task: Task, *, is_curated
         found.append("relevance filtering is off: failures and conversations about other things may be in train.")
     if not wanted.relabel:
         found.append("relabel is off: labels are the recorded replies, which the base model cannot be scored against.")
-    if is_curated:
+    if curated is not None:
         found.append("test is your own file and holds no recorded answers of the base model: it is not scored on test.")
+        limit = task.config.synthgen.validation_max_total_length
+        long = sum(length_of(example.messages) > limit for example in curated.examples)
+        if long:
+            found.append(f"{long} rows of {curated.name} are longer than validation_max_total_length ({limit}).")
     if task.config.not_used:
         found.append(f"keys without effect here: {', '.join(sorted(task.config.not_used))}.")
     return found

@@ -28,19 +28,19 @@ def show_progress(*, is_quiet: bool = False) -> Iterator[Progress]:
 
 def _bars(console: Console) -> Bars:
     columns = (
-        TextColumn("{task.description:>18}"),
-        BarColumn(),
+        TextColumn("{task.description:>19}"),
+        BarColumn(bar_width=None),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[calls]}"),
+        TextColumn("{task.fields[calls]}", style="dim"),
         TimeElapsedColumn(),
     )
     return Bars(*columns, console=console)
 
 
 def _calls(progress: StageProgress) -> str:
-    return (
-        f"{progress.paid} paid, {progress.cached} remembered, {progress.failed} failed, {progress.in_flight} in flight"
-    )
+    told = f"{progress.paid} paid, {progress.cached} cached"
+    told += f", {progress.failed} failed" if progress.failed else ""
+    return told + (f", {progress.in_flight} in flight" if progress.in_flight else "")
 
 
 class _BarProgress:

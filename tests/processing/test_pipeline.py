@@ -14,7 +14,7 @@ from processing.output import OutputFolder
 from processing.pipeline import Dataset, process
 from processing.sources import read_lines
 from store.work import Job, JobStatus, WorkStore
-from tests.processing.teachers import GOOD, Body, Fault, Teachers, kind_of, no_fault
+from tests.processing.teachers import GOOD, Body, Fault, Teachers, kind_of, last_user, no_fault
 
 BANKING = "You are a helpful banking assistant that answers customer questions about their accounts."
 SEED = ("What is my balance?", "Your balance is $1,234.", "Transfer $100 to savings.", "Done, $100 transferred.")
@@ -109,7 +109,9 @@ async def test_a_run_makes_every_file_and_counts_that_add_up(teachers: Teachers,
     }
     assert rows(out, "rejected.jsonl")[0]["raw"] == "{broken"
     train, test = rows(out, "train.jsonl"), rows(out, "test.jsonl")
-    assert len(train) + len(test) + len(rows(out, "unstructured.jsonl")) == 60
+    unstructured = (out / "unstructured.jsonl").read_bytes().splitlines()
+    assert len(train) + len(test) + len(unstructured) == 60
+    assert len(read_lines(unstructured, "u", "unstructured_with_openai_messages").conversations) == len(unstructured)
     assert train
     assert test
     assert all(row["response"].startswith(GOOD) for row in train + test)
@@ -165,6 +167,16 @@ async def test_the_whole_conversation_is_rewritten_together_when_asked(teachers:
 
 
 async def test_the_bytes_do_not_depend_on_how_many_calls_run_at_once(teachers: Teachers, tmp_path: Path) -> None:
+    def disagree(body: Body) -> Body:
+        """Members agree on some questions, and slips, faults and the arbiter come into play on the others."""
+        question = last_user(body)
+        if "answer is not" in question or "card" in question:
+            return {"content": f"{GOOD}{question}"}
+        if body["model"] == "two" and "fees" in question:
+            raise Fault(400, "{}")
+        return {"content": f"{body['model'] * 3} {GOOD if body['model'] == 'one' else ''}{question[:20]}"}
+
+    teachers.reply = disagree
     lines = [*traces(40), chat("something off topic", "yes")]
     made = []
     for parallel in (1, 8):
@@ -172,6 +184,8 @@ async def test_the_bytes_do_not_depend_on_how_many_calls_run_at_once(teachers: T
         await run(inputs(lines, parallel=parallel, relevance_filtering_batch_size=7), teachers, folder)
         made.append(files(folder / "out"))
     assert made[0] == made[1]
+    methods = json.loads(made[0]["report.json"])["relabel"]["methods"]
+    assert methods.keys() >= {"arbiter", "medoid"}
 
 
 async def test_a_second_run_asks_nobody_and_moving_a_threshold_neither(teachers: Teachers, tmp_path: Path) -> None:
