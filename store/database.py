@@ -68,14 +68,14 @@ async def transaction(connection: aiosqlite.Connection) -> AsyncIterator[None]:
 
     One task at a time may use the connection meanwhile; its statements would otherwise join this transaction.
     """
-    await connection.execute("BEGIN IMMEDIATE")
     try:
+        await connection.execute("BEGIN IMMEDIATE")
         yield
         await connection.execute("COMMIT")
     except BaseException:
-        # A full disk rolls back by itself. Shielded, so that a cancelled task leaves no open transaction behind.
-        if connection.in_transaction:
-            await asyncio.shield(connection.rollback())
+        # Shielded and always asked for, so that a cancelled task leaves no open transaction behind: a BEGIN that was
+        # cancelled while it waited for the connection's thread still runs there. Outside a transaction it does nothing.
+        await asyncio.shield(connection.rollback())
         raise
 
 

@@ -256,3 +256,26 @@ async def test_processes_that_write_in_turn_wait_for_each_other(tmp_path: Path) 
     await one.close()
     await two.close()
     assert order in (["a in", "a out", "b in", "b out"], ["b in", "b out", "a in", "a out"])
+
+
+async def test_a_transaction_cancelled_at_any_step_is_over(tmp_path: Path) -> None:
+    """Cancelled while BEGIN waited for the connection's thread, the transaction once stayed open for good."""
+    writer = await open_writer(tmp_path / "traces.db", TRACES)
+
+    async def write() -> None:
+        async with transaction(writer):
+            await writer.execute("CREATE TABLE IF NOT EXISTS t (a)")
+
+    try:
+        for steps in range(10):
+            writing = asyncio.create_task(write())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+            async with transaction(writer):
+                await writer.execute("DROP TABLE IF EXISTS t")
+        tables = list(await writer.execute_fetchall("SELECT name FROM sqlite_master WHERE name = 't'"))
+    finally:
+        await writer.close()
+    assert tables == []
