@@ -1,7 +1,7 @@
 """The admin side: what was recorded, told over HTTP on a port of its own.
 
     GET /healthz                  this process answers
-    GET /readyz                   the server is ready
+    GET /readyz                   the store can be read
     GET /metrics                  Prometheus text
     GET /admin/api/stats          counts of what the store holds
     GET /admin/api/traces         summaries, newest first: `where`, `cursor`, `limit`
@@ -12,11 +12,10 @@ It only reads. While there is no database yet, everything is empty and nothing i
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import NamedTuple
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -42,13 +41,6 @@ _MAX_LIMIT = 500
 _BLOCK_BYTES = 64 * 1024
 
 
-class Readiness(NamedTuple):
-    """Whether the server is ready, and for people: what it waits for."""
-
-    is_ready: bool
-    detail: str = ""
-
-
 class _ParameterError(Exception):
     def __init__(self, param: str, message: str) -> None:
         super().__init__(message)
@@ -60,7 +52,6 @@ def create_admin_app(
     *,
     token: str | None = None,
     own_names: Iterable[str] = (),
-    readiness: Callable[[], Awaitable[Readiness]] | None = None,
 ) -> ASGIApp:
     """Make the admin application; its reader is opened when a database appears and closed by lifespan shutdown.
 
@@ -68,9 +59,8 @@ def create_admin_app(
         data_dir: The data directory; it need not hold a database yet.
         token: Bearer token asked for everywhere but at `/healthz`.
         own_names: Host names, besides `localhost` and IP literals, that requests may name.
-        readiness: Asked by `/readyz`; without it, to answer is to be ready.
     """
-    api = _AdminApi(data_dir, readiness)
+    api = _AdminApi(data_dir)
     app = Starlette(
         routes=[
             Route("/healthz", api.healthz),
@@ -96,9 +86,8 @@ def create_admin_app(
 
 
 class _AdminApi:
-    def __init__(self, data_dir: Path, readiness: Callable[[], Awaitable[Readiness]] | None) -> None:
+    def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
-        self._readiness = readiness
         self._store = AdminStore(data_dir)
 
     @asynccontextmanager
@@ -112,10 +101,9 @@ class _AdminApi:
         return PlainTextResponse("ok\n")
 
     async def readyz(self, _request: Request) -> Response:
-        readiness = await self._readiness() if self._readiness is not None else Readiness(is_ready=True)
-        if readiness.is_ready:
-            return PlainTextResponse("ok\n")
-        return error_response(503, f"Not ready: {readiness.detail}", code="not_ready")
+        # Ready is who can read the store: one that is not there yet is empty, one that cannot be read answers 503.
+        await self._store.reader()
+        return PlainTextResponse("ok\n")
 
     async def metrics(self, _request: Request) -> Response:
         stats = await self._count()

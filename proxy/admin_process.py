@@ -2,10 +2,12 @@
 
 import socket
 
-import uvicorn
-
 from proxy.admin import create_admin_app
 from proxy.settings import ServeSettings
+from proxy.web_server import serve_until_told
+
+_KEEPALIVE_S = 5
+_GRACEFUL_S = 2
 
 
 async def run_admin(settings: ServeSettings, listener: socket.socket) -> None:
@@ -16,14 +18,4 @@ async def run_admin(settings: ServeSettings, listener: socket.socket) -> None:
         token=token.get_secret_value() if token else None,
         own_names=[settings.admin_host],
     )
-    config = uvicorn.Config(
-        application,
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=2,
-    )
-    await uvicorn.Server(config).serve(sockets=[listener])
+    await serve_until_told(application, listener, keep_alive_s=_KEEPALIVE_S, graceful_s=_GRACEFUL_S)

@@ -17,7 +17,6 @@ import uvloop
 
 from proxy.settings import ServeSettings
 
-
 _LIFELINE = 0
 """Standard input: a pipe whose other end only the supervisor holds."""
 
@@ -68,8 +67,6 @@ async def _run(role: str, settings: ServeSettings, assignment: Assignment) -> No
         await run_ingest(settings.data_dir, stop, max_decoded_bytes=settings.max_capture_bytes)
         return
     listener = socket.socket(fileno=assignment.listener)
-    # uvicorn raises the signal that stopped it once more when it is done: stopping when told is a success here.
-    signal.signal(signal.SIGTERM, lambda *_: None)
     if role == "worker":
         from proxy.worker import run_worker
 

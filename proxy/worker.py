@@ -6,7 +6,6 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import uvicorn
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route as WebRoute
@@ -19,6 +18,7 @@ from proxy.relay import AnswerCut, Relay
 from proxy.routes import RouteTable, parse_upstream
 from proxy.settings import ServeSettings
 from proxy.upstream import Timeouts, Upstream
+from proxy.web_server import serve_until_told
 from store.trace import Outcome
 
 _KEEPALIVE_S = 75
@@ -60,22 +60,8 @@ async def run_worker(settings: ServeSettings, listener: socket.socket, salt: byt
     probes = [WebRoute("/healthz", _alive), WebRoute("/readyz", _alive)]
     application = Router(probes, redirect_slashes=False, default=relay, lifespan=lifespan)
     logging.getLogger("uvicorn.error").addFilter(_is_news)
-    await uvicorn.Server(_server_config(application, settings)).serve(sockets=[listener])
-
-
-def _server_config(application: Router, settings: ServeSettings) -> uvicorn.Config:
-    return uvicorn.Config(
-        application,
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        access_log=False,
-        log_config=None,
-        # The upstream's own `server` and `date` pass through; there must not be two of each.
-        server_header=False,
-        date_header=False,
-        timeout_keep_alive=_KEEPALIVE_S,
-        timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
+    await serve_until_told(
+        application, listener, keep_alive_s=_KEEPALIVE_S, graceful_s=max(1, round(settings.drain_timeout_s))
     )
 
 

@@ -28,6 +28,7 @@ class Server:
             "--port", str(port), "--admin-port", "0", *flags,
         ]  # fmt: skip
         self.data_dir = data_dir
+        self._is_told = False
         self._log_path = data_dir.with_name(data_dir.name + ".log")
 
     def __enter__(self) -> Self:
@@ -35,7 +36,9 @@ class Server:
         self.process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=self._log)
         assert self.process.stdout is not None
         ready = self.process.stdout.readline().decode()
-        assert ready.startswith("tracemill ready: "), f"no ready line: {ready!r}\n{self.log()}"
+        if not ready.startswith("tracemill ready: "):
+            self.stop()
+            raise AssertionError(f"no ready line: {ready!r}\n{self.log()}")
         words = ready.split()
         self.base_url, self.admin_url = words[3], words[5]
         return self
@@ -43,10 +46,15 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def tell_to_stop(self) -> None:
+        """Send SIGTERM, once: a second one would mean "at once"."""
+        if self.process.poll() is None and not self._is_told:
+            self._is_told = True
+            self.process.send_signal(signal.SIGTERM)
+
     def stop(self) -> int:
         """Stop as an init system does; return the exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+        self.tell_to_stop()
         code = self.process.wait(60)
         assert self.process.stdout is not None
         self.process.stdout.close()

@@ -1,6 +1,6 @@
 """The scripted upstream: a server on loopback that answers byte for byte as a test tells it, faults included.
 
-An answer is a sequence of steps: bytes to write, or one of `Pause`, `Stall`, `Reset`. Nothing is parsed or framed on
+An answer is a sequence of steps: bytes to write, or one of `Pause`, `Dawdle`, `Stall`, `Reset`, `Hangup`. Nothing is parsed or framed on
 the way out, so a test can send wrong lengths, cut events and garbage. It runs in a thread of its own, so that
 synchronous clients can be tested, too.
 """
@@ -49,6 +49,13 @@ class Pause:
         await asyncio.to_thread(self._go.wait, 30)
 
 
+@dataclass(frozen=True)
+class Dawdle:
+    """Take this long before the next step, as a slow upstream does."""
+
+    seconds: float
+
+
 class Stall:
     """Send nothing more and keep the connection open."""
 
@@ -61,7 +68,7 @@ class Hangup:
     """Close the connection in the middle, politely on the TCP level."""
 
 
-Step = bytes | Pause | Stall | Reset | Hangup
+Step = bytes | Pause | Dawdle | Stall | Reset | Hangup
 Answer = Sequence[Step]
 Script = Callable[[ReceivedCall], Answer]
 
@@ -145,6 +152,8 @@ class ScriptedUpstream:
                 await writer.drain()
             case Pause():
                 await step.wait()
+            case Dawdle():
+                await asyncio.sleep(step.seconds)
             case Stall():
                 await reader.read()
                 self.departures.release()

@@ -20,9 +20,7 @@ from proxy.routes import RouteTable, parse_upstream
         ("http://vllm:8000/v1", b"/v1//x", b"", b"/v1//x"),
     ],
 )
-def test_a_path_keeps_its_bytes_under_the_base(
-    upstream: str, path: bytes, query: bytes, target: bytes
-) -> None:
+def test_a_path_keeps_its_bytes_under_the_base(upstream: str, path: bytes, query: bytes, target: bytes) -> None:
     assert RouteTable(parse_upstream(upstream)).match(path, query).target == target
 
 
