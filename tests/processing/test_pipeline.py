@@ -384,3 +384,22 @@ async def test_compressed_job_descriptions_are_what_teachers_see(teachers: Teach
     filters = [body for body in teachers.requests if kind_of(body) == "tracemill_relevance"]
     assert all("Bank help." in body["messages"][0]["content"] for body in filters)
     assert not any(BANKING in body["messages"][0]["content"] for body in filters)
+
+
+async def test_tools_of_the_job_description_are_offered_when_none_were_recorded(
+    teachers: Teachers, tmp_path: Path
+) -> None:
+    lock = {"type": "function", "function": {"name": "lock_card", "parameters": {"type": "object"}}}
+    call = {"id": "x", "type": "function", "function": {"name": "lock_card", "arguments": "{}"}}
+    teachers.reply = lambda _: {"content": None, "tool_calls": [call]}
+    description = {"task_description": BANKING, "tools": [lock]}
+    given = inputs(
+        [chat("Lock my card", "I cannot")],
+        task="tool-calling-closed-book",
+        description=description,
+        num_traces_as_testing_base=0,
+    )
+    await run(given, teachers, tmp_path)
+    (row,) = rows(tmp_path / "out", "train.jsonl")
+    assert row["tools"] == [lock]
+    assert row["response"] == '{"name":"lock_card","arguments":{}}'
