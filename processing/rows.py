@@ -16,8 +16,8 @@ def row(recorded: Example, relabelled: Relabelled, part: str, scores: Scores | N
 
     `messages` holds the whole, labels in place; `weight` is 1 on each assistant message to learn from and 0 on the
     others, as OpenAI's fine-tuning format has it. `row_id` names the recorded example, so a row keeps its id when
-    another committee labels it. `prompt` and `response` are the plain view of the last label. `tools` are those that the
-    committee was offered: the recorded ones, else those of the job description.
+    another committee labels it. `prompt` and `response` are the plain view of the last label. `tools` are those that
+    the committee was offered: the recorded ones, else those of the job description.
     """
     example = relabelled.example
     written: dict[str, Json] = {"row_id": recorded.id, "messages": _messages(example)}
