@@ -249,6 +249,8 @@ def _retry_after_s(value: str | None) -> float | None:
         moment = parsedate_to_datetime(value)
     except ValueError:
         return None
+    if moment.tzinfo is None:  # "-0000": UTC, nothing said of the place
+        moment = moment.replace(tzinfo=UTC)
     return max((moment - datetime.now(UTC)).total_seconds(), 0.0)
 
 

@@ -38,6 +38,14 @@ async def test_a_429_waits_as_long_as_it_asks_and_is_no_attempt(teachers: Teache
     assert all(6.9 < wait < 7.8 for wait in waits)
 
 
+@pytest.mark.parametrize("date", ["Mon, 01 Jan 2024 00:00:00 GMT", "Mon, 01 Jan 2024 00:00:00 -0000", "soon"])
+async def test_a_date_gone_by_or_nonsense_asks_for_little_patience(teachers: Teachers, date: str) -> None:
+    teachers.fault = fail_first(2, Fault(429, headers={"retry-after": date}))
+    waits: list[float] = []
+    assert (await ask(teachers, waits)).body is not None
+    assert all(wait < 2 for wait in waits)
+
+
 async def test_an_upstream_that_only_asks_for_patience_stops_the_run(teachers: Teachers) -> None:
     teachers.fault = fail_first(1000, Fault(429, headers={"retry-after": "250"}))
     with pytest.raises(TeacherError, match="asked to wait more than 600 s") as caught:

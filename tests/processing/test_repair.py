@@ -8,12 +8,13 @@ from processing.repair import MAX_ERROR_CHARS, RepairError, check, find_json
 from store import json_text
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
 )
 
 
-@given(st.dictionaries(st.text(), VALUES))
+@given(st.dictionaries(st.text(max_size=5), VALUES, max_size=4))
 def test_a_value_is_found_bare_in_fences_and_in_prose(value: dict[str, object]) -> None:
     text = json_text.dumps(value).decode()
     assert find_json(text).value == value
