@@ -1,8 +1,8 @@
 """The scripted upstream: a server on loopback that answers byte for byte as a test tells it, faults included.
 
-An answer is a sequence of steps: bytes to write, or one of `Pause`, `Dawdle`, `Stall`, `Reset`, `Hangup`. Nothing is parsed or framed on
-the way out, so a test can send wrong lengths, cut events and garbage. It runs in a thread of its own, so that
-synchronous clients can be tested, too.
+An answer is a sequence of steps: bytes to write, or one of `Pause`, `Dawdle`, `Stall`, `Reset`, `Hangup`. Nothing is
+parsed or framed on the way out, so a test can send wrong lengths, cut events and garbage. It runs in a thread of its
+own, so that synchronous clients can be tested, too.
 """
 
 import asyncio
