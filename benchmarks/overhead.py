@@ -33,7 +33,8 @@ TICKS = os.sysconf("SC_CLK_TCK")
 UPSTREAM = f"""
 import asyncio, json, sys, uvicorn
 REPLY = {json.dumps(json.dumps(REPLY))}.encode()
-CHUNK = b'data: {{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{{"index":0,"delta":{{"content":"word "}},"finish_reason":null}}]}}\\n\\n'
+CHOICE = b'{{"index":0,"delta":{{"content":"word "}},"finish_reason":null}}'
+CHUNK = b'data: {{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[' + CHOICE + b']}}\\n\\n'
 async def app(scope, receive, send):
     body = b""
     while True:
@@ -53,14 +54,15 @@ async def app(scope, receive, send):
     else:
         await send({{"type": "http.response.body", "body": REPLY}})
 uvicorn.run(app, port=int(sys.argv[1]), log_level="error", lifespan="off")
-"""  # noqa: E501 - a program of its own
+"""
 
 PLAIN = """
 import sys, httpx2 as httpx, uvicorn
 from starlette.applications import Starlette
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
-client = httpx.AsyncClient(base_url=sys.argv[2], timeout=60, limits=httpx.Limits(max_connections=None, max_keepalive_connections=None))
+limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+client = httpx.AsyncClient(base_url=sys.argv[2], timeout=60, limits=limits)
 async def relay(request):
     headers = [(k, v) for k, v in request.headers.raw if k not in (b"host",)]
     sent = client.build_request("POST", request.url.path, content=await request.body(), headers=headers)
@@ -79,6 +81,7 @@ class Target:
     name: str
     port: int
     pid: int | None
+    header: bytes = b""
     latencies_s: list[float] = field(default_factory=list)
     calls: int = 0
     cpu_s: float = 0.0
@@ -110,8 +113,9 @@ async def one_connection(port: int, request: bytes, end: bytes, until: float, la
     writer.close()
 
 
-async def load(target: Target, request: bytes, end: bytes, seconds: float, connections: int) -> None:
+async def load(target: Target, end: bytes, seconds: float, connections: int, *, is_stream: bool) -> None:
     """Put a load on a target and add up what it took."""
+    request = call(target.header, is_stream=is_stream)
     latencies: list[float] = []
     before = cpu_s(target.pid) if target.pid else 0.0
     started = time.perf_counter()
@@ -125,15 +129,15 @@ async def load(target: Target, request: bytes, end: bytes, seconds: float, conne
     target.latencies_s += latencies
 
 
-def call(is_stream: bool) -> bytes:
-    """Return one call as bytes."""
+def call(header: bytes, *, is_stream: bool) -> bytes:
+    """Return one call as bytes, with one more header field."""
     body = b'{"model":"m","messages":[{"role":"user","content":"%s"}]%s}' % (
         b"y" * 900,
         b',"stream":true' if is_stream else b"",
     )
     return (
         b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
-        b"content-length: %d\r\n\r\n%s" % (len(body), body)
+        b"%scontent-length: %d\r\n\r\n%s" % (header, len(body), body)
     )
 
 
@@ -183,14 +187,15 @@ async def measure(ports: tuple[int, int, int], pids: tuple[int, int], seconds: f
         targets = [
             Target("direct", ports[0], None),
             Target("tracemill, capture on", ports[1], pids[0]),
+            Target("tracemill, capture off for the call", ports[1], pids[0], b"x-tracemill-capture: off\r\n"),
             Target("plain starlette + httpx2, no capture", ports[2], pids[1]),
         ]
         for target in targets:
-            await load(target, call(is_stream), end, 0.5, connections)
-        targets = [Target(each.name, each.port, each.pid) for each in targets]
+            await load(target, end, 0.5, connections, is_stream=is_stream)
+        targets = [Target(each.name, each.port, each.pid, each.header) for each in targets]
         for _ in range(rounds):
             for target in targets:
-                await load(target, call(is_stream), end, seconds, connections)
+                await load(target, end, seconds, connections, is_stream=is_stream)
         print(table(title, targets))
 
 
