@@ -4,6 +4,7 @@ Nothing is parsed and written anew on the way, so a value comes out as it came i
 are written as escapes: they are data, but some readers take them for the end of a line.
 """
 
+import errno
 import os
 from collections.abc import AsyncIterator
 from enum import StrEnum
@@ -98,20 +99,27 @@ class ExportFile:
     """A file that appears whole or not at all: written under a temporary name beside it, synced, then renamed.
 
     Use as a context manager; leaving it by an error removes what was written and touches no older file of that name.
+    A link is followed. What is no file, such as a pipe or `/dev/null`, is written to as it stands.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
+        self._path = Path(os.path.realpath(path))
+        self._temporary: Path | None = None
         self._file: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
         """Begin the file.
 
         Raises:
-            OSError: The folder is missing or may not be written to.
+            OSError: The path is a folder, or its folder is missing or may not be written to.
         """
-        self._file = os.fdopen(os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+        if self._path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self._path))
+        if self._path.exists() and not self._path.is_file():
+            self._file = self._path.open("wb")
+        else:
+            self._temporary = self._path.with_name(f".tracemill-export-{uuid4().hex[:8]}.tmp")
+            self._file = os.fdopen(os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
         return self
 
     def write(self, line: bytes) -> None:
@@ -125,14 +133,15 @@ class ExportFile:
             return
         try:
             with self._file as file:
-                if kind is None:
+                if kind is None and self._temporary is not None:
                     file.flush()
                     os.fsync(file.fileno())
-            if kind is None:
+            if kind is None and self._temporary is not None:
                 self._temporary.replace(self._path)
                 _sync_folder(self._path.parent)
         finally:
-            self._temporary.unlink(missing_ok=True)
+            if self._temporary is not None:
+                self._temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

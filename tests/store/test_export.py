@@ -1,4 +1,5 @@
 import json
+import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -146,3 +147,40 @@ def test_an_error_leaves_the_older_file_and_no_other(tmp_path: Path) -> None:
 def test_a_missing_folder_is_said_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), ExportFile(tmp_path / "no" / "out.jsonl"):
         pass
+
+
+def test_what_is_no_file_is_written_to_and_stays_what_it_is(tmp_path: Path) -> None:
+    """`-o /dev/null` put a file in the place of the device."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with ExportFile(pipe) as file:
+            file.write(b"one\n")
+        assert os.read(reading, 100) == b"one\n"
+    finally:
+        os.close(reading)
+    assert pipe.is_fifo()
+
+
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "latest.jsonl"
+    link.symlink_to(tmp_path / "real" / "out.jsonl")
+    with ExportFile(link) as file:
+        file.write(b"one\n")
+    assert link.is_symlink()
+    assert (tmp_path / "real" / "out.jsonl").read_bytes() == b"one\n"
+
+
+@pytest.mark.parametrize("path", ["", ".", "/"])
+def test_a_folder_is_refused_before_anything_is_read(path: str) -> None:
+    with pytest.raises(IsADirectoryError), ExportFile(Path(path)):
+        pass
+
+
+def test_the_longest_file_name_will_do(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 255)
+    with ExportFile(path) as file:
+        file.write(b"one\n")
+    assert path.read_bytes() == b"one\n"
