@@ -1,21 +1,19 @@
-"""Which block completes an answer: after it, the client has everything.
+"""What completes an answer: after it, the client has everything.
 
-The trace must be in the journal before that block is sent (`docs/contract.md`, C1). How the end shows depends on how
-the answer is framed:
+The trace must be in the journal before that leaves (`docs/contract.md`, C1). What it is depends on how the answer is
+framed:
 
+- without a body (`HEAD`, 204, 304, a length of 0): the head itself;
 - sized (`Content-Length`): the block that brings the last byte;
-- an event stream: the block that holds `data: [DONE]`, after which clients stop reading; bytes may still follow;
-- anything else: only the end of the body tells, so one block is held back until the next one or the end comes. Such
-  bodies are not read piece by piece by anybody (a JSON object is of no use before its last brace).
+- chunked, or until the connection closes: the end of the framing, which is sent apart from every block;
+- an event stream, however framed: the block that holds `data: [DONE]`, after which clients stop reading; bytes may
+  still follow. Without `[DONE]`, or where a content-encoding hides it, the framing ends it as above.
 
-An event stream without `[DONE]` ends with its body, and so does one under a content-encoding, where `[DONE]` cannot be
-seen: its blocks are passed on at once and the final, empty block is the one that completes it.
+So no block is ever held back.
 """
 
 import re
-from collections.abc import AsyncIterator
 from enum import Enum
-from typing import NamedTuple
 
 from proxy.headers import RawHeaders, first
 
@@ -32,52 +30,35 @@ class Mark(Enum):
     LAST = "last"
 
 
-class MarkedBlock(NamedTuple):
-    """A block and what it is to the answer."""
+class AnswerEnd:
+    """Looks for the end of one answer; give it every block, in order."""
 
-    block: bytes
-    mark: Mark
+    def __init__(self, method: str, status: int, headers: RawHeaders) -> None:
+        """Read the framing off the head.
 
+        Args:
+            method: Of the request.
+            status: Of the answer.
+            headers: The answer's header fields as they go to the client: no length beside another framing.
+        """
+        length = first(headers, b"content-length")
+        self._missing = int(length) if length is not None and length.isdigit() else None
+        self.has_body = method != "HEAD" and status not in (204, 304) and self._missing != 0
+        content_type = first(headers, b"content-type") or b""
+        self._awaits_done = content_type.lower().startswith(b"text/event-stream")
+        self._tail = b"\n"  # the first line of a body begins a line, too
 
-def mark_blocks(headers: RawHeaders, blocks: AsyncIterator[bytes]) -> AsyncIterator[MarkedBlock]:
-    """Pass the blocks of one answer on, each with its mark; sizes and order are kept.
+    def mark(self, block: bytes) -> Mark:
+        """Tell what the next block is."""
+        if self._missing is not None:
+            self._missing -= len(block)
+            if self._missing == 0:
+                return Mark.LAST
+        return Mark.DONE_EVENT if self._awaits_done and self._finds_done(block) else Mark.PART
 
-    Args:
-        headers: The answer's header fields.
-        blocks: The answer's body as it comes, content-encoding still on.
-    """
-    content_type = (first(headers, b"content-type") or b"").lower()
-    if content_type.startswith(b"text/event-stream"):
-        return _until_done(blocks)
-    length = first(headers, b"content-length")
-    if length is not None and length.isdigit():
-        return _until_length(blocks, int(length))
-    return _hold_one_back(blocks)
-
-
-async def _until_length(blocks: AsyncIterator[bytes], length: int) -> AsyncIterator[MarkedBlock]:
-    received = 0
-    async for block in blocks:
-        received += len(block)
-        yield MarkedBlock(block, Mark.LAST if received == length else Mark.PART)
-
-
-async def _until_done(blocks: AsyncIterator[bytes]) -> AsyncIterator[MarkedBlock]:
-    tail = b"\n"  # the first line of a body begins a line, too
-    is_done = False
-    async for block in blocks:
-        mark = Mark.PART
-        if not is_done and b"]" in block and _DONE.search(tail + block):
-            is_done, mark = True, Mark.DONE_EVENT
-        tail = (tail + block)[-_DONE_SPAN:]
-        yield MarkedBlock(block, mark)
-
-
-async def _hold_one_back(blocks: AsyncIterator[bytes]) -> AsyncIterator[MarkedBlock]:
-    held: bytes | None = None
-    async for block in blocks:
-        if held is not None:
-            yield MarkedBlock(held, Mark.PART)
-        held = block
-    if held is not None:
-        yield MarkedBlock(held, Mark.LAST)
+    def _finds_done(self, block: bytes) -> bool:
+        if b"]" in block and _DONE.search(self._tail + block):
+            self._awaits_done = False
+            return True
+        self._tail = (self._tail + block)[-_DONE_SPAN:]
+        return False

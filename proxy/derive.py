@@ -21,6 +21,8 @@ CHAT_COMPLETIONS = "chat.completions"
 
 _MAX_ERROR_CHARACTERS = 64 * 1024
 _MAX_TOKENS = 2**63
+_WHOLE = (Outcome.COMPLETED, Outcome.UPSTREAM_ERROR)
+"""How a call ends whose answer came whole."""
 _LIFTED = {"messages": b"[", "tools": b"[", "response_format": b"{"}
 """Request fields that are stored in a place of their own, with the bracket of the shape they must have for it."""
 
@@ -54,8 +56,6 @@ def derive(call: RawCall, *, max_decoded_bytes: int) -> Trace:
         request_bytes=call.request_bytes,
         response_bytes=call.response_bytes,
     )
-    if call.outcome is Outcome.COMPLETED and call.status is not None and call.status >= 400:
-        trace = replace(trace, outcome=Outcome.UPSTREAM_ERROR)
     if call.method != "POST" or not call.path.endswith("/chat/completions"):
         return trace
     request = _read_request(call, max_decoded_bytes)
@@ -136,7 +136,7 @@ def _with_answer(trace: Trace, call: RawCall, max_bytes: int) -> Trace:
         decoded = decode(call.response_body, _header(call.response_headers, "content-encoding"), max_bytes=max_bytes)
     except ContentCodingError:
         decoded = Decoded(b"", is_whole=False)
-    if not decoded.is_whole and call.outcome is Outcome.COMPLETED and not call.is_response_truncated:
+    if not decoded.is_whole and call.outcome in _WHOLE and not call.is_response_truncated:
         flags.add(Flag.RESPONSE_UNDECODABLE)
     if call.status >= 400:
         return replace(trace, flags=trace.flags | flags, error=trace.error or _error_text(decoded.body))
@@ -163,7 +163,7 @@ def _with_answer(trace: Trace, call: RawCall, max_bytes: int) -> Trace:
 def _read_answer(body: bytes, call: RawCall) -> Completion:
     if _is_event_stream(body, _header(call.response_headers, "content-type")):
         return _assemble(body)
-    if not body and (call.outcome is not Outcome.COMPLETED or call.is_response_truncated):
+    if not body and (call.outcome not in _WHOLE or call.is_response_truncated):
         return Completion()
     try:
         return read_completion(_whole_json(body))

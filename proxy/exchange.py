@@ -122,24 +122,24 @@ class Exchange:
         """Write that the client is about to have the whole answer; returns when that is down."""
         self._is_answered = True
         if self._journal is not None:
-            meta, body = self._closing(Outcome.COMPLETED, None)
+            meta, body = self._closing(self._whole, None)
             await self._journal.append(EntryKind.ANSWERED, self.trace_id, meta, body)
 
     async def complete(self) -> None:
-        """End the call as completed; returns when that is down. Does nothing when it has ended."""
+        """End the call with a whole answer; returns when that is down. Does nothing when it has ended."""
         if self._ended:
             return
         if self._is_answered or self._journal is None:
-            self.end(Outcome.COMPLETED)
+            self.end(self._whole)
             return
-        meta, body = self._closing(Outcome.COMPLETED, None)
-        self._close(Outcome.COMPLETED)
+        meta, body = self._closing(self._whole, None)
+        self._close(self._whole)
         await self._journal.append(EntryKind.END, self.trace_id, meta, body)
 
     def end(self, outcome: Outcome, error: str | None = None) -> None:
         """End the call without waiting; the first end counts, later ones do nothing.
 
-        An answer that was whole before its client left or we stopped is a completed one.
+        An answer that was whole before its client left or we stopped stays a whole one.
 
         Args:
             outcome: How the call ended.
@@ -148,11 +148,17 @@ class Exchange:
         if self._ended:
             return
         if self._is_answered:
-            outcome, error = Outcome.COMPLETED, None
+            outcome, error = self._whole, None
         if self._journal is not None:
             meta, body = self._closing(outcome, error)
             self._journal.append_nowait(EntryKind.END, self.trace_id, meta, body)
         self._close(outcome)
+
+    @property
+    def _whole(self) -> Outcome:
+        """The outcome of a whole answer."""
+        is_error = self._status is not None and self._status >= 400
+        return Outcome.UPSTREAM_ERROR if is_error else Outcome.COMPLETED
 
     def _close(self, outcome: Outcome) -> None:
         self._ended = True

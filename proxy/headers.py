@@ -56,23 +56,30 @@ _CREDENTIALS = (b"authorization", b"api-key", b"x-api-key")
 def forwarded(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
     """Return the fields that go on to the other side, in their order.
 
-    Hop-by-hop fields stay behind: the fixed list and any field that `Connection` names.
+    Hop-by-hop fields stay behind: the fixed list and any field that `Connection` names. So does a length beside
+    `Transfer-Encoding`: it does not count, and whoever believed it would be tricked (RFC 9112, 6.3).
     """
-    named = {
+    dropped = {
         token.strip().lower() for name, value in headers if name.lower() == b"connection" for token in value.split(b",")
     }
-    dropped = HOP_BY_HOP | named
+    if first(headers, b"transfer-encoding") is not None:
+        dropped.add(b"content-length")
+    dropped |= HOP_BY_HOP
     return [(name, value) for name, value in headers if name.lower() not in dropped]
 
 
 def to_upstream(headers: RawHeaders, *, host: bytes) -> list[tuple[bytes, bytes]]:
-    """Return the request fields for the upstream: `Host` is the upstream's own, `X-Tracemill-…` stays here."""
+    """Return the request fields for the upstream: `Host` is the upstream's own, `X-Tracemill-…` stays here.
+
+    The body's framing is the client's: sized, chunked, or none at all. Only the chunks' borders are new.
+    """
+    framing = [(name, value) for name, value in headers if name.lower() == b"transfer-encoding"]
     kept = [
         (name, value)
         for name, value in forwarded(headers)
         if name.lower() != b"host" and not name.lower().startswith(OUR_PREFIX)
     ]
-    return [(b"host", host), *kept]
+    return [(b"host", host), *kept, *framing]
 
 
 def recorded_request(headers: RawHeaders) -> HeaderList:

@@ -21,7 +21,7 @@ class RawCall:
         request_bytes: The body's full size on the wire, also when cut.
         status: None when no answer's head came.
         response_headers: Only those on the allow-list.
-        outcome: As the exchange saw the connection; an error *event* inside a stream is found by the assembler.
+        outcome: As the exchange saw status and connection; an error *event* inside a stream is found by the assembler.
         error: One sentence about what went wrong on our way to the upstream; None otherwise.
         key_fingerprint: Salted fingerprint of the client's credential.
     """

@@ -10,14 +10,15 @@ from collections.abc import AsyncIterator
 
 from starlette.types import Receive, Scope, Send
 
-from proxy.answer_end import Mark, mark_blocks
+from proxy.answer_end import AnswerEnd, Mark
 from proxy.api_error import error_body
+from proxy.client_connection import TARGET
 from proxy.client_side import ClientLeft, ClientSide
 from proxy.errors import RouteError, UpstreamError
 from proxy.exchange import Exchange, Recorder
 from proxy.headers import TRACE_ID_HEADER, RawHeaders, first, forwarded, to_upstream
 from proxy.routes import Destination, RouteTable
-from proxy.upstream import Answer, Upstream
+from proxy.upstream import Upstream
 from store.trace import Outcome
 
 _log = logging.getLogger("tracemill.relay")
@@ -47,7 +48,7 @@ class Relay:
             await send({"type": "websocket.close", "code": 1000, "reason": "websockets are not forwarded"})
             return
         try:
-            destination = self._routes.match(scope["raw_path"], scope["query_string"])
+            destination = self._routes.match(scope[TARGET])
         except RouteError as error:
             await _answer_ourselves(send, error.status, error.code, str(error))
             return
@@ -115,11 +116,17 @@ class Relay:
         try:
             async with self._upstream.call(destination, scope["method"], headers, body) as answer:
                 exchange.capture_head(answer.status, answer.headers)
-                if scope["method"] == "HEAD" or answer.status in (204, 304):
+                fields = forwarded(answer.headers)
+                end = AnswerEnd(scope["method"], answer.status, fields)
+                if not end.has_body:
                     await exchange.complete()
-                await send(_start(answer, exchange))
+                    # Only of HEAD the server knows that its answer may tell a length and have no body; a 304 is the
+                    # same (RFC 9110, 8.6).
+                    scope["method"] = "HEAD"
+                fields.append((TRACE_ID_HEADER, str(exchange.trace_id).encode()))
+                await send({"type": "http.response.start", "status": answer.status, "headers": fields})
                 is_head_sent = True
-                await _relay_body(exchange, answer, send)
+                await _relay_body(exchange, end, answer.blocks, send)
         except UpstreamError as error:
             exchange.end(error.outcome, str(error))
             if is_head_sent:
@@ -127,22 +134,18 @@ class Relay:
             await _answer_ourselves(send, _STATUS_OF[error.outcome], error.outcome.value, str(error), exchange)
 
 
-async def _relay_body(exchange: Exchange, answer: Answer, send: Send) -> None:
-    """Send the body on, each block as it comes; the one that completes it only when the trace is down."""
-    async for block, mark in mark_blocks(answer.headers, answer.blocks):
+async def _relay_body(exchange: Exchange, end: AnswerEnd, blocks: AsyncIterator[bytes], send: Send) -> None:
+    """Send the body on, each block as it comes; what completes it only when the trace is down."""
+    async for block in blocks:
         exchange.capture_response(block)
-        if mark is Mark.DONE_EVENT:
-            await exchange.answered()
-        elif mark is Mark.LAST:
-            await exchange.complete()
+        match end.mark(block):
+            case Mark.DONE_EVENT:
+                await exchange.answered()
+            case Mark.LAST:
+                await exchange.complete()
         await send({"type": "http.response.body", "body": block, "more_body": True})
     await exchange.complete()
     await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def _start(answer: Answer, exchange: Exchange) -> dict[str, object]:
-    headers = [*forwarded(answer.headers), (TRACE_ID_HEADER, str(exchange.trace_id).encode())]
-    return {"type": "http.response.start", "status": answer.status, "headers": headers}
 
 
 async def _captured(exchange: Exchange, blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -16,6 +16,7 @@ MOUNT = b"/v1"
 
 _DOT_SEGMENT = re.compile(rb"(?:^|[/\\])(?:\.|%2e){1,2}(?:[/\\;]|$)", re.IGNORECASE)
 _ENCODED_SLASH = re.compile(rb"%2f|%5c", re.IGNORECASE)
+_MAX_QUOTED = 200
 _FORBIDDEN_OCTET = re.compile(rb"[\x00-\x20\x7f#\\]")
 
 
@@ -80,31 +81,30 @@ class RouteTable:
     def __init__(self, default: Route) -> None:
         self._default = default
 
-    def match(self, raw_path: bytes, query: bytes) -> Destination:
+    def match(self, target: bytes) -> Destination:
         """Return where the call goes.
 
         Args:
-            raw_path: The path as the client sent it, percent-encoding kept.
-            query: The query as sent, without the question mark; b"" when there is none.
+            target: The request target as the client sent it: path and query, nothing decoded, a lone `?` kept.
 
         Raises:
             RouteError: No route serves the path, or the path tries to climb out of it.
         """
-        if not (raw_path == MOUNT or raw_path.startswith(MOUNT + b"/")):
+        path, mark, query = target.partition(b"?")
+        if not (path == MOUNT or path.startswith(MOUNT + b"/")):
             raise RouteError(
                 404,
                 "unknown_route",
-                f"No route serves {raw_path.decode('latin-1')!r}. Point base_url at this server's /v1.",
+                f"No route serves {path[:_MAX_QUOTED].decode('latin-1')!r}. Point base_url at this server's /v1.",
             )
-        rest = raw_path[len(MOUNT) :]
+        rest = path[len(MOUNT) :]
         if _climbs(rest):
             raise RouteError(
                 400,
                 "path_refused",
                 "The path holds dot segments or octets that do not belong there; send it in normal form.",
             )
-        path = self._default.base_path + rest or b"/"
-        return Destination(self._default, path + b"?" + query if query else path)
+        return Destination(self._default, (self._default.base_path + rest or b"/") + mark + query)
 
 
 def _climbs(rest: bytes) -> bool:

@@ -5,21 +5,23 @@ cookie jar for everybody, follow redirects and decode bodies. Its types are the 
 """
 
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import cast
 
 import httpx2 as httpx
 
 from proxy.errors import UpstreamError
-from proxy.headers import RawHeaders, first
+from proxy.headers import RawHeaders
 from proxy.routes import Destination
 from store.trace import Outcome
 
 _KEEPALIVE_S = 2.0
 """Many servers close an idle connection after 5 s; a request sent at that moment would be lost, and a paid call must
 not be sent twice (RFC 9110, 9.2.2), so ours is closed well before."""
+_MAX_DETAIL = 300
+"""Most of the client library's words on a failure that are passed on: they quote the upstream's bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class Upstream:
         Args:
             destination: Route and target.
             method: As the client sent it.
-            headers: The fields to send, all of them; nothing is added but the framing of a body of unknown size.
+            headers: The fields to send, all of them, the body's framing among them; nothing is added.
             body: The body, whole or as it comes.
 
         Raises:
@@ -79,7 +81,7 @@ class Upstream:
         request = httpx.Request(
             method,
             destination.route.origin,
-            headers=_with_framing(headers, body),
+            headers=list(headers),
             stream=_RequestStream(body),
             extensions={
                 "target": destination.target,
@@ -93,13 +95,10 @@ class Upstream:
         )
         with _translated(destination.route.upstream, self._timeouts):
             response = await self._transport.handle_async_request(request)
+        stream = cast("httpx.AsyncByteStream", response.stream)
         try:
-            blocks = cast("httpx.AsyncByteStream", response.stream)
-            yield Answer(
-                response.status_code,
-                response.headers.raw,
-                _read(blocks, destination.route.upstream, self._timeouts),
-            )
+            async with aclosing(_read(stream, destination.route.upstream, self._timeouts)) as blocks:
+                yield Answer(response.status_code, response.headers.raw, blocks)
         finally:
             await response.aclose()
 
@@ -124,17 +123,7 @@ class _RequestStream(httpx.AsyncByteStream):
                 yield block
 
 
-def _with_framing(headers: RawHeaders, body: bytes | AsyncIterator[bytes]) -> list[tuple[bytes, bytes]]:
-    """Frame a body of unknown size; one whose size the client told keeps that, and so does one without a body."""
-    if isinstance(body, bytes):
-        if body and first(headers, b"content-length") is None:
-            return [*headers, (b"content-length", str(len(body)).encode())]
-    elif first(headers, b"content-length") is None:
-        return [*headers, (b"transfer-encoding", b"chunked")]
-    return list(headers)
-
-
-async def _read(stream: httpx.AsyncByteStream, upstream: str, timeouts: Timeouts) -> AsyncIterator[bytes]:
+async def _read(stream: httpx.AsyncByteStream, upstream: str, timeouts: Timeouts) -> AsyncGenerator[bytes]:
     with _translated(upstream, timeouts):
         async for block in stream:
             yield block
@@ -155,5 +144,12 @@ def _translated(upstream: str, timeouts: Timeouts) -> Iterator[None]:
             Outcome.UPSTREAM_TIMEOUT,
             f"upstream {upstream}: no byte for {timeouts.silence_s:g} s. Slow model? Raise --read-timeout-s.",
         ) from error
+    except httpx.LocalProtocolError as error:
+        # The library's own words quote the field at fault, which may be the client's key.
+        raise UpstreamError(
+            Outcome.UPSTREAM_ABORTED,
+            f"the call cannot be sent to {upstream}: its target, a header field or its body breaks the rules of HTTP.",
+        ) from error
     except httpx.TransportError as error:
-        raise UpstreamError(Outcome.UPSTREAM_ABORTED, f"upstream {upstream} broke off its answer: {error}") from error
+        detail = str(error)[:_MAX_DETAIL] or type(error).__name__
+        raise UpstreamError(Outcome.UPSTREAM_ABORTED, f"upstream {upstream} broke off its answer: {detail}") from error

@@ -6,6 +6,8 @@ import socket
 import uvicorn
 from starlette.types import ASGIApp
 
+from proxy.client_connection import ClientConnection
+
 
 async def serve_until_told(
     application: ASGIApp, listener: socket.socket, *, keep_alive_s: int, graceful_s: int
@@ -21,7 +23,7 @@ async def serve_until_told(
     server = uvicorn.Server(
         uvicorn.Config(
             application,
-            http="httptools",
+            http=ClientConnection,
             ws="none",
             # "auto" would serve on after a start that failed, and answer 500 to everybody.
             lifespan="on",

@@ -178,8 +178,7 @@ async def _read_call(
         event = parser.next_event()
         if event is h11.NEED_DATA:
             if parser.they_are_waiting_for_100_continue:
-                writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-                parser.they_are_waiting_for_100_continue = False  # type: ignore[misc]
+                writer.write(parser.send(h11.InformationalResponse(status_code=100, headers=[])))
             parser.receive_data(await reader.read(65536))
         elif isinstance(event, h11.Request):
             request = event

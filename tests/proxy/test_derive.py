@@ -183,7 +183,7 @@ def test_a_cut_coded_stream_gives_what_could_be_decoded() -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 429, 500, 503])
 def test_an_error_status_is_an_upstream_error_with_its_body(status: int) -> None:
-    trace = answered(b'{"error":{"message":"slow down"}}', status=status)
+    trace = answered(b'{"error":{"message":"slow down"}}', status=status, outcome=Outcome.UPSTREAM_ERROR)
     assert (trace.outcome, trace.error) == (Outcome.UPSTREAM_ERROR, '{"error":{"message":"slow down"}}')
     assert (trace.replies, trace.flags) == ((), frozenset())
     assert trace.messages
@@ -440,7 +440,10 @@ def test_an_opted_out_call_keeps_no_content(body: dict[str, Any], headers: list[
 
 def test_an_opted_out_error_keeps_no_body() -> None:
     trace = made(
-        status=400, response_body=b"bad prompt: secret", request_headers=(("x-tracemill-capture", "metadata"),)
+        status=400,
+        outcome=Outcome.UPSTREAM_ERROR,
+        response_body=b"bad prompt: secret",
+        request_headers=(("x-tracemill-capture", "metadata"),),
     )
     assert (trace.outcome, trace.error) == (Outcome.UPSTREAM_ERROR, None)
 

@@ -23,6 +23,15 @@ def test_the_upstream_sees_its_own_host_and_none_of_our_fields() -> None:
     assert to_upstream(headers, host=b"api.example") == [(b"host", b"api.example"), (b"authorization", SECRET)]
 
 
+def test_the_clients_framing_goes_on_and_a_length_beside_chunks_does_not() -> None:
+    """Two framings on one message are how requests are smuggled (RFC 9112, 6.3)."""
+    chunked = (b"Transfer-Encoding", b"chunked")
+    assert to_upstream([chunked, (b"x-a", b"1")], host=b"h") == [(b"host", b"h"), (b"x-a", b"1"), chunked]
+    assert to_upstream([(b"content-length", b"3"), chunked], host=b"h") == [(b"host", b"h"), chunked]
+    assert forwarded([(b"content-length", b"3"), chunked]) == []
+    assert to_upstream([(b"content-length", b"0")], host=b"h") == [(b"host", b"h"), (b"content-length", b"0")]
+
+
 def test_no_credential_can_be_recorded() -> None:
     """An allow-list: a field nobody thought of is not written down."""
     headers = [
