@@ -1,16 +1,12 @@
 """Opening the store's SQLite files: checked before a byte is written, one writer each, any number of readers."""
 
-import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 import aiosqlite
 
+from store.connection import BUSY_TIMEOUT_MS, SqliteConnection, connect_sqlite, hand_over, transaction
 from store.errors import (
     CorruptDatabaseError,
     DatabaseMissingError,
@@ -25,9 +21,7 @@ from store.writer_lock import WriterLock, write_lock
 
 __all__ = ["TRACES", "WORK", "Schema", "open_reader", "open_writer", "store_error", "transaction", "write_lock"]
 
-BUSY_TIMEOUT_MS = 10_000
 _OPEN_LOCK_TIMEOUT_S = 10.0
-_ITER_CHUNK_ROWS = 64
 _MAGIC = b"SQLite format 3\x00"
 _HEADER_BYTES = 100
 
@@ -47,7 +41,7 @@ async def open_writer(path: Path, schema: Schema, *, keep_lock: bool = True) -> 
         NotOurDatabaseError: The file belongs to something else.
         StoreError: The file or its folder cannot be made or read.
     """
-    return await _connect(lambda: _open_writer(path, schema, keep_lock=keep_lock))
+    return await hand_over(lambda: _open_writer(path, schema, keep_lock=keep_lock))
 
 
 async def open_reader(path: Path, schema: Schema) -> aiosqlite.Connection:
@@ -59,24 +53,7 @@ async def open_reader(path: Path, schema: Schema) -> aiosqlite.Connection:
         NewerSchemaError: A later version wrote the file.
         NotOurDatabaseError: The file belongs to something else.
     """
-    return await _connect(lambda: _open_reader(path, schema))
-
-
-@asynccontextmanager
-async def transaction(connection: aiosqlite.Connection) -> AsyncIterator[None]:
-    """Run the body in one immediate transaction: committed as a whole at its end, rolled back on any error.
-
-    One task at a time may use the connection meanwhile; its statements would otherwise join this transaction.
-    """
-    try:
-        await connection.execute("BEGIN IMMEDIATE")
-        yield
-        await connection.execute("COMMIT")
-    except BaseException:
-        # Shielded and always asked for, so that a cancelled task leaves no open transaction behind: a BEGIN that was
-        # cancelled while it waited for the connection's thread still runs there. Outside a transaction it does nothing.
-        await asyncio.shield(connection.rollback())
-        raise
+    return await hand_over(lambda: _open_reader(path, schema))
 
 
 def store_error(exc: sqlite3.Error, path: Path) -> StoreError:
@@ -91,33 +68,17 @@ def store_error(exc: sqlite3.Error, path: Path) -> StoreError:
     if code == sqlite3.SQLITE_NOTADB:
         return _not_ours(path, "it is not an SQLite database")
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
-        return StoreError(f"{path}: cannot be opened ({exc}). This user needs access to the file and its folder.", path)
+        return StoreError(
+            f"{path}: cannot be opened ({exc}). This user must be able to read the file and to write in its folder, "
+            "where SQLite keeps a log.",
+            path,
+        )
     if code == sqlite3.SQLITE_BUSY:
         return StoreError(f"{path}: still locked after {BUSY_TIMEOUT_MS // 1000} s. Is another program using it?", path)
     return StoreError(f"{path}: {exc}", path)
 
 
-class _Connection(sqlite3.Connection):
-    """A connection that gives the right to write back when it is closed."""
-
-    lock: WriterLock | None = None
-
-    def close(self) -> None:
-        try:
-            super().close()
-        finally:
-            if self.lock is not None:
-                self.lock.release()
-
-
-async def _connect(connector: Callable[[], sqlite3.Connection]) -> aiosqlite.Connection:
-    # Checks and migrations run in a thread, off the event loop; but not in aiosqlite's own: when its connector fails,
-    # it leaves that thread to report to a loop that may be closed by then.
-    connection = await asyncio.to_thread(connector)
-    return await aiosqlite.Connection(lambda: connection, _ITER_CHUNK_ROWS)
-
-
-def _open_writer(path: Path, schema: Schema, *, keep_lock: bool) -> sqlite3.Connection:
+def _open_writer(path: Path, schema: Schema, *, keep_lock: bool) -> SqliteConnection:
     _make_folder(path)
     _check_header(path, schema)
     lock = WriterLock(path)
@@ -127,7 +88,7 @@ def _open_writer(path: Path, schema: Schema, *, keep_lock: bool) -> sqlite3.Conn
         lock.acquire(_OPEN_LOCK_TIMEOUT_S)
     try:
         _make_file(path)
-        connection = _sqlite(path, "rw")
+        connection = connect_sqlite(path, mode="rw")
         try:
             _check_database(connection, path, schema)
             migrate(connection, schema)
@@ -150,13 +111,14 @@ def _open_writer(path: Path, schema: Schema, *, keep_lock: bool) -> sqlite3.Conn
     return connection
 
 
-def _open_reader(path: Path, schema: Schema) -> sqlite3.Connection:
+def _open_reader(path: Path, schema: Schema) -> SqliteConnection:
     if not path.exists():
         raise _missing(path)
     _check_header(path, schema)
     try:
-        connection = _sqlite(path, "ro")
+        connection = connect_sqlite(path, **_reading(path))
         try:
+            connection.execute("PRAGMA query_only = ON")
             _check_readable(_check_database(connection, path, schema), path, schema)
         except BaseException:
             connection.close()
@@ -164,6 +126,18 @@ def _open_reader(path: Path, schema: Schema) -> sqlite3.Connection:
     except sqlite3.Error as exc:
         raise store_error(exc, path) from exc
     return connection
+
+
+def _reading(path: Path) -> dict[str, str | int]:
+    """Give the parameters to read a file with.
+
+    In a folder nobody may write to, SQLite cannot make the files that go with a log. Where there is no log, nobody is
+    writing either, and the file is read as it stands.
+    """
+    is_at_rest = (
+        not os.access(path.parent, os.W_OK, effective_ids=True) and not path.with_name(path.name + "-wal").exists()
+    )
+    return {"mode": "ro", "immutable": int(is_at_rest)}
 
 
 def _make_folder(path: Path) -> None:
@@ -249,15 +223,3 @@ def _missing(path: Path) -> DatabaseMissingError:
     return DatabaseMissingError(
         f"{path}: there is no database yet. Is this the data directory `tracemill serve` was started with?", path
     )
-
-
-def _sqlite(path: Path, mode: str) -> _Connection:
-    options: dict[str, Any] = {"uri": True, "isolation_level": None, "timeout": BUSY_TIMEOUT_MS / 1000}
-    connection = sqlite3.connect(_uri(path, mode), factory=_Connection, check_same_thread=False, **options)
-    if mode == "ro":
-        connection.execute("PRAGMA query_only = ON")
-    return connection
-
-
-def _uri(path: Path, mode: str) -> str:
-    return f"file:{quote(str(path.absolute()))}?mode={mode}"

@@ -13,6 +13,7 @@ from uuid import UUID
 import aiosqlite
 
 from store.body import Cut, put_back, unpack
+from store.connection import close, transaction
 from store.database import TRACES, open_reader, store_error
 from store.errors import CorruptDatabaseError
 from store.filter import EVERYTHING, Filter
@@ -69,8 +70,7 @@ class TraceReader:
 
     async def close(self) -> None:
         """Close the database."""
-        async with self._turn:
-            await self._connection.close()
+        await close(self._connection, self._turn)
 
     async def __aenter__(self) -> Self:
         return self
@@ -181,12 +181,8 @@ class TraceReader:
         """One task's statements, all on the same state of the database."""
         async with self._turn:
             try:
-                await self._connection.execute("BEGIN")
-                try:
+                async with transaction(self._connection, "DEFERRED"):
                     yield
-                finally:
-                    if self._connection.in_transaction:
-                        await asyncio.shield(self._connection.rollback())
             except sqlite3.Error as exc:
                 raise store_error(exc, self.path) from exc
 

@@ -12,7 +12,8 @@ from uuid import UUID
 import aiosqlite
 
 from store.body import Packer
-from store.database import TRACES, open_writer, store_error, transaction
+from store.connection import close, transaction
+from store.database import TRACES, open_writer, store_error
 from store.id_list import KNOWN_BLOBS, KNOWN_DEAD_LETTERS, KNOWN_NODES, KNOWN_TRACES, id_list
 from store.trace import DeadLetter, JournalPosition, Trace
 from store.trace_rows import Batch, PackedRows, Row, to_blob
@@ -91,8 +92,7 @@ class TraceWriter:
 
     async def close(self) -> None:
         """Close the database; a batch under way is finished first."""
-        async with self._turn:
-            await self._connection.close()
+        await close(self._connection, self._turn)
 
     async def __aenter__(self) -> Self:
         return self

@@ -5,6 +5,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -201,13 +204,6 @@ async def test_a_path_that_is_a_folder_is_a_clear_error(tmp_path: Path) -> None:
         await open_writer(tmp_path / "traces.db", TRACES)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-async def test_a_read_only_folder_is_a_clear_error(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(StoreError, match="this user may write to"):
-        await open_writer(tmp_path / "traces.db", TRACES)
-
-
 async def test_a_damaged_database_is_a_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "traces.db"
     await (await open_writer(path, TRACES)).close()
@@ -279,3 +275,46 @@ async def test_a_transaction_cancelled_at_any_step_is_over(tmp_path: Path) -> No
     finally:
         await writer.close()
     assert tables == []
+
+
+NOBODY = 65534
+
+
+@contextmanager
+def folder_for_reading() -> Iterator[Path]:
+    """A folder with an empty database, left by its writer, that this process may read and not write."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        user = os.geteuid()
+        asyncio.run(_make_and_close(folder / "traces.db"))
+        (folder / "traces.db").chmod(0o444)
+        folder.chmod(0o555)
+        if user == 0:
+            os.seteuid(NOBODY)
+        try:
+            yield folder
+        finally:
+            os.seteuid(user)
+            folder.chmod(0o755)
+
+
+async def _make_and_close(path: Path) -> None:
+    await (await open_writer(path, TRACES)).close()
+
+
+def test_a_database_at_rest_is_read_where_nothing_may_be_written() -> None:
+    """A read-only mount: SQLite cannot make the files it wants beside a database in WAL mode."""
+
+    async def read(path: Path) -> object:
+        reader = await open_reader(path, TRACES)
+        rows = await reader.execute_fetchall("SELECT count(*) FROM traces")
+        await reader.close()
+        return list(rows)
+
+    with folder_for_reading() as folder:
+        assert asyncio.run(read(folder / "traces.db")) == [(0,)]
+
+
+def test_a_writer_says_that_it_may_not_write_there() -> None:
+    with folder_for_reading() as folder, pytest.raises(StoreError, match="this user may write to"):
+        asyncio.run(_make_and_close(folder / "traces.db"))
