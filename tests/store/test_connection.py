@@ -90,6 +90,7 @@ from store.traces import TraceReader, TraceWriter
 async def main():
     path = pathlib.Path(sys.argv[1])
     await (await TraceWriter.open(path)).close()
+    global store
     store = await {kind}.open(path)
     async with store._turn:
         closing = asyncio.create_task(store.close())
