@@ -72,6 +72,10 @@ class Ingest:
         """Take in what every writer has written since; tell whether there was anything."""
         found = False
         for reader in self._find_readers():
+            if not reader.folder.exists():
+                _log.error("%s was deleted; what had not been read of it is lost", reader.folder)
+                del self._readers[reader.folder.name]
+                continue
             is_alive = reader.is_writer_alive()
             calls = reader.read() if is_alive else reader.finish()
             while batch := list(_bounded(calls)):

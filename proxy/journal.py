@@ -62,6 +62,7 @@ class Journal:
             max_disk_bytes: What may lie on the disk waiting for ingest.
         """
         self.mark = secrets.token_bytes(MARK_SIZE)
+        self._root = root
         self._folder, self._lock = _make_folder(root)
         self._max_pending_bytes = max_pending_bytes
         self._max_disk_bytes = max_disk_bytes
@@ -157,6 +158,7 @@ class Journal:
                 if self._segment.is_broken or self._segment.size >= SEGMENT_BYTES:
                     self._segment.close()
                 if not self._segment.is_open:
+                    self._find_folder()
                     self._check_room()
                     self._segment.open_next()
                 done = self._segment.append([pending.entry for pending in batch])
@@ -182,6 +184,16 @@ class Journal:
             # The loop is gone only when its worker is ending; nobody waits for these futures then.
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(_resolve, waiting)
+
+    def _find_folder(self) -> None:
+        """Begin a folder anew when somebody has deleted ours."""
+        if self._folder.exists():
+            return
+        _log.error("%s was deleted; the journal goes on in a new folder", self._folder)
+        folder, lock = _make_folder(self._root)
+        os.close(self._lock)
+        self._folder, self._lock = folder, lock
+        self._segment = _Segment(self._folder, self.mark)
 
     def _check_room(self) -> None:
         used = sum(path.stat().st_size for path in self._folder.glob("*.seg"))
@@ -239,6 +251,9 @@ class _Segment:
         written = os.write(self._fd, data)
         self._is_dirty = True
         self.size += written
+        # A file whose name is gone takes bytes as ever, and nobody will read them.
+        if os.fstat(self._fd).st_nlink == 0:
+            raise FileNotFoundError(f"segment {self._number} was deleted while it was written")
         if written == len(data):
             return len(entries)
         whole = end = 0
