@@ -1,34 +1,138 @@
-"""The command line: one sub-command per job, and one place where errors become messages and exit codes."""
+"""The command line: one sub-command per job, and one place where errors become messages and exit codes.
 
+What stands here of a command is its name and its line in the overview. Its module is imported when the command is used,
+so that `tracemill --help` does not wait for a web server, and `tracemill traces` not for the processing.
+"""
+
+import errno
 import os
 import sys
+from collections.abc import Callable
+from typing import Annotated, Any, NoReturn
 
 import typer
-
-from processing.errors import ProcessingError
-from proxy.errors import ProxyError
-from store.errors import StoreError
-from tracemill.demo_command import demo
-from tracemill.process_commands import predictions, process, status
-from tracemill.serve_command import serve
-from tracemill.trace_commands import export, traces
+from typer.core import TyperCommand, TyperGroup
 
 EXIT_BAD_INPUT = 1
+EXIT_INTERRUPTED = 130
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+_Command = TyperCommand | TyperGroup
+_Body = Callable[..., None]
+
+
+class LazyGroup(TyperGroup):
+    """A group in which each command is a function that imports and gives what the command runs."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, _Command | None, list[str]]:  # noqa: ANN401
+        """Find the command that the arguments name, and import it."""
+        name, found, rest = super().resolve_command(ctx, args)
+        return name, None if found is None or name is None else self.load(name), rest
+
+    def load(self, name: str) -> _Command:
+        """Import one command."""
+        loader = self.commands[name].callback
+        assert loader is not None, f"{name} has no loader"  # noqa: S101
+        body = loader()
+        if not isinstance(body, typer.Typer):
+            alone = typer.Typer(add_completion=False)
+            alone.command(name)(body)
+            body = alone
+        command = typer.main.get_command(body)
+        assert isinstance(command, TyperCommand | TyperGroup)  # noqa: S101
+        command.name = name
+        return command
+
 
 app = typer.Typer(
+    cls=LazyGroup,
     name="tracemill",
-    help="Record every chat completion on its way, and turn what was recorded into training data.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 done, 1 bad input, 2 wrong usage, 3 an upstream failed, 4 done in part, 130 interrupted.",
 )
-app.command()(serve)
-app.command()(demo)
-app.add_typer(traces, name="traces")
-app.command()(export)
-app.command()(process)
-app.command()(status)
-app.command()(predictions)
+
+
+def load_all() -> TyperGroup:
+    """Give the command line with every command imported, for pages and tests about all of them; not to be run."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, LazyGroup)  # noqa: S101
+    group.commands = {name: group.load(name) for name in group.commands}
+    return group
+
+
+def _say_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        typer.echo(f"tracemill {version('tracemill')}")
+        raise typer.Exit
+
+
+@app.callback()
+def tracemill(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Record every chat completion on its way, and turn what was recorded into training data."""
+
+
+@app.command()
+def serve() -> _Body:
+    """Forward every call to the upstream, untouched, and record it."""
+    from tracemill.serve_command import serve
+
+    return serve
+
+
+@app.command()
+def demo() -> _Body:
+    """Run the whole path once: calls through the proxy, traces, a dataset. Needs no key and no internet."""
+    from tracemill.demo_command import demo
+
+    return demo
+
+
+@app.command()
+def traces() -> typer.Typer:
+    """Look at captured traces."""
+    from tracemill.trace_commands import traces
+
+    return traces
+
+
+@app.command()
+def export() -> _Body:
+    """Write traces as JSON lines, oldest first."""
+    from tracemill.trace_commands import export
+
+    return export
+
+
+@app.command()
+def process() -> _Body:
+    """Filter, relabel, split and convert traces into a dataset."""
+    from tracemill.process_commands import process
+
+    return process
+
+
+@app.command()
+def status() -> _Body:
+    """Tell where a run stands and, once it is done, how good the base model is."""
+    from tracemill.process_commands import status
+
+    return status
+
+
+@app.command()
+def predictions() -> _Body:
+    """Write the base model's predictions on the test set, one JSON object per line."""
+    from tracemill.process_commands import predictions
+
+    return predictions
 
 
 def main() -> None:
@@ -36,13 +140,34 @@ def main() -> None:
     os.umask(0o077)
     try:
         app()
-    except (ProxyError, StoreError, ProcessingError) as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(EXIT_BAD_INPUT)
+    except SystemExit:
+        raise
     except BrokenPipeError:
         # The reader of our output has seen enough (`tracemill export -o - | head`).
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_without_output()
+    except OSError as error:
+        if error.filename is not None or error.errno not in _NO_ROOM:
+            raise
+        typer.echo(f"error: standard output cannot be written: {error.strerror}.", err=True)
+        _leave_without_output()
+    except _told_errors() as error:
+        typer.echo(f"error: {error}", err=True)
         sys.exit(EXIT_BAD_INPUT)
+
+
+def _told_errors() -> tuple[type[Exception], ...]:
+    """Give the errors whose message is all a person needs; asked for only when something went wrong."""
+    from processing.errors import ProcessingError
+    from proxy.errors import ProxyError
+    from store.errors import StoreError
+
+    return ProxyError, StoreError, ProcessingError
+
+
+def _leave_without_output() -> NoReturn:
+    """Exit without a last try to write what is still buffered, which would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(EXIT_BAD_INPUT)
 
 
 if __name__ == "__main__":

@@ -2,49 +2,45 @@
 
 import asyncio
 import json
+import shutil
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, NoReturn, Protocol
 
 import typer
-from rich.console import Console, JustifyMethod
-from rich.table import Table
-from rich.text import Text
 
 from store import json_text
 from store.errors import FilterError, StoreError
 from store.export import ExportFile, ExportFormat, export_lines
 from store.filter import Filter, parse_filter
-from store.json_text import JsonValue
 from store.trace import Trace
 from store.trace_json import summary_json, trace_json
 from store.trace_lookup import find_trace
-from store.traces import TracePage, TraceReader, TraceSummary
+from store.traces import TracePage, TraceReader
 from tracemill.terminal_text import many_lines, one_line
+from tracemill.trace_text import table_lines, trace_lines
 
 traces = typer.Typer(no_args_is_help=True, help="Look at captured traces.")
 
 DataDir = Annotated[
     Path, typer.Option("--data-dir", envvar="TRACEMILL_DATA_DIR", help="The data directory of `tracemill serve`.")
 ]
-Where = Annotated[str | None, typer.Option("--where", help="Only traces that this filter expression selects.")]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--where",
+        help='Only traces that this filter selects, such as "model = gpt-4o and complete", or '
+        '"created_at >= 2026-01-31 and tag.team in (search, chat)". docs/filter.md has all of it.',
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _DEFAULT_DATA_DIR = Path("tracemill-data")
-_PIPE_WIDTH = 200
-_COLUMNS: tuple[tuple[str, JustifyMethod], ...] = (
-    ("id", "left"),
-    ("arrived (UTC)", "left"),
-    ("model", "left"),
-    ("outcome", "left"),
-    ("status", "right"),
-    ("messages", "right"),
-    ("tokens", "right"),
-    ("ms", "right"),
-)
 
 
 @traces.command("list")
@@ -64,7 +60,8 @@ def list_traces(
     if not page.summaries:
         typer.echo("No traces." if where is None else "No traces that this filter selects.")
         return
-    _console().print(_table(page.summaries))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    _print_lines(table_lines(page.summaries, width))
     if page.next_cursor is not None:
         typer.echo(f"More: --cursor {page.next_cursor}")
 
@@ -78,12 +75,14 @@ def show_trace(
     """Show one trace with its messages."""
     trace = asyncio.run(_read_trace(data_dir, trace_id))
     if trace is None:
-        _fail(f"No trace, completion or request in {data_dir} has the id {one_line(trace_id, 80)!r}.")
+        _fail(
+            f'no trace, completion or request in {data_dir} has the id "{one_line(trace_id, 80)}". '
+            "An id is given whole; `tracemill traces list` shows them."
+        )
     if as_json:
         _print_bytes(trace_json(trace) + b"\n")
         return
-    for line in _lines_of(trace):
-        _console().print(Text(line), soft_wrap=True)
+    _print_lines(trace_lines(trace))
 
 
 def export(
@@ -101,10 +100,24 @@ def export(
 ) -> None:
     """Write traces as JSON lines, oldest first."""
     selection = _read_where(where)
-    with _output(output) as target:
+    with _left_in_order(), _output(output) as target:
         tally = asyncio.run(_write(data_dir, selection, target, export_format, include_incomplete=include_incomplete))
     # With `-o -` the lines have standard output to themselves.
     typer.echo(json.dumps(tally.to_json()) if as_json else tally.sentence(output), err=output == "-")
+
+
+@contextmanager
+def _left_in_order() -> Iterator[None]:
+    """Let SIGTERM end the block by an error instead of at once, so that no half of a file stays behind."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Target(Protocol):
@@ -181,7 +194,7 @@ def _check_folder(data_dir: Path) -> Path:
 
 
 def _fail(message: str) -> NoReturn:
-    typer.echo(many_lines(message), err=True)
+    typer.echo(f"error: {many_lines(message)}", err=True)
     raise typer.Exit(1)
 
 
@@ -207,73 +220,12 @@ def _output(output: str) -> Iterator[_Target]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        _fail(f"{output}: cannot be written: {error.strerror or error}.")
+        _fail(f'"{output}" cannot be written: {error.strerror or error}.')
 
 
-def _console() -> Console:
-    """Make the console: as wide as the terminal, and wide enough for any table where there is none."""
-    return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-
-
-def _table(summaries: list[TraceSummary]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name, justify in _COLUMNS:
-        # An id that is cut short cannot be copied into `traces show`.
-        table.add_column(name, justify=justify, no_wrap=True, min_width=36 if name == "id" else None)
-    for summary in summaries:
-        cells = (
-            str(summary.id),
-            f"{summary.created_at:%Y-%m-%d %H:%M:%S}",
-            one_line(summary.requested_model or "-", 24),
-            summary.outcome.value if summary.is_complete or summary.outcome.value != "completed" else "incomplete",
-            str(summary.status or "-"),
-            str(summary.message_count),
-            _tokens(summary.prompt_tokens, summary.completion_tokens),
-            "-" if summary.duration_ms is None else f"{summary.duration_ms:.0f}",
-        )
-        table.add_row(*(Text(cell) for cell in cells))
-    return table
-
-
-def _tokens(prompt: int | None, completion: int | None) -> str:
-    if prompt is None and completion is None:
-        return "-"
-    return f"{'?' if prompt is None else prompt}+{'?' if completion is None else completion}"
-
-
-def _lines_of(trace: Trace) -> Iterator[str]:
-    yield f"trace     {trace.id}"
-    yield f"arrived   {trace.created_at.isoformat()}"
-    yield f"call      {one_line(trace.method)} {one_line(trace.path)} to {one_line(trace.upstream)}"
-    yield f"outcome   {trace.outcome.value}, status {trace.status or '-'}, {_duration(trace)}"
-    yield f"model     {one_line(trace.requested_model or '-')}, served as {one_line(trace.served_model or '-')}"
-    yield f"tokens    {_tokens(trace.prompt_tokens, trace.completion_tokens)}"
-    labels = {"session": trace.session, "user": trace.user, **trace.tags}
-    if any(labels.values()):
-        yield "labels    " + ", ".join(f"{one_line(name)}={one_line(value)}" for name, value in labels.items() if value)
-    if trace.flags:
-        yield f"flags     {', '.join(sorted(trace.flags))}"
-    if trace.error is not None:
-        yield f"error     {one_line(trace.error, 2000)}"
-    for message in trace.messages:
-        yield from _message_lines(json_text.loads(message))
-    for reply in trace.replies:
-        finish_reason = one_line(reply.finish_reason or "no finish reason")
-        yield from _message_lines(json_text.loads(reply.message), f" (reply {reply.index}, {finish_reason})")
-
-
-def _message_lines(message: dict[str, JsonValue], note: str = "") -> Iterator[str]:
-    yield ""
-    yield f"── {one_line(str(message.get('role')))}{note}"
-    for name, value in message.items():
-        if name == "role" or value is None:
-            continue
-        text = value if isinstance(value, str) else json_text.dumps(value).decode()
-        yield many_lines(text) if name == "content" else f"{one_line(name)}: {many_lines(text)}"
-
-
-def _duration(trace: Trace) -> str:
-    return "no duration" if trace.duration_ms is None else f"{trace.duration_ms:.0f} ms"
+def _print_lines(lines: Iterable[str]) -> None:
+    # As bytes: a lone surrogate cannot come out of `terminal_text`, but any script can, whatever the locale says.
+    _print_bytes("".join(f"{line}\n" for line in lines).encode())
 
 
 def _print_bytes(text: bytes) -> None:

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
-from tracemill.cli import app
+from tracemill.cli import load_all
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/*.md")])
@@ -39,7 +38,7 @@ def _place(words: list[str]) -> int:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_and_option_in_a_page_exists(page: Path) -> None:
     for words in commands_in(page):
-        command: Any = typer.main.get_command(app)
+        command: Any = load_all()
         while words and (inner := getattr(command, "commands", None)) and not words[0].startswith("-"):
             assert words[0] in inner, f"{page.name}: {command.name} has no command {words[0]!r}"
             command = inner[words.pop(0)]

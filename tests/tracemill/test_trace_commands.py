@@ -1,6 +1,7 @@
 import asyncio
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -14,9 +15,10 @@ from uuid import UUID
 import pytest
 
 from store.trace import Flag, Outcome, Reply, Trace
-from store.traces import TraceWriter
+from store.traces import TraceReader, TraceSummary, TraceWriter
 from tracemill.cli import main
 from tracemill.terminal_text import many_lines, one_line
+from tracemill.trace_text import table_lines, trace_lines
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
 HOSTILE = "\x1b[2J\x1b]0;owned\x07 \x9b31m \u202eevil\r\nnext"
@@ -153,7 +155,35 @@ def test_characters_that_steer_are_shown_as_escapes() -> None:
 
 def test_an_unknown_id_is_bad_input(run: Run, data_dir: Path) -> None:
     result = run("traces", "show", "nothing", "--data-dir", data_dir)
-    assert (result.code, "nothing" in result.err, result.out) == (1, True, b"")
+    assert (result.code, result.out) == (1, b"")
+    assert result.err.startswith("error: ")
+    assert '"nothing"' in result.err
+    assert "traces list" in result.err
+
+
+def test_a_table_leaves_out_what_does_not_fit_and_says_so(data_dir: Path) -> None:
+    """Rich cut cells short, ids among them, and dropped whole columns without a word."""
+
+    async def summaries() -> list[TraceSummary]:
+        async with await TraceReader.open(data_dir / "traces.db") as reader:
+            return (await reader.page()).summaries
+
+    found = asyncio.run(summaries())
+    whole = list(table_lines(found, None))
+    assert whole[0].split("  ")[0] == "id"
+    assert whole[0].split()[-1] == "ms"
+    for width in (10, 36, 60, 80, 100):
+        *rows, note = table_lines(found, width)
+        assert [row.split()[0] for row in rows[1:]] == [str(summary.id) for summary in found]
+        assert all(len(row) <= max(width, 36) for row in rows)
+        assert all(full.startswith(row) for row, full in zip(rows, whole[:-1] + whole[-1:], strict=True))
+        assert "ms" in note
+    assert list(table_lines(found, 36))[-1].startswith("Too narrow for: arrived (UTC), outcome, model")
+
+
+def test_a_message_that_is_no_object_is_shown_as_it_is() -> None:
+    """Clients send what they like; `traces show` failed on it."""
+    assert '"just text"' in list(trace_lines(replace(WHOLE, messages=(b'"just text"',))))
 
 
 # export --------------------------------------------------------------------------------------------------------------
@@ -219,6 +249,39 @@ def test_a_reader_that_had_enough_ends_the_export_quietly(data_dir: Path) -> Non
     assert (done.returncode, b"Traceback" in done.stderr, b"Exception" in done.stderr) == (1, False, False)
 
 
+@pytest.mark.parametrize("command", [("traces", "list"), ("traces", "list", "--json"), ("export", "-o", "-")])
+def test_a_full_standard_output_is_one_clear_line(data_dir: Path, command: tuple[str, ...]) -> None:
+    call = [sys.executable, "-m", "tracemill.cli", *command, "--data-dir", str(data_dir)]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(call, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_export_leaves_nothing_behind(
+    data_dir: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    script = f"""
+import os, signal, sys
+from store import export
+write = export.ExportFile.write
+def write_and_be_stopped(file, line):
+    write(file, line)
+    os.kill(os.getpid(), {number.value})
+export.ExportFile.write = write_and_be_stopped
+from tracemill.cli import main
+main()
+"""
+    call = [sys.executable, "-c", script, "export", "--data-dir", str(data_dir), "-o", str(out / "out.jsonl")]
+    done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+    assert list(out.iterdir()) == []
+
+
 # Bad input -----------------------------------------------------------------------------------------------------------
 
 COMMANDS = [("traces", "list"), ("traces", "show", "x"), ("export", "-o", "-")]
@@ -264,9 +327,12 @@ def test_a_cursor_of_no_page_is_bad_input(run: Run, data_dir: Path) -> None:
     assert run("traces", "list", "--data-dir", data_dir, "--cursor", "junk").code == 1
 
 
-def test_a_file_that_cannot_be_written_is_named(run: Run, data_dir: Path, tmp_path: Path) -> None:
-    result = run("export", "--data-dir", data_dir, "-o", tmp_path / "no" / "out.jsonl")
-    assert (result.code, "out.jsonl" in result.err) == (1, True)
+@pytest.mark.parametrize("name", ["no/out.jsonl", "data", ""])
+def test_a_file_that_cannot_be_written_is_named(run: Run, data_dir: Path, tmp_path: Path, name: str) -> None:
+    path = str(tmp_path / name) if name else ""
+    result = run("export", "--data-dir", data_dir, "-o", path)
+    assert result.code == 1
+    assert result.err.startswith(f'error: "{path}" cannot be written: ')
 
 
 def test_the_environment_names_the_data_directory(run: Run, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
