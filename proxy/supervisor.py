@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
+from prometheus_client.multiprocess import mark_process_dead
 
 from proxy.errors import StartError
 from proxy.process import Assignment
@@ -66,6 +67,7 @@ class _Supervisor:
     def __init__(self, settings: ServeSettings, data: socket.socket, admin: socket.socket, metrics_dir: str) -> None:
         self._settings = settings
         self._data, self._admin = data, admin
+        self._metrics_dir = metrics_dir
         self._environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": metrics_dir}
         self._salt = _key_salt(settings.data_dir)
         self._stop = asyncio.Event()
@@ -76,11 +78,9 @@ class _Supervisor:
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self._on_signal)
         # Stopped in this order: the workers' last entries are stored before ingest goes.
-        workers = [
-            _Child(f"worker {n + 1}", self._starter("worker", self._data)) for n in range(self._settings.workers)
-        ]
-        ingest = _Child("ingest", self._starter("ingest", None))
-        admin = _Child("admin", self._starter("admin", self._admin))
+        workers = [self._child(f"worker {n + 1}", "worker", self._data) for n in range(self._settings.workers)]
+        ingest = self._child("ingest", "ingest", None)
+        admin = self._child("admin", "admin", self._admin)
         children = [ingest, admin, *workers]
         try:
             async with asyncio.timeout(_READY_PATIENCE_S):
@@ -104,6 +104,13 @@ class _Supervisor:
         if self._stop.is_set():
             self._is_forced.set()
         self._stop.set()
+
+    def _child(self, name: str, role: str, listener: socket.socket | None) -> "_Child":
+        return _Child(name, self._starter(role, listener), self._forget)
+
+    def _forget(self, pid: int) -> None:
+        """Take a dead process out of the gauges: the calls it had in flight are in flight no longer."""
+        mark_process_dead(pid, self._metrics_dir)  # type: ignore[no-untyped-call]
 
     def _starter(self, role: str, listener: socket.socket | None) -> Callable[[], Any]:
         async def start() -> asyncio.subprocess.Process:
@@ -149,10 +156,11 @@ class _Supervisor:
 class _Child:
     """One process that is kept running until it is told to end."""
 
-    def __init__(self, name: str, starter: Callable[[], Any]) -> None:
+    def __init__(self, name: str, starter: Callable[[], Any], on_death: Callable[[int], None]) -> None:
         self.name = name
         self.failures = 0
         self._starter = starter
+        self._on_death = on_death
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._is_ending = False
@@ -179,6 +187,7 @@ class _Child:
             assert self._process is not None  # noqa: S101 - start() has set it
             started = time.monotonic()
             code = await self._process.wait()
+            self._on_death(self._process.pid)
             if self._is_ending:
                 return
             self.failures += 1
