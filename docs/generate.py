@@ -1,11 +1,15 @@
 """Write the reference pages that are made from the code; `make docs` runs it, a test compares."""
 
+from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic_core import PydanticUndefined
 
 from proxy.settings import ENV_PREFIX, MIB, ServeSettings
+from store.filter_fields import FIELDS, TAG_PREFIX, Field, tag_field
+from tracemill.cli import load_all
 
 DOCS = Path(__file__).parent
 SETTINGS_HEAD = """# Settings of `tracemill serve`
@@ -44,5 +48,126 @@ def _default(name: str, value: object) -> str:
     return f"`{value}`"
 
 
+FILTER_HEAD = """# The filter language
+
+Made by `make docs` from `store/filter_fields.py`; change it there. `--where` of `tracemill traces list`,
+`tracemill export` and `tracemill process --from-store`, and `where` of the [admin API](admin-api.md), take an
+expression that selects traces:
+
+```text
+"""
+FILTER_EXAMPLES = (
+    "model = gpt-4o and complete",
+    "created_at >= 2026-01-31 and created_at < 2026-02-01T06:00:00+01:00",
+    'tag.team in (search, "ad hoc") or session ~ "web-*"',
+    "not outcome = completed",
+    'model ~ "gpt-*" and finish_reason not in (length, content_filter)',
+    "finish_reason != null and (prompt_tokens < 4000 or has_tool_calls)",
+)
+FILTER_RULES = """```
+
+- Conditions are joined by `and` and `or`; `not` stands before one. `not` binds closest, then `and`, then `or`;
+  parentheses group.
+- A condition is a field, an operator and a value; or `FIELD in (A, B)`, `FIELD not in (A, B)`; or, where the values are
+  true and false, the field alone.
+- A value is a bare word, or any text in single or double quotes, with `\\` before a quote or a backslash inside. `null`
+  stands for what is missing.
+- `~` compares with a pattern: `*` is any text, `?` one character, `[abc]` one of these. It tells capital letters from
+  small ones, as `=` does.
+- A field that is missing equals only `null`, differs from every value (`!=`), and is neither before nor after any.
+- At most 500 values and 100 levels of parentheses. What cannot be understood is refused with its position.
+
+| field | values | operators | can be missing | meaning |
+|---|---|---|---|---|
+"""
+
+
+def filter_page() -> str:
+    """Return the page of the filter language."""
+    examples = "".join(f"{example}\n" for example in FILTER_EXAMPLES)
+    fields = {**FIELDS, f"{TAG_PREFIX}NAME": tag_field("name")}
+    rows = [_filter_row(name, field) for name, field in fields.items()]
+    return FILTER_HEAD + examples + FILTER_RULES + "".join(rows)
+
+
+def _filter_row(name: str, field: Field) -> str:
+    kind = field.kind
+    operators = " ".join(f"`{operator}`" for operator in sorted(kind.operators, key="= != < <= > >= ~ in".find))
+    cells = (f"`{name}`", kind.expects, operators, "yes" if kind.null else "no", field.meaning)
+    return f"| {' | '.join(cells)} |\n"
+
+
+VALUE_NAMES = {str: "TEXT", int: "N", float: "N", Path: "PATH"}
+CLI_HEAD = """# The command line
+
+Made by `make docs` from the commands themselves. Every command tells the same with `--help`.
+
+A message says what happened, with which input, and how to mend it; it goes to standard error, results to standard
+output. With `--json` a result is JSON, and nothing else stands on standard output. Files that are made are for their
+owner alone.
+
+| exit code | meaning |
+|---|---|
+| 0 | done |
+| 1 | bad input: a file, a database, an id or a configuration; or output that cannot be written |
+| 2 | wrong usage: an option or a value that the command does not take |
+| 3 | an upstream or a teacher failed |
+| 4 | done in part: some examples failed, the rest is there |
+| 130 | interrupted by Ctrl-C; the same command given again goes on, or begins anew |
+
+"""
+
+
+def cli_page() -> str:
+    """Return the page of all commands with their options."""
+    root = load_all()
+    parts = [f"## tracemill\n\n{_paragraphs(root.help or '')}\n\n{_options(root)}"]
+    return CLI_HEAD + "\n".join([*parts, *_command_parts(root, "tracemill")])
+
+
+def _command_parts(group: Any, path: str) -> Iterator[str]:  # noqa: ANN401 - typer keeps the type of a command to itself
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _command_parts(command, f"{path} {name}")
+        else:
+            arguments = "".join(f" {p.name.upper()}" for p in command.params if p.param_type_name == "argument")
+            yield f"## {path} {name}{arguments}\n\n{_paragraphs(command.help)}\n\n{_options(command)}"
+
+
+def _paragraphs(text: str) -> str:
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+
+
+def _options(command: Any) -> str:  # noqa: ANN401
+    rows = []
+    for parameter in command.params:
+        is_argument = parameter.param_type_name == "argument"
+        names = parameter.name.upper() if is_argument else ", ".join(parameter.opts)
+        # A setting of `serve` has its default elsewhere, so its help says it.
+        meaning, _, told_default = (parameter.help or "").removesuffix("]").partition(" [default: ")
+        default = "required" if parameter.required else told_default or _option_default(parameter.default)
+        environment = f" Environment: `{parameter.envvar}`." if parameter.envvar else ""
+        cells = (f"`{names}{_option_value(parameter)}`", default, meaning + environment)
+        rows.append(f"| {' | '.join(cells)} |\n")
+    return "| option | default | meaning |\n|---|---|---|\n" + "".join(rows)
+
+
+def _option_value(parameter: Any) -> str:  # noqa: ANN401
+    if parameter.param_type_name == "argument" or parameter.is_flag:
+        return ""
+    if isinstance(parameter.default, Enum):
+        return f" {'/'.join(type(parameter.default))}"
+    annotation = parameter.type_descriptor.annotation
+    kind = next((kind for kind in get_args(annotation) if kind in VALUE_NAMES), annotation)
+    return f" {VALUE_NAMES[kind]}"
+
+
+def _option_default(value: object) -> str:
+    return "" if value is None or isinstance(value, bool) else str(value)
+
+
+PAGES = {"settings.md": settings_page, "filter.md": filter_page, "cli.md": cli_page}
+
 if __name__ == "__main__":
-    (DOCS / "settings.md").write_text(settings_page())
+    for name, page in PAGES.items():
+        (DOCS / name).write_text(page())

@@ -35,10 +35,17 @@ class Kind:
 
 
 class Field(NamedTuple):
-    """One field: its kind, and SQL over `traces t`; with several expressions any of them may match."""
+    """What a filter may ask about.
+
+    Attributes:
+        kind: How its values are written.
+        sql: Expressions over `traces t`; with several any of them may match.
+        meaning: What it is, for the reference page.
+    """
 
     kind: Kind
     sql: tuple[str, ...]
+    meaning: str
 
 
 def _read_text(text: str) -> bytes:
@@ -77,6 +84,7 @@ def _read_id(text: str) -> bytes:
 
 
 TEXT = Kind("text", _TEXT, _read_text)
+ROUTE = Kind("text", _TEXT, _read_text, null=False)
 NAME = Kind("text", _TEXT, lambda text: text)
 OUTCOME = Kind("one of " + ", ".join(Outcome), _TEXT, _read_outcome, null=False)
 INTEGER = Kind("a whole number", _ORDER, _read_integer)
@@ -86,33 +94,38 @@ TIME = Kind("an ISO 8601 date or time such as 2026-01-31 or 2026-01-31T12:00:00Z
 ID = Kind("a trace id such as 01920a6e-0000-7000-8000-000000000000", _EQUALITY, _read_id, null=False)
 
 FIELDS: dict[str, Field] = {
-    "id": Field(ID, ("t.id",)),
-    "created_at": Field(TIME, ("t.created_at",)),
-    "outcome": Field(OUTCOME, ("t.outcome",)),
-    "complete": Field(TRUTH, ("t.is_complete",)),
-    "stream": Field(TRUTH, ("t.is_streaming",)),
-    "has_tool_calls": Field(TRUTH, ("t.has_tool_calls",)),
-    "status": Field(INTEGER, ("t.status",)),
-    "model": Field(TEXT, ("t.requested_model", "t.served_model")),
-    "requested_model": Field(TEXT, ("t.requested_model",)),
-    "served_model": Field(TEXT, ("t.served_model",)),
-    "route": Field(TEXT, ("t.route",)),
-    "endpoint": Field(NAME, ("t.endpoint",)),
-    "session": Field(TEXT, ("t.session",)),
-    "user": Field(TEXT, ("t.user",)),
-    "finish_reason": Field(
-        TEXT, ("(SELECT r.finish_reason FROM replies r WHERE r.trace_id = t.id ORDER BY r.position LIMIT 1)",)
+    "id": Field(ID, ("t.id",), "The trace's id."),
+    "created_at": Field(TIME, ("t.created_at",), "When the call arrived; UTC where no zone is given."),
+    "outcome": Field(OUTCOME, ("t.outcome",), "How the call ended."),
+    "complete": Field(TRUTH, ("t.is_complete",), "Whether the trace holds a whole chat completion."),
+    "stream": Field(TRUTH, ("t.is_streaming",), "Whether the client asked for a stream."),
+    "has_tool_calls": Field(TRUTH, ("t.has_tool_calls",), "Whether any reply calls a tool."),
+    "status": Field(INTEGER, ("t.status",), "Status of the upstream's answer."),
+    "model": Field(
+        TEXT, ("t.requested_model", "t.served_model"), "The model as requested or as served; either may match."
     ),
-    "prompt_tokens": Field(INTEGER, ("t.prompt_tokens",)),
-    "completion_tokens": Field(INTEGER, ("t.completion_tokens",)),
-    "duration_ms": Field(NUMBER, ("t.duration_ms",)),
-    "ttft_ms": Field(NUMBER, ("t.ttft_ms",)),
-    "upstream_id": Field(TEXT, ("t.upstream_id",)),
-    "request_id": Field(TEXT, ("t.request_id",)),
+    "requested_model": Field(TEXT, ("t.requested_model",), "The model the client asked for."),
+    "served_model": Field(TEXT, ("t.served_model",), "The model the upstream says it used."),
+    "route": Field(ROUTE, ("t.route",), "Name of the route."),
+    "endpoint": Field(NAME, ("t.endpoint",), "`chat.completions`; missing for a call kept as metadata only."),
+    "session": Field(TEXT, ("t.session",), "The session that the client named."),
+    "user": Field(TEXT, ("t.user",), "The user that the client named."),
+    "finish_reason": Field(
+        TEXT,
+        ("(SELECT r.finish_reason FROM replies r WHERE r.trace_id = t.id ORDER BY r.position LIMIT 1)",),
+        "Why the first reply ended.",
+    ),
+    "prompt_tokens": Field(INTEGER, ("t.prompt_tokens",), "Tokens of the request, as reported."),
+    "completion_tokens": Field(INTEGER, ("t.completion_tokens",), "Tokens of the reply, as reported."),
+    "duration_ms": Field(NUMBER, ("t.duration_ms",), "From the call's arrival to its end, in milliseconds."),
+    "ttft_ms": Field(NUMBER, ("t.ttft_ms",), "To the first block of the answer's body, in milliseconds."),
+    "upstream_id": Field(TEXT, ("t.upstream_id",), "The completion's own id."),
+    "request_id": Field(TEXT, ("t.request_id",), "The answer's `x-request-id`."),
 }
 TAG_PREFIX = "tag."
 
 
 def tag_field(parameter: str) -> Field:
     """Give the field of one tag; the tag's name is bound to the named parameter."""
-    return Field(TEXT, (f"(SELECT g.value FROM tags g WHERE g.trace_id = t.id AND g.name = :{parameter})",))  # noqa: S608
+    sql = f"(SELECT g.value FROM tags g WHERE g.trace_id = t.id AND g.name = :{parameter})"  # noqa: S608
+    return Field(TEXT, (sql,), "The value of that tag.")

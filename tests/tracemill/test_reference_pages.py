@@ -1,23 +1,40 @@
 """The reference pages say what the code does."""
 
 import importlib.util
+import re
 from pathlib import Path
+from types import ModuleType
 
+import pytest
 from typer.testing import CliRunner
 
+from proxy import admin, metrics
 from proxy.settings import ServeSettings
+from store.filter import parse_filter
 from tracemill.cli import app
 
 DOCS = Path(__file__).parents[2] / "docs"
+PROXY = Path(admin.__file__).parent
 
 
-def test_the_settings_page_is_made_from_the_settings() -> None:
+def load_generator() -> ModuleType:
     spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
     assert spec is not None
     assert spec.loader is not None
-    generate = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(generate)
-    assert (DOCS / "settings.md").read_text() == generate.settings_page(), "run `make docs`"
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+generate = load_generator()
+
+
+@pytest.mark.parametrize("name", generate.PAGES)
+def test_a_reference_page_is_what_the_code_makes_it(name: str) -> None:
+    assert (DOCS / name).read_text() == generate.PAGES[name](), "run `make docs`"
+
+
+def test_settings_without_a_flag_are_settings() -> None:
     for name in generate.WITHOUT_FLAG:
         assert name in ServeSettings.model_fields
 
@@ -28,3 +45,23 @@ def test_every_flag_that_the_settings_page_names_exists() -> None:
     named = [flag for flag in flags if flag.startswith("--")]
     assert len(named) > 8
     assert [flag for flag in named if flag not in shown] == []
+
+
+@pytest.mark.parametrize("example", generate.FILTER_EXAMPLES)
+def test_every_example_of_the_filter_page_is_a_filter(example: str) -> None:
+    assert parse_filter(example).parameters
+
+
+def cells(page: str, pattern: str) -> set[str]:
+    return set(re.findall(rf"^\| `({pattern})` \|", page, re.MULTILINE))
+
+
+def test_the_admin_page_names_every_path_error_code_and_metric() -> None:
+    page = (DOCS / "admin-api.md").read_text()
+    source = "".join(path.read_text() for path in PROXY.glob("admin*.py"))
+    assert cells(page, r"/[^`]*") == set(re.findall(r'Route\("([^"]+)"', source))
+    errors = page[page.index("## Errors") : page.index("## Metrics")]
+    assert cells(errors, "[a-z_]+") == set(re.findall(r'code="([a-z_]+)"', source))
+    metric_source = source + Path(metrics.__file__).read_text()
+    named = {name.removesuffix("_total") for name in cells(page[page.index("## Metrics") :], "tracemill_[a-z_]+")}
+    assert named == {name.removesuffix("_total") for name in re.findall(r'"(tracemill_[a-z_]+)"', metric_source)}
