@@ -1,10 +1,10 @@
 """Traces as rows: what each table of `traces.db` gets for a batch, and a trace again from its rows."""
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from store.body import Packer, blob_id, cut_long_strings
@@ -87,21 +87,11 @@ class Batch:
         return name
 
     def _add_trace(self, trace: Trace, request: Link | None, answers: list[Link | None]) -> None:
+        row: Row = {name: column.write(getattr(trace, name)) for name, column in _COLUMNS.items()}
         self.traces.append(
             {
-                "id": trace.id.bytes,
-                "created_at": to_micros(trace.created_at),
-                "endpoint": trace.endpoint,
-                "method": to_blob(trace.method),
-                "path": to_blob(trace.path),
-                "route": to_blob(trace.route),
-                "upstream": to_blob(trace.upstream),
-                "status": _int64(trace.status, "status"),
-                "outcome": trace.outcome.value,
-                "is_streaming": trace.is_streaming,
+                **row,
                 "is_complete": trace.is_complete,
-                "requested_model": to_blob(trace.requested_model),
-                "served_model": to_blob(trace.served_model),
                 "request_node": request.id if request else None,
                 "message_count": len(trace.messages),
                 "has_tool_calls": any(answer.has_tool_calls for answer in answers if answer),
@@ -111,19 +101,7 @@ class Batch:
                 "metadata_blob": self._add_blob(trace.metadata),
                 "error_blob": self._add_blob(to_blob(trace.error)),
                 "usage": trace.usage,
-                "prompt_tokens": _countable(trace.prompt_tokens),
-                "completion_tokens": _countable(trace.completion_tokens),
-                "ttft_ms": trace.ttft_ms,
-                "duration_ms": trace.duration_ms,
-                "upstream_id": to_blob(trace.upstream_id),
-                "request_id": to_blob(trace.request_id),
-                "system_fingerprint": to_blob(trace.system_fingerprint),
-                "session": to_blob(trace.session),
-                "user": to_blob(trace.user),
                 "key_fingerprint": to_blob(trace.key_fingerprint),
-                "flags": ",".join(sorted(trace.flags)),
-                "request_bytes": _int64(trace.request_bytes, "request_bytes"),
-                "response_bytes": _int64(trace.response_bytes, "response_bytes"),
             }
         )
         for position, (reply, answer) in enumerate(zip(trace.replies, answers, strict=True)):
@@ -190,49 +168,26 @@ def trace_of(
         return None if name is None else blobs[name]
 
     return Trace(
-        id=UUID(bytes=row["id"]),
-        created_at=from_micros(row["created_at"]),
-        method=some_text(row["method"]),
-        path=some_text(row["path"]),
-        route=some_text(row["route"]),
-        upstream=some_text(row["upstream"]),
-        outcome=Outcome(row["outcome"]),
-        endpoint=row["endpoint"],
-        status=row["status"],
-        is_streaming=bool(row["is_streaming"]),
-        requested_model=from_blob(row["requested_model"]),
-        served_model=from_blob(row["served_model"]),
+        **fields_of(row),
         messages=messages,
         tools=blob("tools_blob"),
         response_format=blob("response_format_blob"),
         parameters=blobs[row["parameters_blob"]],
         replies=replies,
         usage=row["usage"],
-        prompt_tokens=row["prompt_tokens"],
-        completion_tokens=row["completion_tokens"],
-        ttft_ms=row["ttft_ms"],
-        duration_ms=row["duration_ms"],
-        upstream_id=from_blob(row["upstream_id"]),
-        request_id=from_blob(row["request_id"]),
-        system_fingerprint=from_blob(row["system_fingerprint"]),
-        session=from_blob(row["session"]),
-        user=from_blob(row["user"]),
         tags=tags,
         metadata=blob("metadata_blob"),
         key_fingerprint=from_blob(row["key_fingerprint"]),
         error=from_blob(blob("error_blob")),
-        flags=flags_of(row["flags"]),
-        request_bytes=row["request_bytes"],
-        response_bytes=row["response_bytes"],
     )
 
 
-def flags_of(text: str) -> frozenset[Flag]:
-    """Read the column `flags`."""
-    return frozenset(Flag(name) for name in text.split(",") if name)
+def fields_of(row: sqlite3.Row) -> dict[str, Any]:
+    """Read the fields, by name, that traces and their summaries have in common."""
+    return {name: column.read(row[name]) for name, column in _COLUMNS.items()}
 
 
-def _int64(value: int | None, what: str) -> int | None:
+def _int64(value: int | None, what: str = "a number") -> int | None:
     if value is not None and value not in _INT64:
         raise OverflowError(f"{what} is {len(str(abs(value)))} digits long")
     return value
@@ -241,3 +196,50 @@ def _int64(value: int | None, what: str) -> int | None:
 def _countable(tokens: int | None) -> int | None:
     """Leave out a count beyond all sense, which could overflow a sum; `usage` keeps it as the upstream wrote it."""
     return tokens if tokens is not None and abs(tokens) <= _MAX_TOKENS else None
+
+
+class _Column(NamedTuple):
+    """How a field's value goes into the column of its name, and how it comes back."""
+
+    write: Callable[[Any], Any]
+    read: Callable[[Any], Any]
+
+
+def _as_it_is(value: Any) -> Any:  # noqa: ANN401
+    return value
+
+
+_PLAIN = _Column(_as_it_is, _as_it_is)
+_TEXT = _Column(to_blob, from_blob)
+_INTEGER = _Column(_int64, _as_it_is)
+_TOKENS = _Column(_countable, _as_it_is)
+_COLUMNS = {
+    "id": _Column(lambda trace_id: trace_id.bytes, lambda row_id: UUID(bytes=row_id)),
+    "created_at": _Column(to_micros, from_micros),
+    "endpoint": _PLAIN,
+    "method": _TEXT,
+    "path": _TEXT,
+    "route": _TEXT,
+    "upstream": _TEXT,
+    "status": _INTEGER,
+    "outcome": _Column(lambda outcome: outcome.value, Outcome),
+    "is_streaming": _Column(_as_it_is, bool),
+    "requested_model": _TEXT,
+    "served_model": _TEXT,
+    "prompt_tokens": _TOKENS,
+    "completion_tokens": _TOKENS,
+    "ttft_ms": _PLAIN,
+    "duration_ms": _PLAIN,
+    "upstream_id": _TEXT,
+    "request_id": _TEXT,
+    "system_fingerprint": _TEXT,
+    "session": _TEXT,
+    "user": _TEXT,
+    "flags": _Column(
+        lambda flags: ",".join(sorted(flags)),
+        lambda text: frozenset(Flag(name) for name in text.split(",") if name),
+    ),
+    "request_bytes": _INTEGER,
+    "response_bytes": _INTEGER,
+}
+"""The fields that traces and their summaries have in common, and the columns of the same name."""

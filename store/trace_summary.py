@@ -10,7 +10,7 @@ from uuid import UUID
 
 from store.errors import CursorError
 from store.trace import Flag, Outcome
-from store.trace_rows import flags_of, from_blob, from_micros, some_text
+from store.trace_rows import fields_of
 
 _CURSOR_BYTES = 24
 
@@ -130,35 +130,12 @@ def from_cursor(cursor: str) -> Place:
 def summary_of(row: sqlite3.Row, finish_reasons: tuple[str | None, ...], tags: Mapping[str, str]) -> TraceSummary:
     """Make a summary of a row of `traces` and what its other rows hold."""
     return TraceSummary(
-        id=UUID(bytes=row["id"]),
-        created_at=from_micros(row["created_at"]),
-        endpoint=row["endpoint"],
-        method=some_text(row["method"]),
-        path=some_text(row["path"]),
-        route=some_text(row["route"]),
-        upstream=some_text(row["upstream"]),
-        status=row["status"],
-        outcome=Outcome(row["outcome"]),
-        is_streaming=bool(row["is_streaming"]),
+        **fields_of(row),
         is_complete=bool(row["is_complete"]),
-        requested_model=from_blob(row["requested_model"]),
-        served_model=from_blob(row["served_model"]),
         message_count=row["message_count"],
         has_tool_calls=bool(row["has_tool_calls"]),
         finish_reasons=finish_reasons,
-        prompt_tokens=row["prompt_tokens"],
-        completion_tokens=row["completion_tokens"],
-        ttft_ms=row["ttft_ms"],
-        duration_ms=row["duration_ms"],
-        upstream_id=from_blob(row["upstream_id"]),
-        request_id=from_blob(row["request_id"]),
-        system_fingerprint=from_blob(row["system_fingerprint"]),
-        session=from_blob(row["session"]),
-        user=from_blob(row["user"]),
         tags=tags,
-        flags=flags_of(row["flags"]),
-        request_bytes=row["request_bytes"],
-        response_bytes=row["response_bytes"],
     )
 
 
