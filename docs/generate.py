@@ -75,7 +75,7 @@ FILTER_RULES = """```
 - `~` compares with a pattern: `*` is any text, `?` one character, `[abc]` one of these. It tells capital letters from
   small ones, as `=` does.
 - A field that is missing equals only `null`, differs from every value (`!=`), and is neither before nor after any.
-- At most 500 values and 100 levels of parentheses. What cannot be understood is refused with its position.
+- At most 500 comparisons and 100 levels of parentheses. What cannot be understood is refused with its position.
 
 | field | values | operators | can be missing | meaning |
 |---|---|---|---|---|

@@ -38,7 +38,7 @@ _BLANK = re.compile(r"\s*+")
 _OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "~", "in")
 _KEYWORDS = frozenset({"and", "or", "not", "in"})
 # SQLite refuses expressions deeper than 1000; a chain of `or` is as deep as it is long.
-_MAX_VALUES = 500
+_MAX_COMPARISONS = 500
 _MAX_NESTING = 100
 
 
@@ -87,6 +87,7 @@ class _Parser:
         self.text = text
         self.parameters: dict[str, Value] = {}
         self.nesting = 0
+        self.comparisons = 0
         self.token = self._read(0)
 
     def expression(self) -> str:
@@ -125,6 +126,7 @@ class _Parser:
             return self._one_of(name, asked)
         if self.token.kind != "operator":
             if asked.kind is TRUTH:
+                self._count_comparison()
                 return f"{asked.sql[0]} = 1"
             raise self.error(f"an operator after {name}: {' '.join(_OPERATORS)}")
         operator = self.token.text
@@ -168,7 +170,14 @@ class _Parser:
         self._expect(")")
         return "(" + " OR ".join(parts) + ")"
 
+    def _count_comparison(self) -> None:
+        self.comparisons += 1
+        if self.comparisons > _MAX_COMPARISONS:
+            message = f"more than {_MAX_COMPARISONS} comparisons; split the filter"
+            raise FilterError(message, self.text, self.token.start + 1)
+
     def _compare(self, name: str, asked: Field, operator: str) -> str:
+        self._count_comparison()
         if operator == "~":
             pattern = self._bind(self._value_text(name).encode("utf-8", "surrogatepass"))
             parts = [f"coalesce(CAST({sql} AS TEXT) GLOB CAST(:{pattern} AS TEXT), 0)" for sql in asked.sql]
@@ -205,8 +214,6 @@ class _Parser:
         return _unquote(token.text) if token.kind == "text" else token.text
 
     def _bind(self, value: Value) -> str:
-        if len(self.parameters) >= _MAX_VALUES:
-            raise FilterError(f"more than {_MAX_VALUES} values; split the filter", self.text, self.token.start + 1)
         parameter = f"filter_{len(self.parameters)}"
         self.parameters[parameter] = value
         return parameter
