@@ -93,7 +93,7 @@ def _open_writer(path: Path, schema: Schema, *, keep_lock: bool) -> SqliteConnec
             _check_database(connection, path, schema)
             migrate(connection, schema)
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(f"PRAGMA synchronous = {schema.synchronous}")
             connection.execute("PRAGMA foreign_keys = ON")
         except BaseException:
             connection.close()
