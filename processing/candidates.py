@@ -132,7 +132,7 @@ async def answer(teachers: Teachers, model: str, example: Example, task: Task) -
     for _ in range(task.config.trace_processing.max_correction_steps + 1):
         given = await teachers.ask(model, "relabel", messages, **parameters)
         if given.fault is not None:
-            return Candidate(model, None, tuple(attempts), str(given.fault))
+            return Candidate(model, None, tuple(attempts), given.problem)
         if given.finish_reason in ("length", "content_filter"):
             attempts.append(Attempt(given.message, str(given.finish_reason)))
             return Candidate(model, None, tuple(attempts), str(given.finish_reason))

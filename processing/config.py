@@ -1,9 +1,9 @@
 """Every key of a run's configuration: its type, its default and what it is for (`processing.config_file` reads it)."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Task = Literal[
     "question-answering",
@@ -20,6 +20,9 @@ ObservationFormat = Literal[
     "openai_messages_with_images",
     "auto",
 ]
+ModelName = Annotated[str, Field(min_length=1)]
+RESERVED_FIELDS = frozenset({"model", "messages", "stream", "n", "tools", "response_format"})
+"""Fields of a request that are ours to fill."""
 DEFAULT_TEACHER = "openai.gpt-oss-120b"
 DEFAULT_COMMITTEE = (
     "zai.glm-5",
@@ -46,7 +49,7 @@ class Base(_Section):
 
     task: Task
     student_model_name: str | None = None
-    teacher_model_name: str = DEFAULT_TEACHER
+    teacher_model_name: ModelName = DEFAULT_TEACHER
     random_seed: int | None = 123
     llm_num_parallel_requests: int = Field(default=4, ge=1)
 
@@ -90,12 +93,20 @@ class TraceProcessing(_Section):
     max_unstructured: int = Field(default=10_000, ge=0)
     remove_system_prompt_from_traces: bool = False
     compress_job_description: bool = False
-    teacher_model_name: str = DEFAULT_TEACHER
-    relabelling_committee_models: tuple[str, ...] = Field(default=DEFAULT_COMMITTEE, strict=False)
+    teacher_model_name: ModelName = DEFAULT_TEACHER
+    relabelling_committee_models: tuple[ModelName, ...] = Field(default=DEFAULT_COMMITTEE, strict=False)
     evaluate_original_model: bool = True
     max_correction_steps: int = Field(default=1, ge=0)
     min_agreement: float = Field(default=0.6, ge=0, le=1)
     num_traces_as_unfiltered_sample: int = Field(default=50, ge=0)
+
+    @field_validator("relabelling_committee_models")
+    @classmethod
+    def _has_each_model_once(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        twice = next((model for model in models if models.count(model) > 1), None)
+        if twice is not None:
+            raise ValueError(f'names "{twice}" twice; the same answer would be counted as two votes')
+        return models
 
 
 class Evaluation(_Section):
@@ -106,7 +117,7 @@ class Evaluation(_Section):
         expand_tool_calling_turns: Multi-turn rows are scored message by message.
     """
 
-    llm_as_a_judge_model_name: str = DEFAULT_TEACHER
+    llm_as_a_judge_model_name: ModelName = DEFAULT_TEACHER
     expand_tool_calling_turns: bool = True
 
 
@@ -152,11 +163,26 @@ class Model(_Section):
     """
 
     base_url: str | None = None
-    model: str | None = None
-    api_key_env: str | None = None
+    model: ModelName | None = None
+    api_key_env: ModelName | None = None
     price: Price | None = None
     max_parallel: int | None = Field(default=None, ge=1)
     extra_body: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("base_url")
+    @classmethod
+    def _can_be_asked(cls, base_url: str | None) -> str | None:
+        if base_url is not None and not is_url(base_url):
+            raise ValueError("is not an http:// or https:// URL with a host")
+        return base_url
+
+    @field_validator("extra_body")
+    @classmethod
+    def _leaves_our_fields_alone(cls, extra_body: dict[str, Any]) -> dict[str, Any]:
+        ours = sorted(RESERVED_FIELDS & extra_body.keys())
+        if ours:
+            raise ValueError(f"sets {', '.join(ours)}, which Tracemill fills itself")
+        return extra_body
 
 
 class Config(_Section):
@@ -209,3 +235,13 @@ def without_credentials(url: str) -> str:
     """The URL without user, password, query and trailing slash: what may stand in messages and files."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+
+
+def is_url(text: str) -> bool:
+    """Whether requests can be sent there: http or https, a host, a port that is one, no blanks."""
+    try:
+        parts = urlsplit(text)
+        has_place = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a broken IPv6 address, or a port beyond 65535
+        return False
+    return parts.scheme in {"http", "https"} and has_place and not any(character.isspace() for character in text)

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from processing.config import Config, Model, ObservationFormat, Price, Task
 from processing.errors import InputError
+from processing.plain_value import read_json, read_yaml
 
 _OPEN_BOOK = "question-answering-open-book"
 _TRAINING_ONLY = {
@@ -46,15 +46,7 @@ def load(path: Path) -> Config:
     Raises:
         InputError: The file cannot be read, is not YAML or JSON, or holds an unknown key or a wrong value.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise InputError(path.name, f"cannot be read ({exc}).") from exc
-    try:
-        raw = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as exc:
-        kind = "JSON" if path.suffix == ".json" else "YAML"
-        raise InputError(path.name, f"is not {kind}: {' '.join(str(exc).split())}") from exc
+    raw = read_json(path) if path.suffix == ".json" else read_yaml(path)
     return parse(raw, source=path.name)
 
 
@@ -68,6 +60,8 @@ def parse(raw: object, *, source: str) -> Config:
         raise InputError(source, 'is empty or not a mapping; it needs at least "base: {task: …}".')
     kept, not_used = _take_out_training_keys(raw)
     _refuse_open_book(kept, source)
+    if "not_used" in kept:  # a field of the configuration that only we fill
+        raise InputError(source, f"not_used is not a known key{_nearest(['not_used'])}.")
     try:
         return Config.model_validate({**kept, "not_used": not_used})
     except ValidationError as exc:
@@ -107,6 +101,7 @@ def _refuse_open_book(raw: Mapping[str, Any], source: str) -> None:
         )
 
 
+_VALUE_CHARS = 100
 _EXPECTED = {
     "bool_type": "true or false",
     "int_type": "a whole number",
@@ -125,7 +120,10 @@ def _sentence(error: ErrorDetails) -> str:
         return f"{where} is missing.{choices}"
     if error["type"] == "extra_forbidden":
         return f"{where} is not a known key{_nearest(error['loc'])}."
+    if error["type"] == "value_error":  # ours; the value may be a URL with a password in it
+        return f"{where} {error['msg'].removeprefix('Value error, ')}."
     value = json.dumps(error["input"], ensure_ascii=False, default=str)
+    value = value if len(value) <= _VALUE_CHARS else f"{value[:_VALUE_CHARS]}…"
     if error["type"] == "literal_error":
         allowed = get_args(Task if where == "base.task" else ObservationFormat)
         return f"{where} is {value}; expected one of {_quoted(allowed)}."

@@ -1,9 +1,9 @@
 """Examples out of conversations: one per assistant message, or one per conversation.
 
 Either way a *target* is an assistant message worth learning. Never a target: an empty reply, a reply that was cut short
-(`finish_reason` length or content_filter), a reply of a call that did not complete. Such a message stays in the history
-of later targets, since the client went on from it, unless it is empty. What follows the last assistant message has no
-target and is counted, not dropped in silence.
+(`finish_reason` length or content_filter), a reply of a call that did not complete, a message that nothing came before.
+Such a message stays in the history of later targets, since the client went on from it, unless it is empty. What follows
+the last assistant message has no target and is counted, not dropped in silence.
 """
 
 import json
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
 
-from processing.example import Conversation, Example, Json, Message, Turn
+from processing.example import Conversation, Example, Json, Message
 from processing.message_form import text_of, to_openai
 
 _SYSTEM_ROLES = frozenset({"system", "developer"})
@@ -30,6 +30,8 @@ class SkipReason(StrEnum):
     CONTENT_FILTER = "content_filter"
     INCOMPLETE = "incomplete"
     """The call that wrote it did not complete."""
+    NOT_ASKED = "not_asked"
+    """Nothing but system messages stands before it: there is no input to learn it from."""
     REPEATED = "repeated"
     """Another conversation of the same tree already gave this very example: they share the turn."""
 
@@ -118,13 +120,17 @@ def example_id(messages: Iterable[Message], tools: list[Json] | None, response_f
     return blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def skip_reason(message: Message, turn: Turn | None) -> SkipReason | None:
-    """Judge whether an assistant message may be a target; None when it may."""
+def skip_reason(conversation: Conversation, position: int) -> SkipReason | None:
+    """Judge whether the assistant message at a position may be a target; None when it may."""
+    message, turn = conversation.messages[position], conversation.turns.get(position)
     if turn is not None and turn.outcome not in (None, "completed"):
         return SkipReason.INCOMPLETE
     if turn is not None and turn.finish_reason in (SkipReason.LENGTH, SkipReason.CONTENT_FILTER):
         return SkipReason(turn.finish_reason)
-    return SkipReason.EMPTY_REPLY if _is_empty(message) else None
+    if _is_empty(message):
+        return SkipReason.EMPTY_REPLY
+    is_asked = any(before.role not in _SYSTEM_ROLES for before in conversation.messages[:position])
+    return None if is_asked else SkipReason.NOT_ASKED
 
 
 def _cut(
@@ -166,10 +172,7 @@ def _kept(messages: tuple[Message, ...], *, bare: bool) -> list[int]:
 
 
 def _skips(conversation: Conversation) -> dict[int | None, SkipReason]:
-    judged = {
-        position: skip_reason(conversation.messages[position], conversation.turns.get(position))
-        for position in _assistants(conversation)
-    }
+    judged = {position: skip_reason(conversation, position) for position in _assistants(conversation)}
     return {position: reason for position, reason in judged.items() if reason is not None}
 
 

@@ -9,7 +9,7 @@ from processing.convert import example_id
 from processing.errors import InputError, MessageFormError
 from processing.example import Example, Json, Message
 from processing.message_form import read_messages
-from processing.recorded_call import LineError, load_line
+from processing.recorded_call import LineError, load_line, read_tools
 from store import json_text
 
 
@@ -56,24 +56,31 @@ def _from_csv(raw: bytes, name: str) -> list[tuple[int, bytes]]:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         raise InputError(name, f"byte {exc.start} is not UTF-8.") from exc
-    reader = csv.DictReader(io.StringIO(text, newline=""))
+    # A cell may hold a whole conversation; the module's own bound is 128 KiB.
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        return [(reader.line_num, json_text.dumps(_cells(row))) for row in reader]
+        names = next(reader, [])
+        if len(set(names)) < len(names):
+            raise InputError(name, f"has two columns of one name: {', '.join(names)}.", line=1)
+        return [(reader.line_num, json_text.dumps(_cells(names, row, name, reader.line_num))) for row in reader if row]
     except csv.Error as exc:
         raise InputError(name, f"is not CSV: {exc}.", line=reader.line_num) from exc
 
 
-def _cells(row: dict[str, str]) -> dict[str, Json]:
+def _cells(names: list[str], row: list[str], source: str, line: int) -> dict[str, Json]:
     """A CSV row as an object; `messages` and `tools` hold JSON, all other cells are text."""
-    cells: dict[str, Json] = {}
-    for name, text in row.items():
-        if name in ("messages", "tools") and text:
+    if len(row) != len(names):
+        raise InputError(
+            source, f"the row has {len(row)} cells and the header {len(names)}. Put quotes round commas.", line=line
+        )
+    cells: dict[str, Json] = dict(zip(names, row, strict=True))
+    for column in ("messages", "tools"):
+        if cells.get(column):
             try:
-                cells[name] = json_text.loads(text.encode())
-                continue
-            except json_text.JsonTextError:
-                pass
-        cells[str(name)] = text
+                cells[column] = json_text.loads(cells[column].encode())
+            except ValueError as exc:
+                raise InputError(source, f"{column} is not JSON.", line=line) from exc
     return cells
 
 
@@ -82,14 +89,14 @@ def _example(line: bytes, number: int, name: str) -> Example:
         row = load_line(line)
         if isinstance(row.get("messages"), list):
             messages = read_messages(row["messages"]).messages
-        elif isinstance(row.get("question"), str) and "answer" in row:
+        elif isinstance(row.get("question"), str) and row.get("answer") not in (None, ""):
             answer = row["answer"] if isinstance(row["answer"], str) else json_text.dumps(row["answer"]).decode()
             messages = (Message("user", row["question"]), Message("assistant", answer))
         else:
-            raise InputError(name, 'a test row needs "messages", or "question" and "answer".', line=number)
+            raise InputError(name, 'a test row needs "messages", or a "question" and an "answer".', line=number)
+        tools = read_tools(row.get("tools") or None)
     except (LineError, MessageFormError) as exc:
         raise InputError(name, f"{exc}.", line=number) from exc
-    tools = row.get("tools") if isinstance(row.get("tools"), list) else None
     targets = [position for position, message in enumerate(messages) if message.role == "assistant"]
     if not targets:
         raise InputError(name, "the row has no assistant message to test against.", line=number)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from processing.config import Config, Price, without_credentials
+from processing.config import Config, Price, is_url, without_credentials
 from processing.errors import InputError
 
 
@@ -58,14 +58,28 @@ def endpoint(name: str, config: Config, environ: Mapping[str, str]) -> Endpoint:
             f"model {name}",
             f'has no base URL. Set TRACEMILL_TEACHER_BASE_URL or write models: {{"{name}": {{base_url: …}}}}.',
         )
-    if urlsplit(base_url).scheme not in {"http", "https"}:
-        raise InputError(f"model {name}", "has a base URL that is not http:// or https://.")
+    if not is_url(base_url):
+        raise InputError(f"model {name}", "has a base URL that is not http:// or https:// with a host.")
     if entry is None:
-        return Endpoint(name, base_url, name, environ.get("TRACEMILL_TEACHER_API_KEY"))
-    key = environ.get(entry.api_key_env or "TRACEMILL_TEACHER_API_KEY")
+        return Endpoint(name, base_url, name, _sendable(environ, "TRACEMILL_TEACHER_API_KEY", name))
+    key = _sendable(environ, entry.api_key_env or "TRACEMILL_TEACHER_API_KEY", name)
     if entry.api_key_env and key is None:
         raise InputError(f"model {name}", f"needs its key in the variable {entry.api_key_env}, which is not set.")
     # The general key belongs to the general server: an entry with a server of its own does not get it.
     if entry.base_url and not entry.api_key_env:
         key = None
     return Endpoint(name, base_url, entry.model or name, key, entry.price, entry.max_parallel, entry.extra_body)
+
+
+def _sendable(environ: Mapping[str, str], variable: str, model: str) -> str | None:
+    """The key in a variable; an empty one is none.
+
+    Raises:
+        InputError: It holds something that no HTTP header can carry; the message never shows it.
+    """
+    key = environ.get(variable, "").strip()
+    if not all("!" <= character <= "~" for character in key):
+        raise InputError(
+            f"model {model}", f"gets its key from {variable}, which holds blanks or characters that no key has."
+        )
+    return key or None

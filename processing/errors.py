@@ -64,7 +64,7 @@ class TeacherError(ProcessingError):
     Attributes:
         model: The model's name in the configuration.
         base_url: Where it was asked, without credentials.
-        code: `unauthorized`, `unreachable`, `failing` or `waited_too_long`.
+        code: `unauthorized`, `not_found`, `unreachable`, `failing`, `rejecting` or `waited_too_long`.
     """
 
     def __init__(self, model: str, base_url: str, code: str, problem: str) -> None:

@@ -69,9 +69,7 @@ def rule_end(conversation: Conversation, task: Task) -> End | None:
     if not positions:
         return End(State.DROPPED, Stage.RULES, Reason.NO_ASSISTANT_TURN)
     skipped = {
-        position: Reason(skip)
-        for position in positions
-        if (skip := skip_reason(conversation.messages[position], conversation.turns.get(position))) is not None
+        position: Reason(skip) for position in positions if (skip := skip_reason(conversation, position)) is not None
     }
     targets = [position for position in positions if position not in skipped]
     if not targets:
@@ -122,14 +120,25 @@ def _is_object(text: str) -> bool:
         return False
 
 
+@dataclass(frozen=True, slots=True)
+class Unscored:
+    """A conversation without a usable score.
+
+    Attributes:
+        problem: Why, for a person.
+    """
+
+    problem: str
+
+
 async def score(
     conversations: Sequence[Conversation],
     teachers: Teachers,
     task: Task,
     *,
     done: Callable[[int], None] = lambda _: None,
-) -> dict[str, Scores | None]:
-    """Let the teacher score conversations in batches; None for one that it gives no usable score.
+) -> dict[str, Scores | Unscored]:
+    """Let the teacher score conversations in batches.
 
     A score is kept for the conversation and not for the batch: newcomers are asked about alone. A conversation that
     an answer leaves out, names twice or scores out of range is asked about again by itself, and shifts no other.
@@ -141,7 +150,7 @@ async def score(
     known = await teachers.work.verdicts(list(keys.values()))
     for call in dict.fromkeys(verdict.call_key for verdict in known.values()):
         await teachers.reuse(call)
-    scores: dict[str, Scores | None] = {
+    scores: dict[str, Scores | Unscored] = {
         conversation.id: Scores(**known[keys[conversation.id]].value)
         for conversation in conversations
         if keys[conversation.id] in known
@@ -152,23 +161,23 @@ async def score(
     batches = [unknown[start : start + size] for start in range(0, len(unknown), size)]
 
     async def score_batch(batch: Sequence[Conversation]) -> None:
-        found: dict[str, Scores | None] = dict(await _ask(batch, keys, teachers, task))
-        for conversation in batch:
-            if conversation.id not in found:
-                alone = await _ask([conversation], keys, teachers, task) if len(batch) > 1 else {}
-                found[conversation.id] = alone.get(conversation.id)
-        scores.update(found)
+        found = await _ask(batch, keys, teachers, task)
+        for name, one in found.items():
+            if isinstance(one, Unscored) and len(batch) > 1:
+                alone = [conversation for conversation in batch if conversation.id == name]
+                one = (await _ask(alone, keys, teachers, task))[name]
+            scores[name] = one
         done(len(scores))
 
     await each(batches, score_batch, parallel=task.config.base.llm_num_parallel_requests)
     return scores
 
 
-def relevance_end(scores: Scores | None, task: Task) -> End | None:
+def relevance_end(scores: Scores | Unscored, task: Task) -> End | None:
     """Hold scores against the thresholds; None when the conversation stays."""
     wanted = task.config.trace_processing
-    if scores is None:
-        return End(State.FAILED, Stage.RELEVANCE, Reason.UNSCORED)
+    if isinstance(scores, Unscored):
+        return End(State.FAILED, Stage.RELEVANCE, Reason.UNSCORED, {"problem": scores.problem})
     detail = {"relevance": scores.relevance, "coherence": scores.coherence, "reason": scores.reason}
     if scores.relevance < wanted.min_relevance_score:
         return End(State.DROPPED, Stage.RELEVANCE, Reason.LOW_RELEVANCE, detail)
@@ -205,8 +214,8 @@ async def each(items: Sequence[T], work: Callable[[T], Coroutine[None, None, R]]
 
 async def _ask(
     batch: Sequence[Conversation], keys: Mapping[str, bytes], teachers: Teachers, task: Task
-) -> dict[str, Scores]:
-    """Ask about one batch; only what is scored without doubt comes back, and is kept at once."""
+) -> dict[str, Scores | Unscored]:
+    """Ask about one batch; what is scored without doubt is kept at once."""
     verdict = await teachers.ask_json(
         task.config.trace_processing.teacher_model_name,
         "filter",
@@ -224,7 +233,8 @@ async def _ask(
             },
             verdict.answer.key,
         )
-    return found
+    problem = Unscored(verdict.problem or "the answer leaves it out, scores it twice or out of range")
+    return {conversation.id: found.get(conversation.id, problem) for conversation in batch}
 
 
 def _read_scores(value: Json, wanted: set[str]) -> dict[str, Scores]:

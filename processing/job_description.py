@@ -9,6 +9,7 @@ import jsonschema_rs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from processing.errors import InputError
+from processing.plain_value import read_json
 
 
 class JobDescription(BaseModel):
@@ -49,11 +50,7 @@ def load(path: Path, *, task: str) -> JobDescription:
     Raises:
         InputError: The file cannot be read, has unknown or wrong fields, or lacks what the task needs.
     """
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as exc:
-        raise InputError(path.name, f"cannot be read as JSON ({exc}).") from exc
-    return parse(raw, task=task, source=path.name)
+    return parse(read_json(path), task=task, source=path.name)
 
 
 def parse(raw: object, *, task: str, source: str) -> JobDescription:
@@ -73,6 +70,8 @@ def parse(raw: object, *, task: str, source: str) -> JobDescription:
     except ValidationError as exc:
         problems = (f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in exc.errors())
         raise InputError(source, f"{'; '.join(problems)}.") from exc
+    if not description.task_description.strip():
+        raise InputError(source, "task_description is blank; say what the model has to do.")
     if task == "classification" and not description.classes_description:
         raise InputError(source, "classes_description is missing; classification needs {class: what belongs in it}.")
     if description.tools is not None:

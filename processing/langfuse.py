@@ -44,14 +44,19 @@ def read_observation(value: Mapping[str, Json], source: str) -> list[RecordedCal
     tools = read_tools(request.get("tools"), request.get("functions"))
     if tools is None:
         tools = read_tools(metadata.get("tools"))
+    response_format = request.get("response_format")
+    if response_format is None and isinstance(metadata.get("response_format"), dict):
+        # Integrations write a class's name here too; that stays metadata.
+        response_format = metadata.pop("response_format")
+    metadata = {name: field for name, field in metadata.items() if name != "tools"}
     replies = _read_output(value.get("output"))
     return [
         make_call(
             [*request["messages"], *([] if reply.message is None else [reply.message])],
             source,
             tools=tools,
-            response_format=request.get("response_format") or metadata.get("response_format"),
-            metadata={name: field for name, field in metadata.items() if name not in ("tools", "response_format")},
+            response_format=response_format,
+            metadata=metadata,
             turn=Turn(
                 trace_id=_text(value.get("id")),
                 model=reply.model or _text(value.get("model")) or _text(request.get("model")),

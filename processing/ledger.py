@@ -53,6 +53,7 @@ class Reason(StrEnum):
     CONTENT_FILTER = "content_filter"
     REFUSAL = "refusal"
     EMPTY_REPLY = "empty_reply"
+    NOT_ASKED = "not_asked"
     TOO_LONG = "too_long"
     INVALID_TOOL_ARGUMENTS = "invalid_tool_arguments"
     LOW_RELEVANCE = "low_relevance"

@@ -9,9 +9,7 @@ import asyncio
 import json
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,43 +17,16 @@ import httpx2 as httpx
 
 from processing.endpoint import Endpoint
 from processing.errors import TeacherError
+from processing.http_reply import MAX_WAIT_S, Completion, Patience, Stop, TryAgain, read_reply
 
 MAX_RETRIES = 4
-MAX_WAIT_S = 600.0
-"""How long one call may wait for an upstream that keeps answering 429 before the run stops, with all work kept."""
 MAX_REPLY_BYTES = 32 * 1024 * 1024
 _FAILURES_BEFORE_STOP = 10
+_REJECTIONS_BEFORE_STOP = 5
+"""So many different questions in a row that a model calls wrong, before it answered any, mean that all are."""
+_LEAST_WAIT_S = 1.0
+"""A server that answers 429 and asks for no wait at all is still given a moment."""
 _TIMEOUT = httpx.Timeout(connect=10, read=300, write=60, pool=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """How a call ended.
-
-    Attributes:
-        body: The whole completion; None when there is none.
-        fault: None, or why the call is no answer: `context_length`, `rejected`, `failing`.
-        detail: For a person; the upstream's own words for a rejection.
-        attempts: Requests that were sent and counted.
-        is_final: Whether asking again would be pointless, so that the end may be remembered.
-    """
-
-    body: dict[str, Any] | None
-    fault: str | None = None
-    detail: str | None = None
-    attempts: int = 1
-    is_final: bool = True
-
-
-class _TryAgain(Exception):  # noqa: N818 - a signal between two functions of this module
-    def __init__(self, problem: str, *, is_unreachable: bool = False) -> None:
-        self.problem = problem
-        self.is_unreachable = is_unreachable
-
-
-class _Wait(Exception):  # noqa: N818 - see above
-    def __init__(self, seconds: float | None) -> None:
-        self.seconds = seconds
 
 
 class ModelClient:
@@ -85,7 +56,9 @@ class ModelClient:
         self._sleep = sleep
         self._not_before: dict[str, float] = {}
         self._failures: dict[str, int] = {}
+        self._reached: set[str] = set()
         self._answered: set[str] = set()
+        self._rejections: dict[str, int] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -99,8 +72,8 @@ class ModelClient:
         """Ask for one chat completion and wait until it has ended for good.
 
         Raises:
-            TeacherError: The key is refused, the server cannot be reached or keeps failing, or it asked for more
-                patience than `MAX_WAIT_S`.
+            TeacherError: The key is refused, the server cannot be reached or keeps failing, the model calls every
+                question wrong, or more patience than `MAX_WAIT_S` was asked for.
         """
         attempts = waits = 0
         waited_s = 0.0
@@ -109,28 +82,40 @@ class ModelClient:
                 async with self._slot(where):
                     await self._wait_for_brake(where)
                     completion = await self._send(where, body)
-            except _Wait as asked:
-                wait_s = asked.seconds if asked.seconds is not None else self._backoff_s(waits)
+            except Patience as asked:
+                backoff_s = self._backoff_s(waits)
+                wait_s = backoff_s if asked.seconds is None else max(asked.seconds, min(backoff_s, _LEAST_WAIT_S))
                 waits += 1
                 waited_s += wait_s
                 if waited_s > MAX_WAIT_S:
-                    raise TeacherError(
-                        where.name,
-                        where.shown_url,
-                        "waited_too_long",
-                        f"it asked to wait more than {MAX_WAIT_S:.0f} s (429). Run again later: what is paid is kept.",
+                    problem = f"it asked to wait more than {MAX_WAIT_S:.0f} s (429)."
+                    raise _stopped(
+                        where, "waited_too_long", f"{problem} Run again later: what is paid is kept."
                     ) from None
                 self._brake(where, wait_s)
-            except _TryAgain as fault:
+            except TryAgain as fault:
                 attempts += 1
-                # A server that never answered is down or misspelt; one that did may be restarting.
-                hopeless = fault.is_unreachable and where.shown_url not in self._answered
+                # A server that was never reached is down or misspelt; one that was may be restarting.
+                hopeless = fault.is_unreachable and where.shown_url not in self._reached
                 if attempts > (1 if hopeless else MAX_RETRIES):
                     return self._give_up(where, fault, attempts)
                 await self._sleep(self._backoff_s(attempts - 1))
             else:
-                self._failures[where.shown_url] = 0
-                return Completion(completion.body, completion.fault, completion.detail, attempts + 1)
+                return replace(self._ended(where, completion), attempts=attempts + 1)
+
+    def _ended(self, where: Endpoint, completion: Completion) -> Completion:
+        """Take note of an end; a rejection is only remembered of a model that answers other questions."""
+        self._failures[where.shown_url] = 0
+        if completion.fault != "rejected":
+            self._answered |= {where.shown_url, _model_of(where)}
+            return completion
+        rejections = self._rejections[_model_of(where)] = self._rejections.get(_model_of(where), 0) + 1
+        if _model_of(where) in self._answered:
+            return completion
+        if rejections >= _REJECTIONS_BEFORE_STOP:
+            problem = f"it answered none of {rejections} different questions. The last time: {completion.detail}"
+            raise _stopped(where, "rejecting", f"{problem}. Check models.NAME.model and models.NAME.extra_body.")
+        return replace(completion, is_final=False)
 
     def _slot(self, where: Endpoint) -> "_Slots":
         own = None
@@ -151,16 +136,13 @@ class ModelClient:
         if wait_s > 0:
             await self._sleep(wait_s)
 
-    def _give_up(self, where: Endpoint, fault: _TryAgain, attempts: int) -> Completion:
+    def _give_up(self, where: Endpoint, fault: TryAgain, attempts: int) -> Completion:
         failures = self._failures[where.shown_url] = self._failures.get(where.shown_url, 0) + 1
-        if fault.is_unreachable or failures >= _FAILURES_BEFORE_STOP:
+        never_answered = where.shown_url not in self._answered
+        if fault.is_unreachable or never_answered or failures >= _FAILURES_BEFORE_STOP:
             code = "unreachable" if fault.is_unreachable else "failing"
-            raise TeacherError(
-                where.name,
-                where.shown_url,
-                code,
-                f"{fault.problem}, {attempts} times. Check the server and run again: what is paid for is kept.",
-            )
+            problem = f"{fault.problem}, {attempts} times. Check the server and run again: what is paid for is kept."
+            raise _stopped(where, code, problem)
         return Completion(None, "failing", fault.problem, attempts, is_final=False)
 
     async def _send(self, where: Endpoint, body: Mapping[str, Any]) -> Completion:
@@ -176,43 +158,26 @@ class ModelClient:
                     if len(raw) > MAX_REPLY_BYTES:
                         return Completion(None, "rejected", f"the answer is longer than {MAX_REPLY_BYTES} bytes")
         except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
-            raise _TryAgain(f"cannot be reached ({type(exc).__name__})", is_unreachable=True) from exc
+            raise TryAgain(f"cannot be reached ({type(exc).__name__})", is_unreachable=True) from exc
+        except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as exc:
+            raise _stopped(where, "unreachable", "this cannot be asked. Check models.NAME.base_url.") from exc
         except httpx.TransportError as exc:
-            raise _TryAgain(f"the answer broke off ({type(exc).__name__})") from exc
+            raise TryAgain(f"the answer broke off ({type(exc).__name__})") from exc
         except httpx.DecodingError as exc:
-            raise _TryAgain("the answer cannot be decoded") from exc
-        self._answered.add(where.shown_url)
-        return self._read(where, response, bytes(raw))
-
-    def _read(self, where: Endpoint, response: httpx.Response, raw: bytes) -> Completion:
-        status = response.status_code
-        patience = _retry_after_s(response.headers.get("retry-after"))
-        if status == 429 or (status == 503 and patience is not None):
-            raise _Wait(patience)
-        if status in {401, 402, 403, 404}:
-            raise TeacherError(where.name, where.shown_url, _STOPS[status], f"status {status}: {_STOP_HELP[status]}")
-        if status >= 500 or status in {408, 409, 425}:
-            raise _TryAgain(f"answered {status}")
+            raise TryAgain("the answer cannot be decoded") from exc
+        self._reached.add(where.shown_url)
         try:
-            body = json.loads(raw)
-        except (ValueError, RecursionError) as exc:
-            if status < 400:
-                raise _TryAgain(f"answered {status} with a body that is not JSON") from exc
-            body = None
-        if status >= 300:
-            return Completion(None, *_rejection(status, body))
-        if not isinstance(body, dict):
-            raise _TryAgain(f"answered {status} with JSON that is no completion")
-        return Completion(body)
+            return read_reply(response.status_code, response.headers, bytes(raw))
+        except Stop as stop:
+            raise _stopped(where, stop.code, stop.problem) from None
 
 
-_STOPS = {401: "unauthorized", 402: "unauthorized", 403: "unauthorized", 404: "not_found"}
-_STOP_HELP = {
-    401: "the key is refused. Check the variable that holds it (models.NAME.api_key_env or TRACEMILL_TEACHER_API_KEY).",
-    402: "the account has no credit left. Top it up and run again: what is paid for is kept.",
-    403: "the key may not use this model. Check the key and models.NAME.model.",
-    404: "no such model or path. Check models.NAME.base_url (it ends in /v1 for most servers) and models.NAME.model.",
-}
+def _stopped(where: Endpoint, code: str, problem: str) -> TeacherError:
+    return TeacherError(where.name, where.shown_url, code, problem)
+
+
+def _model_of(where: Endpoint) -> str:
+    return f"{where.shown_url} {where.model}"
 
 
 class _Slots:
@@ -235,29 +200,3 @@ class _Slots:
     ) -> None:
         for slots in self._held:
             slots.release()
-
-
-def _retry_after_s(value: str | None) -> float | None:
-    """Read `Retry-After` (RFC 9110 section 10.2.3): seconds or a date; None when absent or neither."""
-    if value is None:
-        return None
-    try:
-        return min(max(float(value), 0.0), MAX_WAIT_S + 1)
-    except ValueError:
-        pass
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:  # "-0000": UTC, nothing said of the place
-        moment = moment.replace(tzinfo=UTC)
-    return max((moment - datetime.now(UTC)).total_seconds(), 0.0)
-
-
-def _rejection(status: int, body: object) -> tuple[str, str]:
-    error = body.get("error") if isinstance(body, dict) else None
-    found = error if isinstance(error, dict) else {}
-    words = str(found.get("message") or (error if isinstance(error, str) else "no reason given"))
-    told = f"{found.get('code')} {words}".lower()
-    too_long = "context_length" in told or "context length" in told or "maximum context" in told or status == 413
-    return ("context_length" if too_long else "rejected"), f"status {status}: {words[:500]}"

@@ -10,12 +10,12 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from processing.errors import RunLockedError
+from processing.errors import InputError, RunLockedError
 from processing.example import Json
 from store import json_text
 
@@ -28,15 +28,23 @@ class OutputFolder:
 
     Raises:
         RunLockedError: Another run holds the folder; on entering.
+        InputError: The folder cannot be made or written; on entering.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock: int | None = None
+        self._is_known = False
 
     def __enter__(self) -> Self:
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._is_known = (self.path / _LOCK).exists()
+            lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as exc:
+            raise InputError(
+                str(self.path), f"cannot be the output folder ({exc.strerror}). Choose another --out."
+            ) from exc
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
@@ -56,6 +64,38 @@ class OutputFolder:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    @property
+    def name(self) -> str:
+        """The folder's own name, also when it was given as `.`."""
+        return self.path.resolve().name
+
+    def claim(self, names: Collection[str], conversations: Collection[str]) -> None:
+        """Make sure that publishing replaces nothing but an earlier dataset of the same conversations.
+
+        Args:
+            names: The files that will be written.
+            conversations: Ids of the conversations that the dataset is made of.
+
+        Raises:
+            InputError: The folder holds such a file that no run made, or the dataset of other conversations.
+        """
+        foreign = sorted(name for name in (*names, MANIFEST) if (self.path / name).exists())
+        if foreign and not self._is_known:
+            (self.path / _LOCK).unlink()
+            raise InputError(str(self.path), f"holds {foreign[0]}, which no run made. Choose another --out.")
+        earlier = self._earlier_conversations()
+        if earlier and conversations and not earlier & set(conversations):
+            raise InputError(
+                str(self.path), "holds the dataset of other conversations. Choose another --out, or move it away."
+            )
+
+    def _earlier_conversations(self) -> set[str]:
+        try:
+            found = json.loads((self.path / MANIFEST).read_bytes()).get("conversations")
+        except (OSError, ValueError, AttributeError):
+            return set()
+        return {name for name in found if isinstance(name, str)} if isinstance(found, list) else set()
 
     def publish(self, files: Mapping[str, bytes], manifest: Mapping[str, Json]) -> None:
         """Write the files, then the manifest with each file's size, lines and SHA-256.

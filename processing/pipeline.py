@@ -15,7 +15,7 @@ from processing import report as reports
 from processing.baseline import Performance, Prediction, performance, predict
 from processing.candidates import Task
 from processing.convert import convert
-from processing.errors import ProcessingError, TooFewExamplesError
+from processing.errors import ProcessingError
 from processing.example import Conversation, Example, Json
 from processing.inputs import Inputs
 from processing.ledger import Kind, Stage, State
@@ -26,6 +26,7 @@ from processing.progress import Progress, silent
 from processing.prompt import ask, hashes
 from processing.relabel import Relabelled
 from processing.rows import ended, row
+from processing.shortfall import require_enough
 from processing.split import Part, Split, split
 from processing.stages import (
     Run,
@@ -45,6 +46,19 @@ from store.errors import StoreError
 from store.work import Job, JobStatus, WorkStore
 
 PREDICTIONS = "predictions.jsonl"
+FILES = (
+    "train.jsonl",
+    "test.jsonl",
+    "unstructured.jsonl",
+    PREDICTIONS,
+    "dropped.jsonl",
+    "failed.jsonl",
+    "review.jsonl",
+    "rejected.jsonl",
+    "report.json",
+    "report.md",
+)
+"""Every file of a dataset but its manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +99,8 @@ async def process(
         ProcessingError: The run failed; nothing was published and everything paid for is kept.
     """
     with OutputFolder(out_dir) as folder:
-        job = await work.start_job(out_dir, name=out_dir.name, config=inputs.config.as_manifest())
+        folder.claim(FILES, {conversation.id for conversation in inputs.intake.conversations})
+        job = await work.start_job(out_dir, name=folder.name, config=inputs.config.as_manifest())
         try:
             async with ModelClient(inputs.config.base.llm_num_parallel_requests, first_wait_s=first_wait_s) as client:
                 dataset = await build(inputs, Teachers(client, work, inputs.config, environ), progress)
@@ -125,10 +140,12 @@ async def build(inputs: Inputs, teachers: Teachers, progress: Progress) -> Datas
     unstructured = settle_split(examples, parts, is_curated=inputs.test is not None, run=run)
     drawn = () if inputs.test else parts.test
     chosen = [*parts.train, *drawn]
+    # Too few already: said before the committee is paid.
+    require_enough(len(chosen), inputs, run)
     relabelled = await relabel_all(chosen, run)
     part_of = {example.id: Part.TRAIN for example in parts.train} | {example.id: Part.TEST for example in drawn}
     settle_output(part_of, run)
-    _require_enough(run)
+    require_enough(_kept(run), inputs, run)
     tested = [number for number, example in enumerate(chosen) if part_of[example.id] is Part.TEST]
     predictions = await _score_test(
         [chosen[number] for number in tested], [relabelled[number] for number in tested], run
@@ -206,21 +223,8 @@ def _split(examples: Sequence[Example], inputs: Inputs) -> Split:
     )
 
 
-def _require_enough(run: Run) -> None:
-    wanted = run.task.config.trace_processing.min_generated_examples
-    kept = sum(end.state is State.KEPT and end.stage is Stage.OUTPUT for _, end in run.ledger.ends(Kind.EXAMPLE))
-    if kept >= wanted:
-        return
-    took = "; ".join(
-        f"{line['stage']} of {line['of']}: {line['in']} in, {line['out']} out ({line['ended']})"
-        for line in reports.funnel(run.ledger)
-        if line["ended"]
-    )
-    raise TooFewExamplesError(
-        f"{kept} examples were kept; trace_processing.min_generated_examples asks for {wanted}. "
-        f"Where the others went: {took or 'there were no others'}. "
-        "Lower the thresholds, bring more traces, or lower min_generated_examples."
-    )
+def _kept(run: Run) -> int:
+    return sum(end.state is State.KEPT and end.stage is Stage.OUTPUT for _, end in run.ledger.ends(Kind.EXAMPLE))
 
 
 async def _score_test(recorded: Sequence[Example], relabelled: Sequence[Relabelled], run: Run) -> list[Prediction]:

@@ -31,6 +31,7 @@ class RejectReason(StrEnum):
     NO_MESSAGES = "no_messages"
     BAD_MESSAGE = "bad_message"
     BAD_TOOLS = "bad_tools"
+    BAD_RESPONSE_FORMAT = "bad_response_format"
     BAD_CONTEXT = "bad_context"
     """The `context` string of an unstructured line does not hold an array of messages."""
     NO_INPUT_OUTPUT = "no_input_output"
@@ -164,8 +165,10 @@ def make_call(
     """Bring the parts of a call into normal form.
 
     Raises:
-        LineError: `no_messages` or `bad_message`.
+        LineError: `no_messages`, `bad_message` or `bad_response_format`.
     """
+    if response_format is not None and not isinstance(response_format, dict):
+        raise LineError(RejectReason.BAD_RESPONSE_FORMAT, "response_format is not an object")
     if not isinstance(messages, list) or not messages:
         raise LineError(RejectReason.NO_MESSAGES, "there is no array `messages` with at least one message")
     try:
@@ -214,9 +217,14 @@ def _read_tool(tool: Json, number: int) -> Json:
     value = _parsed(tool)
     if not isinstance(value, dict):
         raise LineError(RejectReason.BAD_TOOLS, f"tools[{number}] is not an object")
-    if "type" in value or "function" in value or "name" not in value:
+    function = value.get("function", {name: field for name, field in value.items() if name != "type"})
+    if isinstance(function, dict) and value.get("type", "function") != "function":
         return value
-    return {"type": "function", "function": value}
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise LineError(RejectReason.BAD_TOOLS, f"tools[{number}] has no name")
+    if not isinstance(function.get("parameters", {}), dict | None):
+        raise LineError(RejectReason.BAD_TOOLS, f"tools[{number}].parameters is not an object")
+    return value if "function" in value else {"type": "function", "function": function}
 
 
 def _parsed(value: Json) -> Json:

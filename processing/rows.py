@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 
 from processing.candidates import Task
-from processing.example import Conversation, Example, Json
+from processing.example import Conversation, Example, Json, Turn
 from processing.filter import Scores
 from processing.ledger import End, Kind
 from processing.message_form import text_of, to_openai
 from processing.metrics import answer_text
 from processing.relabel import Relabelled
+
+_UNKNOWN = Turn()
 
 
 def row(recorded: Example, relabelled: Relabelled, part: str, scores: Scores | None, task: Task) -> dict[str, Json]:
@@ -17,7 +19,8 @@ def row(recorded: Example, relabelled: Relabelled, part: str, scores: Scores | N
     `messages` holds the whole, labels in place; `weight` is 1 on each assistant message to learn from and 0 on the
     others, as OpenAI's fine-tuning format has it. `row_id` names the recorded example, so a row keeps its id when
     another committee labels it. `prompt` and `response` are the plain view of the last label. `tools` are those that
-    the committee was offered: the recorded ones, else those of the job description.
+    the committee was offered: the recorded ones, else those of the job description. In the metadata
+    `source_trace_ids` and `original_responses` stand in the order of `targets`, null where nothing is known.
     """
     example = relabelled.example
     written: dict[str, Json] = {"row_id": recorded.id, "messages": _messages(example)}
@@ -62,23 +65,24 @@ def _metadata(
     recorded: Example, relabelled: Relabelled, part: str, scores: Scores | None, task: Task
 ) -> Mapping[str, Json]:
     example = relabelled.example
-    last = example.targets[-1]
-    turns = [recorded.turns[target] for target in example.targets if target in recorded.turns]
-    trace_ids = list(dict.fromkeys(turn.trace_id for turn in turns if turn.trace_id is not None))
-    models = list(dict.fromkeys(turn.model for turn in turns if turn.model is not None))
+    turns = [recorded.turns.get(target, _UNKNOWN) for target in example.targets]
+    responses = [
+        answer_text(message) or message.refusal for message in (recorded.messages[at] for at in example.targets)
+    ]
     is_relabelled = task.config.trace_processing.relabel
     return {
         "split": part,
         "source": recorded.source,
-        "source_trace_id": trace_ids[-1] if trace_ids else None,
-        "source_trace_ids": trace_ids,
+        "source_trace_id": turns[-1].trace_id,
+        "source_trace_ids": [turn.trace_id for turn in turns],
         "conversation_id": recorded.conversation_id,
         "group": recorded.group,
         "targets": list(example.targets),
         "relevance_score": None if scores is None else scores.relevance,
         "coherence_score": None if scores is None else scores.coherence,
-        "original_model": models[-1] if models else None,
-        "original_response": answer_text(recorded.messages[last]) or recorded.messages[last].refusal,
+        "original_model": turns[-1].model,
+        "original_response": responses[-1],
+        "original_responses": responses,
         "teacher_models": list(task.config.committee) if is_relabelled else [],
         "arbiter_model": task.config.trace_processing.teacher_model_name if relabelled.arbiter_reason else None,
         **relabelled.lineage(task.form(recorded)),

@@ -49,7 +49,7 @@ def filter_by_rules(conversations: Sequence[Conversation], run: Run) -> list[Con
 
 async def filter_by_relevance(
     conversations: Sequence[Conversation], run: Run
-) -> tuple[list[Conversation], dict[str, Scores | None]]:
+) -> tuple[list[Conversation], dict[str, Scores]]:
     """Drop conversations that the teacher scores below the thresholds; return the scores too."""
     if not run.task.config.trace_processing.relevance_filtering:
         return list(conversations), {}
@@ -59,7 +59,8 @@ async def filter_by_relevance(
         conversations, run.teachers, run.task, done=lambda done: run.tell(Stage.RELEVANCE, done, total)
     )
     ends = {one.id: relevance_end(scores[one.id], run.task) for one in conversations}
-    return _judge(conversations, ends, Stage.RELEVANCE, run), scores
+    kept = _judge(conversations, ends, Stage.RELEVANCE, run)
+    return kept, {name: one for name, one in scores.items() if isinstance(one, Scores)}
 
 
 def drop_duplicates(conversations: Sequence[Conversation], run: Run) -> list[Conversation]:

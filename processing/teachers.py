@@ -5,14 +5,15 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from processing.config import Config
 from processing.endpoint import Endpoint, endpoint
-from processing.errors import MessageFormError
+from processing.errors import MessageFormError, TeacherError
 from processing.example import Json, Message
+from processing.http_reply import Completion
 from processing.message_form import read_messages, text_of
-from processing.model_client import Completion, ModelClient
+from processing.model_client import ModelClient
 from processing.repair import RepairError, check, find_json
 from store import json_text
 from store.work import Call, WorkStore, call_key
@@ -48,6 +49,11 @@ class Answer:
     finish_reason: str | None = None
     fault: Fault | None = None
     detail: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """The fault with its detail; None for an answer."""
+        return None if self.fault is None else f"{self.fault}: {self.detail}"
 
 
 class Verdict(NamedTuple):
@@ -121,6 +127,8 @@ class Teachers:
         self._changed = changed
         self._endpoints: dict[str, Endpoint] = {}
         self._asking: defaultdict[bytes, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._answered = 0
+        self._unanswered: defaultdict[str, list[Answer]] = defaultdict(list)
         self._ended: dict[bytes, tuple[str, str, Mapping[str, Json], float | None]] = {}
 
     def check(self, models: Sequence[str]) -> None:
@@ -157,7 +165,12 @@ class Teachers:
                 call = await self._buy(where, key, purpose, body)
         self._changed()
         self._note(call)
-        return _answer(call)
+        answer = _answer(call)
+        if answer.fault is None:
+            self._answered += 1
+        else:
+            self._unanswered[model].append(answer)
+        return answer
 
     async def ask_json(
         self,
@@ -185,7 +198,7 @@ class Teachers:
         wanted = {"type": "json_schema", "json_schema": {"name": name, "schema": schema}}
         answer = await self.ask(model, purpose, messages, temperature=0, response_format=wanted)
         if answer.fault is not None:
-            return Verdict(None, str(answer.fault), answer)
+            return Verdict(None, answer.problem, answer)
         try:
             value = find_json(text_of(answer.message)).value
             if is_checked:
@@ -193,6 +206,25 @@ class Teachers:
         except RepairError as exc:
             return Verdict(None, str(exc), answer)
         return Verdict(value, None, answer)
+
+    def problems(self) -> list[str]:
+        """Say for each model how many questions got no answer, and why the last one did not."""
+        return [
+            f"Teacher {model} left {len(answers)} questions without an answer, the last as {answers[-1].problem}."
+            for model, answers in sorted(self._unanswered.items())
+        ]
+
+    def require_answers(self) -> None:
+        """Stop when questions were asked and not one was answered.
+
+        Raises:
+            TeacherError: Names the first model and what became of its questions.
+        """
+        if self._answered or not self._unanswered:
+            return
+        model, answers = min(self._unanswered.items())
+        problem = f"it answered none of {len(answers)} questions, the last one ended as {answers[-1].problem}."
+        raise TeacherError(model, self._endpoint(model).shown_url, "failing", f"{problem} Mend it and run again.")
 
     def identity(self, model: str) -> str:
         """What tells this model from others of the same name: its server and the name there."""
@@ -281,16 +313,21 @@ def _answer(call: Call) -> Answer:
     if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
         return _fault(call, Fault.EMPTY_CHOICES, "the completion has no choice with a message")
     try:
-        read = read_messages([{"role": "assistant", **choice["message"]}]).messages
+        # Some servers name another role or none: whoever answered is the assistant.
+        read = read_messages([{**choice["message"], "role": "assistant"}]).messages
     except (MessageFormError, ValueError) as exc:
         return _fault(call, Fault.BAD_MESSAGE, str(exc))
     message = read[0]
+    if message.role != "assistant":
+        return _fault(call, Fault.BAD_MESSAGE, "the message holds a tool's result")
     if not (text_of(message).strip() or message.tool_calls or message.refusal):
         return _fault(call, Fault.EMPTY_REPLY, "the message is empty")
     finish = choice.get("finish_reason")
     return Answer(call.key, message, finish if isinstance(finish, str) else None)
 
 
+_COUNTS = ("prompt_tokens", "completion_tokens")
+_MOST_TOKENS = 2**53
 _IN_REPLY = {Fault.EMPTY_CHOICES, Fault.BAD_MESSAGE, Fault.EMPTY_REPLY}
 
 
@@ -299,7 +336,7 @@ def _fault(call: Call, fault: Fault, detail: str) -> Answer:
 
 
 def _cost(where: Endpoint, usage: Mapping[str, Json] | None) -> float | None:
-    if where.price is None or usage is None or "prompt_tokens" not in usage:
+    if where.price is None or usage is None or not all(_is_count(usage.get(name)) for name in _COUNTS):
         return None
     details = usage.get("prompt_tokens_details")
     cached = _count(details, "cached_tokens") if isinstance(details, dict) else 0
@@ -311,4 +348,9 @@ def _cost(where: Endpoint, usage: Mapping[str, Json] | None) -> float | None:
 
 def _count(usage: Mapping[str, Json], name: str) -> int:
     value = usage.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+    return value if _is_count(value) else 0
+
+
+def _is_count(value: Json) -> TypeGuard[int]:
+    """Whether this can be a number of tokens; anything else a server reports is not believed."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST_TOKENS

@@ -58,7 +58,7 @@ def process(
     Teachers are asked at the servers that the configuration names, or at TRACEMILL_TEACHER_BASE_URL. An interrupted run
     goes on when the same command is given again; what was paid for is not paid again.
     """
-    files = _files(data, traces, job_description, config, test, from_store=from_store, where=where)
+    files = _files(data, traces, job_description, config, test, out, from_store=from_store, where=where)
     job, dataset = _run(_process(files, where, out, data_dir, strict=strict, is_quiet=as_json))
     if as_json:
         typer.echo(json.dumps({**_job_json(job), "report": dataset.report}))
@@ -105,9 +105,13 @@ def predictions(
     source = Path(job.out_dir) / PREDICTIONS
     if job.status is not JobStatus.SUCCESS or not source.is_file():
         _fail(f"run {job.name} has no predictions: it is {job.status}. Run `tracemill process` to its end first.")
-    target = file_name or Path(f"{Path(run).name}-traces-predictions.jsonl")
+    if job.base_model_performance is None:
+        _fail(f"run {job.name} has no predictions: the base model was not scored. report.md in its folder tells why.")
+    target = file_name or Path(f"{Path(run).name or job.name}-traces-predictions.jsonl")
     try:
         shutil.copyfile(source, target)
+    except shutil.SameFileError:
+        _fail(f"{target} is the run's own file. Choose another --file-name.")
     except OSError as exc:
         _fail(f"{target}: cannot be written ({exc.strerror}).")
     typer.echo(str(target))
@@ -119,6 +123,7 @@ def _files(
     job_description: Path | None,
     config: Path | None,
     test: Path | None,
+    out: Path,
     *,
     from_store: bool,
     where: str | None,
@@ -130,6 +135,8 @@ def _files(
     if data is not None:
         if job_description or config or test:
             _usage("--data takes everything from its folder; leave --job-description, --config and --test out.")
+        if out.resolve() == data.resolve():
+            _usage("--out is the folder of --data; the dataset needs one of its own.")
         return find_files(data)
     if job_description is None or config is None:
         _usage("--job-description and --config are needed beside --traces and --from-store.")

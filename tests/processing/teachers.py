@@ -117,7 +117,8 @@ def data_of(body: Body) -> Any:
 
 
 def last_user(body: Body) -> str:
-    return str(next(message["content"] for message in reversed(body["messages"]) if message["role"] == "user"))
+    said = [message["content"] for message in body["messages"] if message["role"] == "user"]
+    return str(said[-1]) if said else ""
 
 
 def good_reply(body: Body) -> Body:

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,3 +110,19 @@ def test_a_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
 def test_a_model_entry_takes_prices_and_checks_its_keys() -> None:
     raw = {"base": {"task": "chat-completion"}, "models": {"m": {"base_url": "http://x/v1", "pric": {}}}}
     assert 'models.m.pric is not a known key; did you mean "price"' in message(raw)
+
+
+@pytest.mark.parametrize(
+    ("section", "says"),
+    [
+        ({"trace_processing": {"relabelling_committee_models": ["a", "b", "a"]}}, 'names "a" twice'),
+        ({"trace_processing": {"teacher_model_name": ""}}, "teacher_model_name"),
+        ({"models": {"m": {"extra_body": {"stream": True}}}}, "extra_body sets stream, which Tracemill fills itself"),
+        ({"not_used": {"a": 1}}, "not_used is not a known key"),
+        ({"trace_processing": {"relabel": "x" * 5_000}}, "…; expected true or false"),
+    ],
+)
+def test_what_would_spoil_a_run_later_is_said_at_once(section: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says) as caught:
+        config_file.parse({"base": {"task": "chat-completion"}, **section}, source="config.yaml")
+    assert len(str(caught.value)) < 400

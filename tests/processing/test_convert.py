@@ -3,6 +3,7 @@
 `CC` stands for one assistant message with two parallel calls.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -120,8 +121,18 @@ def test_a_conversation_without_any_target_tells_the_reason() -> None:
         (Message("assistant", [{"type": "audio"}]), True),
     ],
 )
-def test_what_counts_as_an_empty_reply(message: Json, is_target: bool) -> None:
-    assert (skip_reason(message, None) is None) is is_target
+def test_what_counts_as_an_empty_reply(message: Message, is_target: bool) -> None:
+    conversation = replace(conversation_of("U A"), messages=(Message("user", "q"), message))
+    assert (skip_reason(conversation, 1) is None) is is_target
+
+
+def test_a_message_that_nothing_came_before_is_history_and_no_target() -> None:
+    """A greeting: there is no input from which to learn it, and most servers refuse a request without one."""
+    converted = convert([conversation_of("S A U A")], single_turn=True)
+    assert [example.targets for example in converted.examples] == [(3,)]
+    assert converted.reasons == {"not_asked": 1}
+    alone = convert([conversation_of("S A")], single_turn=False)
+    assert (alone.examples, list(alone.without_example.values())) == ((), ["not_asked"])
 
 
 def test_leading_system_messages_go_when_asked_and_positions_follow() -> None:

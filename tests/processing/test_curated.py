@@ -44,3 +44,34 @@ def test_csv_rows_become_objects_with_their_json_cells_read(tmp_path: Path) -> N
 def test_a_bad_row_is_never_left_out_in_silence(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         curated.load(written(tmp_path, "test.jsonl", text))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("question,answer\na\n", r"test\.csv:2: the row has 1 cells and the header 2"),
+        ("question,answer\na,b\nc,d, e\n", r"test\.csv:3: the row has 3 cells and the header 2"),
+        ('question,answer\n"a,b\n', r"test\.csv:\d: is not CSV"),
+        ("question,question,answer\na,b,c\n", r"test\.csv:1: has two columns of one name"),
+        ("messages\nnonsense\n", r"test\.csv:2: messages is not JSON"),
+        ("question,answer\na,\n", r"test\.csv:2: a test row needs"),
+        ("question;answer\na;b\n", r"test\.csv:2: a test row needs"),
+        ("question,answer\n", "holds no rows"),
+        ("", "holds no rows"),
+    ],
+)
+def test_a_bad_csv_row_is_never_mended_in_silence(tmp_path: Path, text: str, says: str) -> None:
+    """A row that was cut short got the answer `null`, one with a comma too many lost what stood behind it."""
+    with pytest.raises(InputError, match=says):
+        curated.load(written(tmp_path, "test.csv", text))
+
+
+def test_a_csv_cell_may_hold_a_whole_book_and_blank_lines_are_passed_over(tmp_path: Path) -> None:
+    found = curated.load(written(tmp_path, "test.csv", f'\ufeffquestion,answer\n\n"{"x" * 200_000}",yes\n\n'))
+    assert [len(example.messages[0].content or "") for example in found.examples] == [200_000]
+
+
+@pytest.mark.parametrize("row", ['{"question": "a", "answer": null}', '{"question": "a", "answer": "b", "tools": [1]}'])
+def test_a_row_without_answer_or_with_broken_tools_is_an_error(tmp_path: Path, row: str) -> None:
+    with pytest.raises(InputError, match=r"^test\.jsonl:1: "):
+        curated.load(written(tmp_path, "test.jsonl", row))

@@ -37,3 +37,27 @@ def test_a_missing_server_or_key_names_the_variable() -> None:
         endpoint("m", config(), {})
     with pytest.raises(InputError, match="variable OTHER, which is not set"):
         endpoint("m", config(m={"base_url": "http://y/v1", "api_key_env": "OTHER"}), {})
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://x/v1", "http://[::1", "http:///v1", "http://x:99999/v1", "http://a b/v1", "x/v1"]
+)
+def test_a_base_url_that_cannot_be_asked_is_said_without_being_shown(url: str) -> None:
+    with pytest.raises(InputError, match="a base URL that is not"):
+        endpoint("m", config(), {"TRACEMILL_TEACHER_BASE_URL": url})
+    with pytest.raises(InputError, match=r"models\.m\.base_url is not an http:// or https:// URL") as caught:
+        config(m={"base_url": url.replace("//", "//me:secret@")})
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["sk-\n-x", "sk-\u00e9", "two words"])
+def test_a_key_that_no_header_can_carry_is_said_without_being_shown(key: str) -> None:
+    environ = {"TRACEMILL_TEACHER_BASE_URL": "http://x/v1", "TRACEMILL_TEACHER_API_KEY": key}
+    with pytest.raises(InputError, match="TRACEMILL_TEACHER_API_KEY, which holds") as caught:
+        endpoint("m", config(), environ)
+    assert key not in str(caught.value)
+
+
+def test_blanks_round_a_key_are_not_part_of_it() -> None:
+    environ = {"TRACEMILL_TEACHER_BASE_URL": "http://x/v1", "TRACEMILL_TEACHER_API_KEY": " k\n"}
+    assert endpoint("m", config(), environ).api_key == "k"

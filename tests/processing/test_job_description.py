@@ -47,5 +47,5 @@ def test_tools_have_unique_names_and_real_schemas() -> None:
 def test_a_broken_file_is_an_input_error(tmp_path: Path) -> None:
     path = tmp_path / "job_description.json"
     path.write_text("{")
-    with pytest.raises(InputError, match="cannot be read as JSON"):
+    with pytest.raises(InputError, match="is not JSON"):
         job_description.load(path, task="chat-completion")

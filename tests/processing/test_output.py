@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from processing.errors import RunLockedError
+from processing.errors import InputError, RunLockedError
 from processing.output import MANIFEST, OutputFolder, is_running, lines
 
 
@@ -49,3 +49,31 @@ def test_line_separators_in_text_are_escaped() -> None:
     written = lines([{"a": "x\u2028y\u2029z\ud800"}])
     assert written == b'{"a":"x\\u2028y\\u2029z\\ud800"}\n'
     assert json.loads(written) == {"a": "x\u2028y\u2029z\ud800"}
+
+
+def test_files_that_no_run_made_are_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text("precious")
+    for _ in range(2):
+        with (
+            pytest.raises(InputError, match=r"holds train\.jsonl, which no run made"),
+            OutputFolder(tmp_path) as folder,
+        ):
+            folder.claim(["train.jsonl"], ["a"])
+    assert [path.name for path in tmp_path.iterdir()] == ["train.jsonl"]
+
+
+def test_a_dataset_of_other_conversations_is_never_replaced(tmp_path: Path) -> None:
+    with OutputFolder(tmp_path) as folder:
+        folder.claim(["a.jsonl"], ["a", "b"])
+        folder.publish({"a.jsonl": b""}, {"conversations": ["a", "b"]})
+    with OutputFolder(tmp_path) as folder:
+        folder.claim(["a.jsonl"], ["b", "c"])
+        with pytest.raises(InputError, match="holds the dataset of other conversations"):
+            folder.claim(["a.jsonl"], ["c", "d"])
+
+
+def test_what_cannot_be_a_folder_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file", tmp_path / "file" / "out"):
+        with pytest.raises(InputError, match="cannot be the output folder"), OutputFolder(path):
+            pass

@@ -320,7 +320,7 @@ async def test_a_test_file_is_used_as_it_is_and_kept_out_of_train(teachers: Teac
 
 async def test_too_few_examples_fail_the_job_and_say_where_they_went(teachers: Teachers, tmp_path: Path) -> None:
     lines = [*traces(3), chat("so off topic", "yes")]
-    with pytest.raises(TooFewExamplesError, match=r"3 examples were kept.*asks for 20.*'low_relevance': 1"):
+    with pytest.raises(TooFewExamplesError, match=r"3 examples were kept.*asks for 20.*low_relevance 1"):
         await run(inputs(lines, min_generated_examples=20), teachers, tmp_path)
     assert files(tmp_path / "out") == {}
     async with await WorkStore.open_to_read(tmp_path / "work.db") as work:

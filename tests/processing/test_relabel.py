@@ -187,7 +187,12 @@ async def test_empty_and_garbled_completions_are_failures_and_never_labels(teach
 
     found = await run(asked({"content": "fine"}), teachers, tmp_path, reply)
     problems = [candidate.problem for candidate in found.candidates]
-    assert problems == ["empty_choices", "empty_reply", "bad_message", None]
+    assert problems == [
+        "empty_choices: the completion has no choice with a message",
+        "empty_reply: the message is empty",
+        "bad_message: message 0: content is a number; allowed: a string, an array of parts, or null",
+        None,
+    ]
     assert found.problem is Reason.NO_QUORUM
     before = len(teachers.requests)
     await run(asked({"content": "fine"}), teachers, tmp_path, reply)

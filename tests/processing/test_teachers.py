@@ -3,7 +3,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from processing import config_file
+from processing.errors import TeacherError
 from processing.example import Message
 from processing.model_client import ModelClient
 from processing.prompt import ask, hashes, prompt
@@ -13,6 +16,7 @@ from store.work import WorkStore
 from tests.processing.teachers import Fault, Teachers
 
 HI = [{"role": "user", "content": "hi"}]
+OTHER = [{"role": "user", "content": "what else?"}]
 
 
 class Session:
@@ -70,10 +74,12 @@ async def test_a_key_is_sent_and_never_stored(teachers: Teachers, tmp_path: Path
 
 async def test_a_failure_is_asked_again_later_and_a_rejection_is_not(teachers: Teachers, tmp_path: Path) -> None:
     def fail(_number: int, body: Any) -> None:
-        raise Fault(500 if body["model"] == "shaky" else 400, "{}")
+        if body["messages"] == HI:
+            raise Fault(500 if body["model"] == "shaky" else 400, "{}")
 
     teachers.fault = fail
     async with Session(tmp_path, teachers) as askers:
+        assert (await askers.ask("strict", "relabel", OTHER)).fault is None
         assert (await askers.ask("shaky", "relabel", HI)).fault is CallFault.FAILING
         assert (await askers.ask("strict", "relabel", HI)).fault is CallFault.REJECTED
     before = len(teachers.requests)
@@ -83,6 +89,59 @@ async def test_a_failure_is_asked_again_later_and_a_rejection_is_not(teachers: T
         rejected = await askers.ask("strict", "relabel", HI)
     assert (rejected.fault, rejected.message) == (CallFault.REJECTED, Message("assistant"))
     assert len(teachers.requests) == before + 1
+
+
+async def test_a_rejection_by_a_model_that_never_answered_is_not_remembered(teachers: Teachers, tmp_path: Path) -> None:
+    """A model that was not loaded once answered 400; a later run, with it loaded, found only the old refusals."""
+
+    def fail(_number: int, _body: Any) -> None:
+        raise Fault(400, '{"error": {"message": "no such model"}}')
+
+    teachers.fault = fail
+    async with Session(tmp_path, teachers) as askers:
+        answer = await askers.ask("m", "relabel", HI)
+        assert answer.problem == "rejected: status 400: no such model"
+        assert askers.problems() == [
+            "Teacher m left 1 questions without an answer, the last as rejected: status 400: no such model."
+        ]
+        with pytest.raises(TeacherError, match="answered none of 1 questions"):
+            askers.require_answers()
+    teachers.fault = lambda *_: None
+    async with Session(tmp_path, teachers) as askers:
+        assert (await askers.ask("m", "relabel", HI)).fault is None
+
+
+@pytest.mark.parametrize("usage", [{"prompt_tokens": 10**400, "completion_tokens": 1}, {"prompt_tokens": -5}, 7])
+async def test_usage_that_cannot_be_leaves_the_cost_unknown(teachers: Teachers, tmp_path: Path, usage: Any) -> None:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "Hello."}, "finish_reason": "stop"}
+
+    def answer(_number: int, _body: Any) -> None:
+        raise Fault(200, json.dumps({"choices": [choice], "usage": usage, "x": float("nan")}))
+
+    teachers.fault = answer
+    priced = {"base_url": teachers.base_url, "price": {"input": 2, "output": 10}}
+    async with Session(tmp_path, teachers, m=priced) as askers:
+        assert (await askers.ask("m", "relabel", HI)).message.content == "Hello."
+        bill = askers.bill()["relabel"]
+    assert (bill.cost, bill.without_cost) == (None, 1)
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ({"role": "wizard", "content": "Hello."}, "Hello."),
+        ({"content": "Hello. \ud800"}, "Hello. \ud800"),
+        ({"content": [{"type": "tool-result", "toolCallId": "1", "output": "x"}]}, None),
+    ],
+)
+async def test_whoever_answers_is_the_assistant_and_a_tools_result_is_no_answer(
+    teachers: Teachers, tmp_path: Path, message: Any, said: str | None
+) -> None:
+    teachers.reply = lambda _: dict(message)
+    async with Session(tmp_path, teachers) as askers:
+        answer = await askers.ask("m", "relabel", HI)
+    assert (answer.message.role, answer.message.content) == ("assistant", said)
+    assert (answer.fault is None) is (said is not None)
 
 
 def test_the_fence_comes_from_the_data_and_cannot_stand_in_it() -> None:
