@@ -10,7 +10,7 @@ import json
 import math
 from typing import Any
 
-from proxy.completion import Completion, encodable, is_too_deep, read_index, reply_flags
+from proxy.completion import MAX_CHOICES, Completion, encodable, is_too_deep, read_index, reply_flags
 from proxy.delta import MessageDraft
 from proxy.sse import Event
 from store import json_text
@@ -61,6 +61,9 @@ class Assembler:
         for place, choice in enumerate(choices if isinstance(choices, list) else ()):
             if isinstance(choice, dict):
                 index = read_index(choice.get("index"), place)
+                if index not in self._choices and len(self._choices) == MAX_CHOICES:
+                    self._is_exact = False
+                    continue
                 self._choices.setdefault(index, _ChoiceDraft()).add(choice)
                 self._take_usage(choice)
         vendor = chunk.get("x_groq")

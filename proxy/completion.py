@@ -10,6 +10,9 @@ from store.trace import Flag, JsonText, Reply
 
 _MAX_DEPTH = 200
 
+MAX_CHOICES = 1024
+"""Eight times what any upstream offers; each becomes a reply of its own. With more, an answer is not understood."""
+
 _MAX_INDEX = 2**31
 """Choice indexes are small; anything else is taken by its place in the list."""
 
@@ -46,7 +49,10 @@ def read_completion(text: JsonText) -> Completion:
     if not text.startswith(b"{"):
         return Completion(flags=frozenset({Flag.RESPONSE_NOT_JSON}))
     members = dict(json_text.members(text))
-    replies = _read_choices(members.get("choices", b"null"))
+    choices = _choices(members.get("choices", b"null"))
+    if len(choices) > MAX_CHOICES:
+        return Completion(flags=frozenset({Flag.RESPONSE_NOT_JSON}))
+    replies = _read_choices(choices)
     usage = members.get("usage")
     error = members.get("error", b"null")
     return Completion(
@@ -60,10 +66,12 @@ def read_completion(text: JsonText) -> Completion:
     )
 
 
-def _read_choices(text: JsonText) -> tuple[Reply, ...]:
-    if not text.startswith(b"["):
-        return ()
-    choices = [dict(json_text.members(choice)) for choice in json_text.elements(text) if choice.startswith(b"{")]
+def _choices(text: JsonText) -> list[JsonText]:
+    return [choice for choice in json_text.elements(text) if choice.startswith(b"{")] if text.startswith(b"[") else []
+
+
+def _read_choices(texts: list[JsonText]) -> tuple[Reply, ...]:
+    choices = [dict(json_text.members(text)) for text in texts]
     replies = []
     indexes = [read_index(_read_whole_number(choice.get("index")), place) for place, choice in enumerate(choices)]
     if len(set(indexes)) < len(indexes):

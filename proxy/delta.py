@@ -24,6 +24,31 @@ _SET_ONCE = frozenset({"format", "id", "index", "name", "role", "type"})
 class _Text(list[str]):
     """A text that still grows."""
 
+    def so_far(self) -> str:
+        """Give the text; what is joined once is not joined again."""
+        text = "".join(self)
+        self[:] = [text]
+        return text
+
+
+class _Entries(list[Any]):
+    """A list that still grows; an entry with the `index` of one already there goes on with that one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Searching the list for each entry would cost the square of its length.
+        self._by_index: dict[int | str, Any] = {}
+
+    def take(self, item: JsonValue) -> None:
+        index = item.get("index") if isinstance(item, dict) else None
+        if isinstance(index, int | str) and (same := self._by_index.get(index)) is not None:
+            _grown("", same, item)
+            return
+        drafted = _draft("", item)
+        self.append(drafted)
+        if isinstance(index, int | str):
+            self._by_index[index] = drafted
+
 
 class MessageDraft:
     """An assistant message while its deltas arrive; fields stay in the order in which they first came."""
@@ -38,7 +63,7 @@ class MessageDraft:
             if name == "tool_calls" and _is_list_of_objects(value) and (known is None or isinstance(known, ToolCalls)):
                 calls = self._fields[name] = known or ToolCalls()
                 calls.add(value)
-            elif name == "content" and isinstance(value, list | str) and isinstance(known, list):
+            elif name == "content" and isinstance(value, list | str) and isinstance(known, _Text | _Entries):
                 self._fields[name] = _grown_content(known, value)
             else:
                 self._fields[name] = _grown(name, known, value)
@@ -113,8 +138,8 @@ class _ToolCall:
         own, new = self._fields.get("function"), fragment.get("function")
         if not (isinstance(own, dict) and isinstance(new, dict) and new.get("name") and new.get("arguments")):
             return False
-        arguments = _settled(own.get("arguments"))
-        return isinstance(arguments, str) and _is_whole_object(arguments)
+        arguments = own.get("arguments")
+        return isinstance(arguments, _Text) and _is_whole_object(arguments.so_far())
 
     def settle(self) -> dict[str, Any]:
         return {name: _settled(value) for name, value in self._fields.items()}
@@ -134,28 +159,18 @@ def _grown(name: str, known: JsonValue, value: JsonValue) -> JsonValue:
         for key, item in value.items():
             known[key] = _grown(key, known.get(key), item)
         return known
-    if type(known) is list and isinstance(value, list):
+    if isinstance(known, _Entries) and isinstance(value, list):
         return _grown_list(known, value)
     return _draft(name, value)
 
 
-def _grown_list(known: list[Any], value: list[Any]) -> list[Any]:
-    """Add entries to a list; an entry with the `index` of one already there goes on with that one."""
+def _grown_list(known: _Entries, value: list[Any]) -> _Entries:
     for item in value:
-        index = item.get("index") if isinstance(item, dict) else None
-        same = None if index is None else _entry_at(index, known)
-        if same is None:
-            known.append(_draft("", item))
-        else:
-            _grown("", same, item)
+        known.take(item)
     return known
 
 
-def _entry_at(index: JsonValue, entries: list[Any]) -> dict[str, Any] | None:
-    return next((entry for entry in entries if isinstance(entry, dict) and entry.get("index") == index), None)
-
-
-def _grown_content(known: list[Any], value: list[Any] | str) -> JsonValue:
+def _grown_content(known: _Text | _Entries, value: list[Any] | str) -> JsonValue:
     """Add to content that is, or becomes, a list of parts.
 
     Some servers stream reasoning as parts and the text after it as plain text; a plain answer of theirs has text parts.
@@ -163,14 +178,16 @@ def _grown_content(known: list[Any], value: list[Any] | str) -> JsonValue:
     if isinstance(known, _Text):
         if isinstance(value, str):
             return _grown("content", known, value)
-        known = [{"type": "text", "text": known}] if any(known) else []
+        text, known = known, _Entries()
+        if any(text):
+            known.append({"type": "text", "text": text})
     if isinstance(value, list):
         return _grown_list(known, value)
     last = known[-1] if known else None
     if isinstance(last, dict) and last.get("type") == "text" and isinstance(last.get("text"), _Text):
         last["text"].append(value)
     elif value:
-        known.append(_draft("", {"type": "text", "text": value}))
+        known.take({"type": "text", "text": value})
     return known
 
 
@@ -180,7 +197,7 @@ def _draft(name: str, value: JsonValue) -> JsonValue:
     if isinstance(value, dict):
         return {key: _draft(key, item) for key, item in value.items()}
     if isinstance(value, list):
-        return _grown_list([], value)
+        return _grown_list(_Entries(), value)
     return value
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from proxy.assembly import Assembler
 from proxy.completion import Completion, encodable, is_too_deep, read_completion, read_text
 from proxy.content_coding import ContentCodingError, Decoded, decode
+from proxy.json_weight import has_more_values, weigh
 from proxy.labels import read_labels
 from proxy.raw_call import HeaderList, RawCall
 from proxy.sse import EventParser
@@ -23,6 +24,17 @@ _MAX_ERROR_CHARACTERS = 64 * 1024
 _MAX_TOKENS = 2**63
 _WHOLE = (Outcome.COMPLETED, Outcome.UPSTREAM_ERROR)
 """How a call ends whose answer came whole."""
+_MAX_REQUEST_VALUES = 300_000
+"""Values of a request, for everybody waits while ingest takes it apart: 1.4 s and 100 MB for the worst of this many. A
+conversation of thousands of messages with a hundred tools has some fifty thousand."""
+_MAX_ANSWER_VALUES = 2_000_000
+"""Of a plain answer: 20 alternatives with their bytes for each of 13,000 tokens are as many."""
+_MAX_STREAM_WORK = 4_000_000
+"""Of a stream, in values: some 180,000 ordinary chunks."""
+_LINE_WORK = 5
+_MAX_MESSAGES = 20_000
+"""More are kept as they stand, among the parameters: each message would become a row."""
+_BLOCK_BYTES = 64 * 1024
 _LIFTED = {"messages": b"[", "tools": b"[", "response_format": b"{"}
 """Request fields that are stored in a place of their own, with the bracket of the shape they must have for it."""
 
@@ -90,7 +102,7 @@ def _read_request(call: RawCall, max_bytes: int) -> _Request:
     cut = frozenset({Flag.REQUEST_TRUNCATED}) if call.is_request_truncated else frozenset[Flag]()
     try:
         decoded = decode(call.request_body, _header(call.request_headers, "content-encoding"), max_bytes=max_bytes)
-        text = _whole_json(decoded.body)
+        text = _whole_json(decoded.body, _MAX_REQUEST_VALUES)
     except (ContentCodingError, JsonTextError):
         return _Request({}, {}, b"{}", cut | {Flag.REQUEST_NOT_JSON})
     if not text.startswith(b"{"):
@@ -101,7 +113,8 @@ def _read_request(call: RawCall, max_bytes: int) -> _Request:
 def _take_apart(members: list[tuple[str, JsonText]], flags: frozenset[Flag]) -> _Request:
     fields = dict(members)
     lifted = {name: fields[name] for name, start in _LIFTED.items() if fields.get(name, b"").startswith(start)}
-    if "messages" in lifted and not all(item.startswith(b"{") for item in json_text.elements(lifted["messages"])):
+    messages = json_text.elements(lifted.get("messages", b"[]"))
+    if len(messages) > _MAX_MESSAGES or not all(message.startswith(b"{") for message in messages):
         del lifted["messages"]
     if "messages" not in lifted or len(fields) < len(members):
         flags |= {Flag.REQUEST_MALFORMED}
@@ -166,7 +179,7 @@ def _read_answer(body: bytes, call: RawCall) -> Completion:
     if not body and (call.outcome not in _WHOLE or call.is_response_truncated):
         return Completion()
     try:
-        return read_completion(_whole_json(body))
+        return read_completion(_whole_json(body, _MAX_ANSWER_VALUES))
     except JsonTextError:
         return Completion(flags=frozenset({Flag.RESPONSE_NOT_JSON}))
 
@@ -180,13 +193,25 @@ def _is_event_stream(body: bytes, content_type: str) -> bool:
 
 
 def _assemble(body: bytes) -> Completion:
+    """Assemble a stream, as far as it is no more work than any model's answer."""
     parser, assembler = EventParser(max_event_bytes=len(body)), Assembler()
-    for event in [*parser.feed(body), *parser.finish()]:
+    work = 0
+    for start in range(0, len(body), _BLOCK_BYTES):
+        block = body[start : start + _BLOCK_BYTES]
+        work += weigh(block) + _LINE_WORK * (block.count(b"\n") + block.count(b"\r"))
+        if work > _MAX_STREAM_WORK:
+            completion = assembler.finish()
+            return replace(completion, flags=completion.flags | {Flag.RESPONSE_TRUNCATED})
+        for event in parser.feed(block):
+            assembler.feed(event)
+    for event in parser.finish():
         assembler.feed(event)
     return assembler.finish()
 
 
-def _whole_json(body: bytes) -> JsonText:
+def _whole_json(body: bytes, max_values: int) -> JsonText:
+    if has_more_values(body, max_values):
+        raise JsonTextError("more values than any call has")
     if is_too_deep(json_text.loads(body)):
         raise JsonTextError("nested too deep")
     return json_text.compact(body)

@@ -19,6 +19,7 @@ import pytest
 
 from proxy.ingest import TRACES_FILE
 from proxy.journal import JOURNAL_FOLDER
+from tests.process_state import MIB, peak_bytes
 from tests.server import Server
 from tests.upstream import Answer, ReceivedCall, ScriptedUpstream, plain
 
@@ -208,3 +209,27 @@ async def test_what_finds_no_room_even_in_memory_is_shed_and_counted(
         kept = subprocess.run(["mount", "-o", "remount,size=64m", str(data_dir)], check=False)
         assert kept.returncode == 0
         wait_stored(server, loaded.trace_ids, missing=int(dropped))
+
+
+HOSTILE = {
+    "objects": b'{"messages":[' + b",".join([b"{}"] * 7_000_000) + b"]}",
+    "brackets": b"[" * 20_000_000,
+    "names": b'{"messages":[],' + b",".join([b'"%d":0' % number for number in range(2_000_000)]) + b"}",
+    "quotes": b'{"messages":["' + b'\\",' * 7_000_000,
+    "spaced": b'{"messages":[],"x":[' + b" , ".join([b"1"] * 5_000_000) + b"]}",
+}
+
+
+async def test_hostile_bodies_hold_up_nobody_elses_trace(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    """20 MB of brackets are cheap to send, and were half a minute and a gigabyte to parse."""
+    with Server(upstream.base_url, tmp_path / "data") as server:
+        (ingest,) = server.children("ingest")
+        hostile = set()
+        async with httpx.AsyncClient(timeout=20) as client:
+            for body in HOSTILE.values():
+                response = await client.post(f"{server.base_url}/chat/completions", content=body)
+                hostile.add(response.headers["x-tracemill-trace-id"])
+        others = await load(server, calls=20)
+        wait_stored(server, others.trace_ids | hostile, timeout_s=8)
+        assert server.children("ingest") == [ingest]
+        assert peak_bytes(ingest) < 500 * MIB
