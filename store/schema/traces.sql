@@ -15,6 +15,7 @@ CREATE TABLE nodes (
 ) STRICT;
 CREATE INDEX nodes_by_stitch_key ON nodes (stitch_key);
 CREATE INDEX nodes_by_parent ON nodes (parent_id);
+CREATE INDEX nodes_by_size ON nodes (body_bytes); -- statistics add up without reading a body
 
 -- Values kept once, by content: tools, response formats, parameters, logprobs, and long strings cut out of messages.
 CREATE TABLE blobs (
@@ -22,6 +23,7 @@ CREATE TABLE blobs (
     body       BLOB    NOT NULL,
     body_bytes INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX blobs_by_size ON blobs (body_bytes);
 
 -- Where the long strings go back in: at this byte of the node's body as it is kept.
 CREATE TABLE node_blobs (
