@@ -32,6 +32,7 @@ async def serve_until_told(
             # The upstream's own `server` and `date` pass through; there must not be two of each.
             server_header=False,
             date_header=False,
+            proxy_headers=False,
             timeout_keep_alive=keep_alive_s,
             timeout_graceful_shutdown=graceful_s,
         )

@@ -237,6 +237,29 @@ def test_pipelined_requests_are_answered_in_their_order(upstream: ScriptedUpstre
     assert bodies == [b"/v1/%d!" % number for number in range(5)]
 
 
+def test_a_request_that_offers_another_protocol_is_served_in_this_one(
+    upstream: ScriptedUpstream, server: Server
+) -> None:
+    """Java's HTTP client offers HTTP/2 so; uvicorn takes the body for the other protocol and the call fails."""
+    upstream.script = lambda call: plain(call.body + b"|" + call.target)
+    offer = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n"
+    with connect(server.port) as connection:
+        for number in range(3):
+            connection.sendall(b"POST /v1/%d HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\n%s\r\nhel" % (number, offer))
+            connection.sendall(b"lo")
+            assert read_until(connection, b"hello|/v1/%d" % number).startswith(b"HTTP/1.1 200 ")
+            connection.sendall(b"GET /v1/%d HTTP/1.1\r\nhost: h\r\n%s\r\n" % (number, offer))
+            assert read_until(connection, b"|/v1/%d" % number).startswith(b"HTTP/1.1 200 ")
+    assert {b"upgrade", b"http2-settings"} & {name for name, _ in upstream.calls[-1].headers} == set()
+    assert "upgrade" not in server.log()
+
+
+def test_no_tunnel_is_made(upstream: ScriptedUpstream, server: Server) -> None:
+    before = len(upstream.calls)
+    assert parse(ask(server.port, request(b"CONNECT 127.0.0.1:%d HTTP/1.1" % upstream.port))).status == 400
+    assert len(upstream.calls) == before
+
+
 # What moves while it moves --------------------------------------------------------------------------------------------
 
 
