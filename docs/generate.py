@@ -145,7 +145,7 @@ def _options(command: Any) -> str:  # noqa: ANN401
         names = parameter.name.upper() if is_argument else ", ".join(parameter.opts)
         # A setting of `serve` has its default elsewhere, so its help says it.
         meaning, _, told_default = (parameter.help or "").removesuffix("]").partition(" [default: ")
-        default = "required" if parameter.required else told_default or _option_default(parameter.default)
+        default = f"`{told_default}`" if told_default else _option_default(parameter)
         environment = f" Environment: `{parameter.envvar}`." if parameter.envvar else ""
         cells = (f"`{names}{_option_value(parameter)}`", default, meaning + environment)
         rows.append(f"| {' | '.join(cells)} |\n")
@@ -162,8 +162,10 @@ def _option_value(parameter: Any) -> str:  # noqa: ANN401
     return f" {VALUE_NAMES[kind]}"
 
 
-def _option_default(value: object) -> str:
-    return "" if value is None or isinstance(value, bool) else str(value)
+def _option_default(parameter: Any) -> str:  # noqa: ANN401
+    if parameter.required:
+        return "required"
+    return "" if parameter.default is None or isinstance(parameter.default, bool) else f"`{parameter.default}`"
 
 
 PAGES = {"settings.md": settings_page, "filter.md": filter_page, "cli.md": cli_page}

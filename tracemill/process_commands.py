@@ -20,7 +20,7 @@ from processing.pipeline import PREDICTIONS, Dataset
 from processing.pipeline import process as run_process
 from processing.sources import Intake
 from processing.sources import from_store as read_store
-from store.errors import DatabaseMissingError, StoreError
+from store.errors import DatabaseMissingError, FilterError, StoreError
 from store.filter import parse_filter
 from store.traces import TraceReader
 from store.work import Job, JobStatus, WorkStore
@@ -99,6 +99,7 @@ def predictions(
         Path | None, typer.Option(help="Where to write. [default: <run>-traces-predictions.jsonl]")
     ] = None,
     data_dir: DataDir = _DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
 ) -> None:
     """Write the base model's predictions on the test set, one JSON object per line."""
     job = _run(_find(run, data_dir))
@@ -114,7 +115,7 @@ def predictions(
         _fail(f"{target} is the run's own file. Choose another --file-name.")
     except OSError as exc:
         _fail(f"{target}: cannot be written ({exc.strerror}).")
-    typer.echo(str(target))
+    typer.echo(json.dumps({"run_id": job.run_id, "name": job.name, "file": str(target)}) if as_json else str(target))
 
 
 def _files(
@@ -211,6 +212,8 @@ def _run(work: Coroutine[Any, Any, _T]) -> _T:
         _fail("interrupted. Run the same command to go on: what was paid for is kept.", INTERRUPTED)
     except TeacherError as exc:
         _fail(str(exc), UPSTREAM)
+    except FilterError as exc:
+        _usage(f"--where: {exc}")
     except (ProcessingError, StoreError) as exc:
         _fail(str(exc))
     except OSError as exc:

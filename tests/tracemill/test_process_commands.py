@@ -107,6 +107,8 @@ def test_the_seeds_directory_goes_in_and_status_and_predictions_come_out(teacher
     assert lines
     assert all({"question", "answer", "prediction", "context"} <= line.keys() for line in lines)
     tracemill(["predictions", "bank", "--file-name", "p.jsonl"], tmp_path)
+    told = json.loads(tracemill(["predictions", told["run_id"], "--file-name", "p.jsonl", "--json"], tmp_path).stdout)
+    assert (told["name"], told["file"]) == ("bank", "p.jsonl")
     assert (tmp_path / "p.jsonl").read_bytes() == (tmp_path / "bank-traces-predictions.jsonl").read_bytes()
     assert (tmp_path / "bank" / "train.jsonl").stat().st_mode & 0o777 == 0o600
 
@@ -177,6 +179,14 @@ def test_contradicting_options_are_a_usage_error(tmp_path: Path, arguments: list
     done = tracemill(["process", *arguments, "--out", "out"], tmp_path)
     assert done.returncode == 2
     assert says in done.stderr
+
+
+def test_a_filter_that_cannot_be_understood_is_a_usage_error(tmp_path: Path) -> None:
+    data = upload(tmp_path, SEED_LINES)
+    files = ["--job-description", str(data / "job_description.json"), "--config", str(data / "config.yaml")]
+    done = tracemill(["process", "--from-store", "--where", "modle = x", *files, "--out", "out"], tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert '--where: filter, position 1: unknown field "modle"; did you mean "model"?' in done.stderr
 
 
 async def test_captured_traces_are_processed_from_the_store(teachers: Teachers, tmp_path: Path) -> None:
