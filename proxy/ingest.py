@@ -36,16 +36,18 @@ _TROUBLE_S = 1.0
 async def run_ingest(data_dir: Path, stop: asyncio.Event, *, max_decoded_bytes: int) -> None:
     """Read journals and write traces until `stop` is set and everything written by then is stored.
 
-    A second instance on the same folder waits its turn; it takes over when the first one is gone.
+    A second instance on the same folder waits its turn; it takes over when the first one is gone. After trouble with
+    files it begins again from the stored positions: nothing is lost by that, and nothing stored twice.
     """
     while not stop.is_set():
         try:
-            writer = await TraceWriter.open(data_dir / TRACES_FILE)
+            async with await TraceWriter.open(data_dir / TRACES_FILE) as writer:
+                await Ingest(data_dir / JOURNAL_FOLDER, writer, max_decoded_bytes=max_decoded_bytes).run(stop)
         except WriterBusyError:
-            await _pause(stop, _TROUBLE_S)
-            continue
-        async with writer:
-            await Ingest(data_dir / JOURNAL_FOLDER, writer, max_decoded_bytes=max_decoded_bytes).run(stop)
+            _log.debug("another process stores the traces of this data directory; waiting for it to end")
+        except (StoreError, OSError) as error:
+            _log.warning("traces cannot be stored (%s); the journal keeps them, trying again", error)
+        await _pause(stop, _TROUBLE_S)
 
 
 class Ingest:

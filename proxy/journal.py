@@ -23,7 +23,8 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from proxy.journal_format import MARK_SIZE, SEGMENT_MAGIC, EntryKind, encode
+from proxy.journal_format import MARK_SIZE, EntryKind, encode
+from proxy.segment import Segment
 
 JOURNAL_FOLDER = "journal"
 
@@ -72,7 +73,7 @@ class Journal:
         self._handed_over_bytes = 0
         self._written_bytes = 0
         self._waiting_since = 0.0
-        self._segment = _Segment(self._folder, self.mark)
+        self._segment = Segment(self._folder, self.mark)
         self._closing = threading.Event()
         self._writer = threading.Thread(target=self._write_forever, name="journal-writer", daemon=True)
         self._syncer = threading.Thread(target=self._sync_forever, name="journal-sync", daemon=True)
@@ -193,7 +194,7 @@ class Journal:
         folder, lock = _make_folder(self._root)
         os.close(self._lock)
         self._folder, self._lock = folder, lock
-        self._segment = _Segment(self._folder, self.mark)
+        self._segment = Segment(self._folder, self.mark)
 
     def _check_room(self) -> None:
         used = sum(path.stat().st_size for path in self._folder.glob("*.seg"))
@@ -205,88 +206,6 @@ class Journal:
     def _sync_forever(self) -> None:
         while not self._closing.wait(_SYNC_INTERVAL_S):
             self._segment.sync()
-
-
-class _Segment:
-    """The segment that is being written; after any failure it is left alone and the next one begun.
-
-    A failed `fdatasync` may have thrown pages away and says so only once (PostgreSQL's lesson of 2018), and a short
-    write leaves a torn entry: neither file is written to again. Only the writer thread opens and closes; the sync
-    thread works on a duplicate of the descriptor.
-    """
-
-    def __init__(self, folder: Path, mark: bytes) -> None:
-        self._folder = folder
-        self._mark = mark
-        self._number = 0
-        self._fd = -1
-        self._is_dirty = False
-        self._guard = threading.Lock()
-        self.size = 0
-        self.is_broken = False
-
-    @property
-    def is_open(self) -> bool:
-        return self._fd >= 0
-
-    def open_next(self) -> None:
-        path = self._folder / f"{self._number + 1:08d}.seg"
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._number += 1
-        try:
-            head = SEGMENT_MAGIC + self._mark
-            if os.write(fd, head) != len(head):
-                raise OSError("short write at the head of a segment")
-        except OSError:
-            os.close(fd)
-            raise
-        self.size = len(head)
-        self.is_broken = False
-        with self._guard:
-            self._fd = fd
-
-    def append(self, entries: list[bytes]) -> int:
-        """Write entries with one system call; return how many are down whole. Raises OSError when none is."""
-        data = b"".join(entries)
-        written = os.write(self._fd, data)
-        self._is_dirty = True
-        self.size += written
-        # A file whose name is gone takes bytes as ever, and nobody will read them.
-        if os.fstat(self._fd).st_nlink == 0:
-            raise FileNotFoundError(f"segment {self._number} was deleted while it was written")
-        if written == len(data):
-            return len(entries)
-        whole = end = 0
-        for entry in entries:
-            end += len(entry)
-            if end > written:
-                break
-            whole += 1
-        self.is_broken = True
-        if whole == 0:
-            raise OSError(f"short write: {written} of {len(data)} bytes")
-        return whole
-
-    def sync(self) -> None:
-        # Without the guard, close() could come between the look and the dup, and a stranger's file be synced.
-        with self._guard:
-            if self._fd < 0 or not self._is_dirty:
-                return
-            self._is_dirty = False
-            fd = os.dup(self._fd)
-        try:
-            os.fdatasync(fd)
-        except OSError as error:
-            _log.warning("the journal's segment could not be flushed to disk (%s); a new one is begun", error)
-            self.is_broken = True
-        finally:
-            os.close(fd)
-
-    def close(self) -> None:
-        with self._guard:
-            if self._fd >= 0:
-                os.close(self._fd)
-                self._fd = -1
 
 
 def _make_folder(root: Path) -> tuple[Path, int]:

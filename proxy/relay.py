@@ -44,9 +44,6 @@ class Relay:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward one call and record it."""
-        if scope["type"] != "http":
-            await send({"type": "websocket.close", "code": 1000, "reason": "websockets are not forwarded"})
-            return
         try:
             destination = self._routes.match(scope[TARGET])
         except RouteError as error:

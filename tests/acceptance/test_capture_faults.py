@@ -192,6 +192,8 @@ async def test_a_full_disk_fails_no_call_and_all_is_stored_when_there_is_room(
         loaded = await load_while(server, fill)
         assert metrics(server).total("tracemill_capture_dropped_total") == 0
         assert len(stored(data_dir)) < len(loaded.trace_ids)
+        await asyncio.sleep(2)
+        assert len(list((data_dir / JOURNAL_FOLDER).glob("*/*.seg"))) <= 3, "each try leaves a file behind"
         filler.unlink()
         wait_stored(server, loaded.trace_ids)
 
