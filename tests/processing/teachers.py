@@ -108,8 +108,9 @@ def no_fault(_number: int, _body: Body) -> None:
 
 def kind_of(body: Body) -> str:
     wanted = body.get("response_format") or {}
-    name = (wanted.get("json_schema") or {}).get("name", "")
-    return str(name) if name.startswith("tracemill_") else "relabel"
+    inner = wanted.get("json_schema")
+    name = str(inner.get("name", "")) if isinstance(inner, dict) else ""
+    return name if name.startswith("tracemill_") else "relabel"
 
 
 def data_of(body: Body) -> Any:

@@ -403,3 +403,66 @@ async def test_tools_of_the_job_description_are_offered_when_none_were_recorded(
     (row,) = rows(tmp_path / "out", "train.jsonl")
     assert row["tools"] == [lock]
     assert row["response"] == '{"name":"lock_card","arguments":{}}'
+
+
+async def test_the_order_of_the_lines_decides_nothing_but_the_order_of_the_rows(
+    teachers: Teachers, tmp_path: Path
+) -> None:
+    def disagree(body: Body) -> Body:
+        question = last_user(body)
+        return {"content": f"{GOOD}{question}" if "card" in question else f"{body['model'] * 3} {question[:20]}"}
+
+    teachers.reply = disagree
+    lines = [*traces(30), chat(*SEED), chat(*SEED[:2], "Regenerated.", "Done."), *traces(6), chat("off topic", "no")]
+    found = []
+    for number, order in enumerate((lines, lines[::-1])):
+        folder = tmp_path / str(number)
+        _, dataset = await run(inputs(order, relevance_filtering_batch_size=7), teachers, folder)
+        assert_counts_add_up(dict(dataset.report))
+        made = {
+            (name, json.dumps({**row, "metadata": {**row["metadata"], "source": None}}, sort_keys=True))
+            for name in ("train.jsonl", "test.jsonl")
+            for row in rows(folder / "out", name)
+        }
+        found.append((made, dataset.report["base_model_performance"], dataset.report["totals"]))
+    assert found[0] == found[1]
+    train, test = (
+        {row["metadata"]["group"] for row in rows(tmp_path / "0/out", f"{p}.jsonl")} for p in ("train", "test")
+    )
+    assert train
+    assert test
+    assert not train & test
+
+
+async def test_each_target_of_a_row_names_the_trace_and_the_answer_it_comes_from(
+    teachers: Teachers, tmp_path: Path
+) -> None:
+    """The traces of a whole conversation were listed without gaps, so nobody could tell which target had none."""
+    start = {**chat(*SEED[:2]), "metadata": {"trace_id": "first", "model": "old"}}
+    middle = chat(*SEED)
+    end = {**chat(*SEED, "Thanks!", "Bye."), "metadata": {"trace_id": "third", "model": "new"}}
+    given = inputs([start, middle, end], num_traces_as_testing_base=0, convert_to_single_turn=False)
+    await run(given, teachers, tmp_path)
+    (row,) = rows(tmp_path / "out", "train.jsonl")
+    told = row["metadata"]
+    assert told["targets"] == [2, 4, 6]
+    assert told["source_trace_ids"] == ["first", None, "third"]
+    assert told["original_responses"] == [SEED[1], SEED[3], "Bye."]
+    assert (told["source_trace_id"], told["original_model"], told["original_response"]) == ("third", "new", "Bye.")
+
+
+async def test_a_relabelled_call_fits_its_schema_or_is_no_label(teachers: Teachers, tmp_path: Path) -> None:
+    schema = {"type": "object", "properties": {"card": {"enum": ["debit", "credit"]}}, "required": ["card"]}
+    tool = {"type": "function", "function": {"name": "lock", "parameters": schema}}
+    said = {"one": '{"card": "gold"}', "two": '{"card": "debit"}', "three": '{"card":"debit"}'}
+    teachers.reply = lambda body: {
+        "content": None,
+        "tool_calls": [{"id": "x", "type": "function", "function": {"name": "lock", "arguments": said[body["model"]]}}],
+    }
+    line = {**chat("Lock my card", "I cannot"), "tools": [tool]}
+    await run(inputs([line], task="tool-calling-closed-book", num_traces_as_testing_base=0), teachers, tmp_path)
+    (row,) = rows(tmp_path / "out", "train.jsonl")
+    assert json.loads(row["messages"][-1]["tool_calls"][0]["function"]["arguments"]) == {"card": "debit"}
+    votes = {vote["source"]: vote for vote in row["metadata"]["votes"]}
+    assert votes["one"]["problem"].startswith("arguments of lock at /card")
+    assert [vote["agrees"] for vote in votes.values()] == [None, True, True, False]
