@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 
 class Migration(NamedTuple):
@@ -22,13 +22,10 @@ class Schema:
     Attributes:
         name: Names the files `store/schema/<name>.sql` and the folder `store/migrations/<name>/`.
         application_id: What SQLite keeps in the file's header to tell our files from others.
-        synchronous: SQLite's setting of that name. FULL: a commit is on disk when it returns. NORMAL: power loss may
-            take the last commits, which then have to come from elsewhere.
     """
 
     name: str
     application_id: int
-    synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
 
     @property
     def version(self) -> int:
@@ -45,8 +42,8 @@ class Schema:
 
 
 # "TmT" and "TmW" with the layout's generation in the last byte, as SQLite's list of ids suggests four readable bytes.
-TRACES = Schema("traces", 0x546D5431)  # ingest reads the journal again
-WORK = Schema("work", 0x546D5731, synchronous="FULL")  # a teacher's answer is paid for and stands nowhere else
+TRACES = Schema("traces", 0x546D5431)
+WORK = Schema("work", 0x546D5731)
 
 
 @cache
