@@ -1,5 +1,10 @@
 """Write the reference pages that are made from the code; `make docs` runs it, a test compares."""
 
+import ast
+import inspect
+import json
+import re
+import textwrap
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
@@ -7,6 +12,11 @@ from typing import Any, get_args
 
 from pydantic_core import PydanticUndefined
 
+from processing.config import WITHOUT_EFFECT, Config, Model, Price
+from processing.convert import SkipReason
+from processing.ledger import Reason
+from processing.recorded_call import RejectReason
+from processing.teachers import Fault
 from proxy.settings import ENV_PREFIX, MIB, ServeSettings
 from store.filter_fields import FIELDS, TAG_PREFIX, Field, tag_field
 from tracemill.cli import load_all
@@ -168,7 +178,138 @@ def _option_default(parameter: Any) -> str:  # noqa: ANN401
     return "" if parameter.default is None or isinstance(parameter.default, bool) else f"`{parameter.default}`"
 
 
-PAGES = {"settings.md": settings_page, "filter.md": filter_page, "cli.md": cli_page}
+CONFIG_HEAD = """# The configuration of a run
+
+Made by `make docs` from `processing/config.py`; change it there. `tracemill process` takes it as `config.yaml`,
+`config.yml` or `config.json`. Only `base.task` is required. An unknown key is an error that names the nearest known
+one, and so is a key that stands twice. Keys that only concern training (`tuning`, `rlvr_…`, the generator's settings of
+`synthgen`, `evaluation.num_few_shot_examples` and `evaluation.batch_size`) are accepted, kept in the manifest and named
+in the report as having no effect here. [processing.md](processing.md) shows a whole run.
+"""
+
+
+def config_page() -> str:
+    """Return the page of all keys of a run's configuration."""
+    sections = {
+        name: field.annotation for name, field in Config.model_fields.items() if name not in ("models", "not_used")
+    }
+    parts = [_config_section(name, model) for name, model in sections.items()]
+    parts.append(_config_section("models.NAME", Model))
+    parts.append(_config_section("models.NAME.price", Price))
+    return CONFIG_HEAD + "".join(parts)
+
+
+def _config_section(name: str, model: Any) -> str:  # noqa: ANN401 - a section of the configuration
+    meanings = _attributes(model)
+    schemas = model.model_json_schema()["properties"]
+    rows = [
+        f"| `{key}` | {_values(schemas[key])} | {_config_default(field)} | {effect} | {meanings[key]} |\n"
+        for key, field in model.model_fields.items()
+        for effect in [WITHOUT_EFFECT.get(f"{name}.{key}", "yes")]
+    ]
+    head = f"\n## {name}\n\n{inspect.getdoc(model).splitlines()[0]}\n\n"
+    return head + "| key | values | default | effect today | meaning |\n|---|---|---|---|---|\n" + "".join(rows)
+
+
+def _attributes(model: Any) -> dict[str, str]:  # noqa: ANN401
+    """What a docstring says under `Attributes:`, by name."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in inspect.getdoc(model).partition("Attributes:\n")[2].splitlines():
+        start = re.match(r"    (\w+): (.*)", line)
+        if start:
+            name = start[1]
+        found[name] = f"{found.get(name, '')} {start[2] if start else line.strip()}".strip()
+    return found
+
+
+VALUE_WORDS = {
+    "string": "text",
+    "boolean": "`true`, `false`",
+    "integer": "whole number",
+    "number": "number",
+    "null": "`null`",
+    "array": "list of names",
+    "object": "mapping",
+}
+BOUND_WORDS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to"}
+
+
+def _values(schema: Any) -> str:  # noqa: ANN401 - a piece of a JSON Schema
+    if "anyOf" in schema:
+        return " or ".join(_values(one) for one in schema["anyOf"])
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    bounds = [f"{word} {schema[name]:g}" for name, word in BOUND_WORDS.items() if name in schema]
+    return " ".join([VALUE_WORDS[schema.get("type", "object")], *bounds])
+
+
+def _config_default(field: Any) -> str:  # noqa: ANN401
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    return ", ".join(f"`{one}`" for one in value) if isinstance(value, tuple) else f"`{json.dumps(value)}`"
+
+
+REASONS_HEAD = """# Reasons
+
+Made by `make docs` from the lists in `processing/`; change them there. The lists are closed and the texts stable.
+Every input of a run ends in exactly one place, and `report.json` counts each; the counts add up at every stage, or the
+run fails.
+"""
+REASONS = (
+    (
+        "How conversations and examples end",
+        "Column `reason` of `dropped.jsonl`, `failed.jsonl` and `review.jsonl`, and the funnel of `report.json`.",
+        Reason,
+    ),
+    (
+        "Lines and traces that cannot be read",
+        "Column `reason` of `rejected.jsonl`, with the line itself.",
+        RejectReason,
+    ),
+    (
+        "Assistant messages that are no target",
+        "Counted under `converted` in `report.json`; the message stays in the history of later targets.",
+        SkipReason,
+    ),
+    ("Teacher calls without an answer", "Named in the votes of a row and in messages.", Fault),
+)
+
+
+def reasons_page() -> str:
+    """Return the page of all reasons for which something is left out."""
+    return REASONS_HEAD + "".join(
+        f"\n## {title}\n\n{where}\n\n| reason | meaning |\n|---|---|\n"
+        + "".join(f"| `{kind[name].value}` | {meaning} |\n" for name, meaning in _member_texts(kind).items())
+        for title, where, kind in REASONS
+    )
+
+
+def _member_texts(kind: type[Enum]) -> dict[str, str]:
+    """The text under each member of an enumeration; Python itself throws it away."""
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    texts: dict[str, str] = {}
+    name = None
+    for statement in definition.body:  # type: ignore[attr-defined]
+        if isinstance(statement, ast.Assign):
+            name = statement.targets[0].id  # type: ignore[attr-defined]
+        elif name and isinstance(statement, ast.Expr):
+            texts[name] = " ".join(ast.literal_eval(statement.value).split())
+            name = None
+    missing = [member for member in kind.__members__ if member not in texts]
+    if missing:
+        raise AssertionError(f"{kind.__name__}: nothing is said of {', '.join(missing)}")
+    return texts
+
+
+PAGES = {
+    "settings.md": settings_page,
+    "filter.md": filter_page,
+    "cli.md": cli_page,
+    "processing-config.md": config_page,
+    "drop-reasons.md": reasons_page,
+}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

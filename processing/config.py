@@ -32,6 +32,14 @@ DEFAULT_COMMITTEE = (
 )
 
 
+WITHOUT_EFFECT = {
+    "base.student_model_name": "recorded only",
+    "base.teacher_model_name": "none yet: nothing is generated, and the judge has a key of its own",
+    "synthgen.validation_similarity_threshold": "none yet: nothing is generated",
+}
+"""Keys that are accepted and change no row today, with the reason."""
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -60,7 +68,7 @@ class TraceProcessing(_Section):
     Attributes:
         observation_format: What one line of the traces file looks like.
         relabel: False keeps the recorded replies as labels.
-        convert_to_single_turn: One example per assistant message; None stands for true, and false for multi-turn tasks.
+        convert_to_single_turn: One example per assistant message; null stands for true, and false for multi-turn tasks.
         relevance_filtering: Whether the teacher scores conversations against the job description.
         relevance_filtering_batch_size: Conversations scored in one call.
         min_relevance_score: Below it a conversation is dropped, 1 to 5; moving it costs no call.
@@ -127,7 +135,7 @@ class Synthgen(_Section):
     Attributes:
         validation_max_total_length: Most characters of an example, input and output together.
         validation_similarity_threshold: Similarity from which a generated row is too close to a seed row; traces are
-            compared by `processing.dedup`, whatever this says.
+            grouped by a bound of their own, whatever this says.
         output_is_json: The reply has to be JSON; fences are taken off.
     """
 
@@ -142,7 +150,7 @@ class Price(_Section):
     Attributes:
         input: For prompt tokens.
         output: For completion tokens.
-        cached: For prompt tokens that the upstream had cached; None counts them as input.
+        cached: For prompt tokens that the upstream had cached; null counts them as input.
     """
 
     input: float = Field(ge=0)
@@ -154,10 +162,10 @@ class Model(_Section):
     """Where one model is asked.
 
     Attributes:
-        base_url: OpenAI-compatible base, `https://host/v1`; None takes TRACEMILL_TEACHER_BASE_URL.
-        model: The name that the server knows; None takes the name of the entry.
+        base_url: OpenAI-compatible base, `https://host/v1`; null takes TRACEMILL_TEACHER_BASE_URL.
+        model: The name that the server knows; null takes the name of the entry.
         api_key_env: Name of the environment variable that holds the key; the key itself never stands in a file.
-        price: What its tokens cost; None leaves the cost unknown.
+        price: What its tokens cost; null leaves the cost unknown.
         max_parallel: Most calls of this model in flight at once.
         extra_body: Fields added to every request; a null takes a field away.
     """
@@ -219,6 +227,17 @@ class Config(_Section):
     def seed(self) -> str:
         """The random seed as text; a null seed is a seed of its own, so runs stay reproducible."""
         return str(self.base.random_seed)
+
+    @property
+    def ineffective(self) -> list[str]:
+        """Dotted names of the keys that were given and change no row, those that are only recorded aside."""
+        given = [
+            name
+            for name, why in WITHOUT_EFFECT.items()
+            if why != "recorded only"
+            and name.partition(".")[2] in getattr(self, name.partition(".")[0]).model_fields_set
+        ]
+        return sorted([*self.not_used, *given])
 
     def as_manifest(self) -> dict[str, Any]:
         """The configuration as the manifest holds it: without what cannot change a byte of the dataset."""

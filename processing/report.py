@@ -104,7 +104,7 @@ def report(
         "relabel": _relabel_counts(relabelled),
         "calls": {purpose: asdict(bill) for purpose, bill in teachers.bill().items()},
         "warnings": list(warnings),
-        "not_used": sorted(task.config.not_used),
+        "not_used": task.config.ineffective,
     }
 
 
@@ -134,8 +134,8 @@ def warnings_of(rows: Mapping[str, int], split: Split, task: Task, curated: Cura
         long = sum(length_of(example.messages) > limit for example in curated.examples)
         if long:
             found.append(f"{long} rows of {curated.name} are longer than validation_max_total_length ({limit}).")
-    if task.config.not_used:
-        found.append(f"keys without effect here: {', '.join(sorted(task.config.not_used))}.")
+    if task.config.ineffective:
+        found.append(f"keys without effect here: {', '.join(task.config.ineffective)}.")
     return found
 
 

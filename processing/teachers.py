@@ -23,11 +23,15 @@ class Fault(StrEnum):
     """Why a call gave no answer. A closed list, also the `error` column of the call table."""
 
     CONTEXT_LENGTH = "context_length"
+    """The question is longer than the model takes."""
     REJECTED = "rejected"
+    """The server calls the request wrong; its words stand beside it."""
     FAILING = "failing"
     """The upstream kept failing; not remembered, a later run asks again."""
     EMPTY_CHOICES = "empty_choices"
+    """The completion holds no message."""
     BAD_MESSAGE = "bad_message"
+    """The completion's message is not a chat message."""
     EMPTY_REPLY = "empty_reply"
     """Neither text nor tool calls nor a refusal."""
 

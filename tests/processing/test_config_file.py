@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from processing import config_file
-from processing.config import Config
+from processing.config import WITHOUT_EFFECT, Config
 from processing.errors import InputError
 
 
@@ -126,3 +126,12 @@ def test_what_would_spoil_a_run_later_is_said_at_once(section: dict[str, Any], s
     with pytest.raises(InputError, match=says) as caught:
         config_file.parse({"base": {"task": "chat-completion"}, **section}, source="config.yaml")
     assert len(str(caught.value)) < 400
+
+
+def test_keys_that_change_nothing_today_are_named_when_they_are_given() -> None:
+    given = {"base": {"task": "chat-completion", "teacher_model_name": "big", "student_model_name": "small"}}
+    assert parse({**given, "tuning": {"epochs": 3}}).ineffective == ["base.teacher_model_name", "tuning.epochs"]
+    assert parse({"base": {"task": "chat-completion"}}).ineffective == []
+    for name in WITHOUT_EFFECT:
+        section, _, key = name.partition(".")
+        assert key in type(getattr(parse(given), section)).model_fields
