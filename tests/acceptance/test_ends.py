@@ -149,7 +149,7 @@ def test_a_client_that_leaves_ends_the_upstreams_call_and_leaves_what_came(
         leaving.sendall(head + body)
         if is_streaming:
             received = b""
-            while HALF_TEXT[-2:].encode() not in received:
+            while event(CHUNKS[3]) not in received:
                 received += leaving.recv(65536)
         else:
             server.wait_for(lambda: upstream.calls[count:], 1, 5)
