@@ -4,6 +4,7 @@ The transport is used directly, below httpx's client: a client object would add 
 cookie jar for everybody, follow redirects and decode bodies. Its types are the seam, so another transport fits here.
 """
 
+import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
@@ -20,6 +21,8 @@ from store.trace import Outcome
 _KEEPALIVE_S = 2.0
 """Many servers close an idle connection after 5 s; a request sent at that moment would be lost, and a paid call must
 not be sent twice (RFC 9110, 9.2.2), so ours is closed well before."""
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+"""What no field value may hold (RFC 9110, 5.5)."""
 _MAX_DETAIL = 300
 """Most of the client library's words on a failure that are passed on: they quote the upstream's bytes."""
 
@@ -97,6 +100,7 @@ class Upstream:
             response = await self._transport.handle_async_request(request)
         stream = cast("httpx.AsyncByteStream", response.stream)
         try:
+            _check_head(response, destination.route.upstream)
             async with aclosing(_read(stream, destination.route.upstream, self._timeouts)) as blocks:
                 yield Answer(response.status_code, response.headers.raw, blocks)
         finally:
@@ -121,6 +125,15 @@ class _RequestStream(httpx.AsyncByteStream):
         async for block in self._body:
             if block:
                 yield block
+
+
+def _check_head(response: httpx.Response, upstream: str) -> None:
+    """Refuse a head that our server could not send: the client's library lets through more than HTTP allows."""
+    if response.status_code > 599 or any(_CONTROL.search(value) for _, value in response.headers.raw):
+        raise UpstreamError(
+            Outcome.UPSTREAM_ABORTED,
+            f"upstream {upstream} gave a head that is no HTTP: a status above 599 or a control character in a field.",
+        )
 
 
 async def _read(stream: httpx.AsyncByteStream, upstream: str, timeouts: Timeouts) -> AsyncGenerator[bytes]:

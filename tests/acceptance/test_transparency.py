@@ -201,6 +201,14 @@ def test_an_answer_reaches_the_client_as_the_upstream_gave_it(
     assert "Exception" not in server.log()
 
 
+@pytest.mark.parametrize("broken", [head(b"799 Odd", SIZED), head(b"200 OK", b"x-a: a\x01b")], ids=["status", "field"])
+def test_a_head_that_is_no_http_is_ours_to_report(upstream: ScriptedUpstream, server: Server, broken: bytes) -> None:
+    upstream.script = lambda _call: closing([broken, BODY])
+    answer = parse(ask(server.port, REQUESTS["get"]))
+    assert (answer.status, dict(answer.headers)[b"x-tracemill-error"]) == (502, b"upstream_aborted")
+    assert "Exception" not in server.log()
+
+
 def test_a_length_beside_chunked_framing_does_not_count(upstream: ScriptedUpstream, server: Server) -> None:
     """RFC 9112, 6.3: the chunked framing wins, and who forwards the message must take the length away."""
     fields = (b"content-length: 3", CHUNKED)
