@@ -34,7 +34,7 @@ from store.filter import Filter, parse_filter
 from store.trace import JsonText
 from store.trace_json import stats_json, summary_json, trace_json
 from store.trace_lookup import find_trace
-from store.traces import Stats, TracePage, TraceReader
+from store.traces import Counts, TracePage, TraceReader
 
 _DEFAULT_LIMIT = 50
 _MAX_LIMIT = 500
@@ -106,16 +106,19 @@ class _AdminApi:
         return PlainTextResponse("ok\n")
 
     async def metrics(self, _request: Request) -> Response:
-        stats = await self._count()
+        reader = await self._store.reader()
+        counts = Counts(0, 0) if reader is None else await reader.counts()
         journal_bytes = await asyncio.to_thread(journal_size, self._data_dir)
         text = await asyncio.to_thread(
-            metrics_text, traces=stats.traces, dead_letters=stats.dead_letters, journal_bytes=journal_bytes
+            metrics_text, traces=counts.traces, dead_letters=counts.dead_letters, journal_bytes=journal_bytes
         )
         return Response(text, media_type=CONTENT_TYPE)
 
     async def stats(self, _request: Request) -> Response:
         journal_bytes = await asyncio.to_thread(journal_size, self._data_dir)
-        return _json(stats_json(await self._count(), journal_bytes=journal_bytes))
+        reader = await self._store.reader()
+        stats = NOTHING if reader is None else await reader.stats()
+        return _json(stats_json(stats, journal_bytes=journal_bytes))
 
     async def traces(self, request: Request) -> Response:
         query = _read_query(request, "where", "cursor", "limit")
@@ -139,10 +142,6 @@ class _AdminApi:
         return _ExportResponse(
             self._store, _read_where(query), _read_format(query), include_incomplete=_read_flag(query, "all")
         )
-
-    async def _count(self) -> Stats:
-        reader = await self._store.reader()
-        return NOTHING if reader is None else await reader.stats()
 
 
 class _ExportResponse(Response):

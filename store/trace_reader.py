@@ -20,7 +20,7 @@ from store.filter import EVERYTHING, Filter
 from store.id_list import BLOBS_OF, FINISH_REASONS_OF, NODE_BLOBS_OF, NODES_UP_FROM, REPLIES_OF, TAGS_OF, id_list
 from store.trace import DeadLetter, JsonText, Reply, Trace
 from store.trace_rows import from_blob, from_micros, some_text, trace_of
-from store.trace_summary import FIRST, LAST, Place, Stats, TracePage, from_cursor, summary_of, to_cursor
+from store.trace_summary import FIRST, LAST, Counts, Place, Stats, TracePage, from_cursor, summary_of, to_cursor
 
 _BATCH_TRACES = 64
 # Bodies of one batch are in memory at once; a batch ends early when what came over the wire exceeds this.
@@ -141,6 +141,12 @@ class TraceReader:
             tags = await self._tags(ids)
         next_cursor = to_cursor(Place(rows[-1]["created_at"], rows[-1]["id"])) if more and rows else None
         return TracePage([summary_of(row, tuple(reasons[row["id"]]), tags[row["id"]]) for row in rows], next_cursor)
+
+    async def counts(self) -> Counts:
+        """Count traces and dead letters, and nothing that needs a look at the rows."""
+        async with self._snapshot():
+            rows = await self._fetch("SELECT (SELECT count(*) FROM traces), (SELECT count(*) FROM dead_letters)")
+        return Counts(*rows[0])
 
     async def stats(self) -> Stats:
         """Count what the store holds."""

@@ -63,6 +63,13 @@ class TracePage(NamedTuple):
     next_cursor: str | None
 
 
+class Counts(NamedTuple):
+    """What a scrape of the metrics asks for: cheap at any size."""
+
+    traces: int
+    dead_letters: int
+
+
 @dataclass(frozen=True, slots=True)
 class Stats:
     """What the store holds.

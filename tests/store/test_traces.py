@@ -261,6 +261,7 @@ async def test_stats_add_up(tmp_path: Path) -> None:
             ],
             [DeadLetter("torn", "half an entry", b"\0")],
         )
+        assert await reader.counts() == (3, 1)
         stats = await reader.stats()
     assert (empty.traces, empty.first_at, dict(empty.by_outcome)) == (0, None, {})
     assert (stats.traces, stats.complete, stats.dead_letters) == (3, 1, 1)
