@@ -12,11 +12,11 @@ from typing import Any, get_args
 
 from pydantic_core import PydanticUndefined
 
+from processing.answer import Fault
 from processing.config import WITHOUT_EFFECT, Config, Model, Price
 from processing.convert import SkipReason
 from processing.ledger import Reason
 from processing.recorded_call import RejectReason
-from processing.teachers import Fault
 from proxy.settings import ENV_PREFIX, MIB, ServeSettings
 from store.filter_fields import FIELDS, TAG_PREFIX, Field, tag_field
 from tracemill.cli import load_all

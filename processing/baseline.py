@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from processing.answer_form import canonical
 from processing.candidates import Task
 from processing.example import Example, Json, Message
-from processing.filter import each
 from processing.message_form import text_of, to_openai
 from processing.metrics import Scored, answer_text, classification_scores, interval, mean_scores, score_reply
+from processing.parallel import each
 from processing.prompt import ask
 from processing.relabel import Relabelled
 from processing.teachers import Teachers

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from processing.answer import Answer
 from processing.answer_form import Answers, Form
 from processing.config import Config
 from processing.example import Example, Json, Message, ToolCall
@@ -15,7 +16,7 @@ from processing.job_description import JobDescription
 from processing.message_form import read_call, text_of
 from processing.prompt import ask, prompt
 from processing.repair import MAX_ERROR_CHARS, RepairError, check, find_json
-from processing.teachers import Answer, Teachers
+from processing.teachers import Teachers
 
 ORIGINAL = "original"
 REWRITE_SCHEMA: dict[str, Json] = {

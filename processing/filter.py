@@ -3,17 +3,16 @@
 A filter returns a reason. Scores are stored before a threshold is applied to them, so moving a threshold asks nobody.
 """
 
-import asyncio
 import json
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from processing.candidates import Task
 from processing.convert import skip_reason
 from processing.example import Conversation, Example, Json, Message
 from processing.ledger import End, Reason, Stage, State
 from processing.message_form import text_of, to_openai
+from processing.parallel import each
 from processing.prompt import ask, prompt
 from processing.repair import RepairError, check
 from processing.teachers import Teachers
@@ -39,9 +38,6 @@ SCORES_SCHEMA: dict[str, Json] = {
     "required": ["scores"],
 }
 _SCORE_SCHEMA = SCORES_SCHEMA["properties"]["scores"]["items"]
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,32 +180,6 @@ def relevance_end(scores: Scores | Unscored, task: Task) -> End | None:
     if scores.coherence < wanted.min_coherence_score:
         return End(State.DROPPED, Stage.RELEVANCE, Reason.LOW_COHERENCE, detail)
     return None
-
-
-async def each(items: Sequence[T], work: Callable[[T], Coroutine[None, None, R]], *, parallel: int) -> list[R]:
-    """Do the work for every item, so many at a time; results stand in the order of the items.
-
-    After an error no new item is begun, those in work are finished (their calls are paid for), then it is raised.
-    """
-    results: dict[int, R] = {}
-    waiting = iter(enumerate(items))
-    errors: list[Exception] = []
-
-    async def lane() -> None:
-        for number, item in waiting:
-            try:
-                results[number] = await work(item)
-            except Exception as exc:  # noqa: BLE001 - raised below, once the others have finished
-                errors.append(exc)
-            if errors:
-                return
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(parallel, len(items))):
-            group.create_task(lane())
-    if errors:
-        raise errors[0]
-    return [results[number] for number in range(len(items))]
 
 
 async def _ask(

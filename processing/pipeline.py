@@ -5,7 +5,6 @@ calls that were in flight are paid for again, and the bytes that come out are th
 """
 
 import asyncio
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,17 +14,18 @@ from processing import report as reports
 from processing.baseline import Performance, Prediction, performance, predict
 from processing.candidates import Task
 from processing.convert import convert
+from processing.dataset_files import FILES, row_files
 from processing.errors import ProcessingError
 from processing.example import Conversation, Example, Json
 from processing.inputs import Inputs
 from processing.ledger import Kind, Stage, State
-from processing.message_form import text_of, to_openai
+from processing.message_form import text_of
 from processing.model_client import ModelClient
-from processing.output import OutputFolder, lines, pretty
+from processing.output import OutputFolder, pretty
 from processing.progress import Progress, silent
 from processing.prompt import ask, hashes
 from processing.relabel import Relabelled
-from processing.rows import ended, row
+from processing.rows import row
 from processing.shortfall import require_enough
 from processing.split import Part, Split, split
 from processing.stages import (
@@ -41,24 +41,8 @@ from processing.stages import (
     settle_split,
 )
 from processing.teachers import Teachers
-from store import json_text
 from store.errors import StoreError
 from store.work import Job, JobStatus, WorkStore
-
-PREDICTIONS = "predictions.jsonl"
-FILES = (
-    "train.jsonl",
-    "test.jsonl",
-    "unstructured.jsonl",
-    PREDICTIONS,
-    "dropped.jsonl",
-    "failed.jsonl",
-    "review.jsonl",
-    "rejected.jsonl",
-    "report.json",
-    "report.md",
-)
-"""Every file of a dataset but its manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,14 +141,7 @@ async def build(inputs: Inputs, teachers: Teachers, progress: Progress) -> Datas
         for example, found in zip(chosen, relabelled, strict=True)
         if found.problem is None
     ]
-    files: dict[str, bytes] = {
-        "train.jsonl": lines(line for part, line in rows if part is Part.TRAIN),
-        "test.jsonl": _curated(inputs) if inputs.test else lines(line for part, line in rows if part is Part.TEST),
-        "unstructured.jsonl": lines(_context(conversation) for conversation in unstructured),
-        PREDICTIONS: lines(prediction.as_json() for prediction in predictions),
-        **_ended_files(run),
-        "rejected.jsonl": lines(_rejected(inputs)),
-    }
+    files = row_files(rows, unstructured, predictions, inputs, run)
     counts = {name: content.count(b"\n") for name, content in files.items()}
     found = reports.report(
         inputs,
@@ -258,50 +235,6 @@ async def _predict(
 ) -> list[Prediction]:
     total = sum(len(one.example.targets) for one in relabelled if one.problem is None)
     return await predict(recorded, relabelled, run.teachers, run.task, done=lambda done: run.tell(stage, done, total))
-
-
-def _curated(inputs: Inputs) -> bytes:
-    return b"".join(line + b"\n" for line in inputs.test.lines) if inputs.test else b""
-
-
-def _context(conversation: Conversation) -> dict[str, Json]:
-    """An unstructured row: the messages as JSON text, so that it can be read again as a trace of its own."""
-    messages = [to_openai(message) for message in conversation.messages]
-    besides = {"tools": conversation.tools, "response_format": conversation.response_format}
-    return {
-        "context": json_text.dumps(messages).decode(),
-        **{name: value for name, value in besides.items() if value is not None},
-    }
-
-
-def _ended_files(run: Run) -> dict[str, bytes]:
-    written: dict[State, list[Json]] = {State.DROPPED: [], State.FAILED: [], State.REVIEW: []}
-    for kind, things in ((Kind.CONVERSATION, run.conversations), (Kind.EXAMPLE, run.examples)):
-        for name, end in run.ledger.ends(kind):
-            if end.state in written:
-                written[end.state].append(ended(kind, name, end, things[name]))
-    return {f"{state}.jsonl": lines(found) for state, found in written.items()}
-
-
-def _rejected(inputs: Inputs) -> list[Json]:
-    return [
-        {
-            "source": one.source,
-            "line": one.line,
-            "reason": str(one.reason),
-            "detail": one.detail,
-            **_raw(one.raw),
-        }
-        for one in inputs.intake.rejected
-    ]
-
-
-def _raw(line: bytes) -> dict[str, Json]:
-    """The line as text, or its bytes in base64 when it is none."""
-    try:
-        return {"raw": line.decode()}
-    except UnicodeDecodeError:
-        return {"raw_base64": base64.b64encode(line).decode()}
 
 
 def _manifest(inputs: Inputs) -> dict[str, Json]:

@@ -8,8 +8,9 @@ from processing.candidates import Task
 from processing.convert import Converted, convert
 from processing.dedup import drop_exact, group_conversations
 from processing.example import Conversation, Example
-from processing.filter import Scores, each, example_rule_end, relevance_end, rule_end, score
+from processing.filter import Scores, example_rule_end, relevance_end, rule_end, score
 from processing.ledger import End, Kind, Ledger, Reason, Stage, State
+from processing.parallel import each
 from processing.progress import Progress, StageProgress, silent
 from processing.relabel import Relabelled, relabel
 from processing.split import Part, Split

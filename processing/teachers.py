@@ -3,61 +3,19 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import NamedTuple, TypeGuard
+from dataclasses import dataclass
+from typing import NamedTuple
 
+from processing.answer import Answer, Fault, read_answer, record_call, reported
 from processing.config import Config
 from processing.endpoint import Endpoint, endpoint
-from processing.errors import MessageFormError, TeacherError
-from processing.example import Json, Message
-from processing.http_reply import Completion
-from processing.message_form import read_messages, text_of
+from processing.errors import TeacherError
+from processing.example import Json
+from processing.message_form import text_of
 from processing.model_client import ModelClient
 from processing.repair import RepairError, check, find_json
 from store import json_text
 from store.work import Call, WorkStore, call_key
-
-
-class Fault(StrEnum):
-    """Why a call gave no answer. A closed list, also the `error` column of the call table."""
-
-    CONTEXT_LENGTH = "context_length"
-    """The question is longer than the model takes."""
-    REJECTED = "rejected"
-    """The server calls the request wrong; its words stand beside it."""
-    FAILING = "failing"
-    """The upstream kept failing; not remembered, a later run asks again."""
-    EMPTY_CHOICES = "empty_choices"
-    """The completion holds no message."""
-    BAD_MESSAGE = "bad_message"
-    """The completion's message is not a chat message."""
-    EMPTY_REPLY = "empty_reply"
-    """Neither text nor tool calls nor a refusal."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came of one question.
-
-    Attributes:
-        key: The call's key.
-        message: The model's message; an empty one when there is a fault.
-        finish_reason: As reported.
-        fault: None for an answer.
-        detail: For a person, when there is a fault.
-    """
-
-    key: bytes
-    message: Message
-    finish_reason: str | None = None
-    fault: Fault | None = None
-    detail: str | None = None
-
-    @property
-    def problem(self) -> str | None:
-        """The fault with its detail; None for an answer."""
-        return None if self.fault is None else f"{self.fault}: {self.detail}"
 
 
 class Verdict(NamedTuple):
@@ -169,7 +127,7 @@ class Teachers:
                 call = await self._buy(where, key, purpose, body)
         self._changed()
         self._note(call)
-        answer = _answer(call)
+        answer = read_answer(call)
         if answer.fault is None:
             self._answered += 1
         else:
@@ -253,8 +211,8 @@ class Teachers:
         costs = [cost for *_, cost in ended if cost is not None]
         return Bill(
             calls=len(ended),
-            prompt_tokens=sum(_count(usage, "prompt_tokens") for _, _, usage, _ in ended),
-            completion_tokens=sum(_count(usage, "completion_tokens") for _, _, usage, _ in ended),
+            prompt_tokens=sum(reported(usage, "prompt_tokens") for _, _, usage, _ in ended),
+            completion_tokens=sum(reported(usage, "completion_tokens") for _, _, usage, _ in ended),
             cost=round(sum(costs), 9) if costs else None,
             without_cost=len(ended) - len(costs),
         )
@@ -271,7 +229,7 @@ class Teachers:
             completion = await self._client.complete(where, body)
         finally:
             self.counts.in_flight -= 1
-        call = _record(where, key, purpose, body, completion)
+        call = record_call(where, key, purpose, body, completion)
         if call.error is None:
             self.counts.paid += 1
         else:
@@ -284,77 +242,3 @@ class Teachers:
         if call.error != Fault.FAILING:
             usage = json_text.loads(call.usage) if call.usage else {}
             self._ended.setdefault(call.key, (call.purpose, call.model, usage, call.cost))
-
-
-def _record(where: Endpoint, key: bytes, purpose: str, body: Mapping[str, Json], completion: Completion) -> Call:
-    usage = completion.body.get("usage") if completion.body else None
-    usage = usage if isinstance(usage, dict) else None
-    reply = completion.body if completion.body is not None else {"error": completion.detail}
-    call = Call(
-        key=key,
-        purpose=purpose,
-        model=where.name,
-        base_url=where.shown_url,
-        request=json_text.dumps(body),
-        reply=json_text.dumps(reply),
-        usage=None if usage is None else json_text.dumps(usage),
-        cost=_cost(where, usage),
-        attempts=completion.attempts,
-        error=completion.fault,
-    )
-    if completion.fault is None and (fault := _answer(call).fault) is not None:
-        return replace(call, error=fault)
-    return call
-
-
-def _answer(call: Call) -> Answer:
-    """Read a recorded call; what is no answer becomes a fault and never a label."""
-    reply = json_text.loads(call.reply) if call.reply else {}
-    if call.error is not None and call.error not in _IN_REPLY:
-        return _fault(call, Fault(call.error), str(reply.get("error")))
-    choices = reply.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
-        return _fault(call, Fault.EMPTY_CHOICES, "the completion has no choice with a message")
-    try:
-        # Some servers name another role or none: whoever answered is the assistant.
-        read = read_messages([{**choice["message"], "role": "assistant"}]).messages
-    except (MessageFormError, ValueError) as exc:
-        return _fault(call, Fault.BAD_MESSAGE, str(exc))
-    message = read[0]
-    if message.role != "assistant":
-        return _fault(call, Fault.BAD_MESSAGE, "the message holds a tool's result")
-    if not (text_of(message).strip() or message.tool_calls or message.refusal):
-        return _fault(call, Fault.EMPTY_REPLY, "the message is empty")
-    finish = choice.get("finish_reason")
-    return Answer(call.key, message, finish if isinstance(finish, str) else None)
-
-
-_COUNTS = ("prompt_tokens", "completion_tokens")
-_MOST_TOKENS = 2**53
-_IN_REPLY = {Fault.EMPTY_CHOICES, Fault.BAD_MESSAGE, Fault.EMPTY_REPLY}
-
-
-def _fault(call: Call, fault: Fault, detail: str) -> Answer:
-    return Answer(call.key, Message("assistant"), None, fault, detail)
-
-
-def _cost(where: Endpoint, usage: Mapping[str, Json] | None) -> float | None:
-    if where.price is None or usage is None or not all(_is_count(usage.get(name)) for name in _COUNTS):
-        return None
-    details = usage.get("prompt_tokens_details")
-    cached = _count(details, "cached_tokens") if isinstance(details, dict) else 0
-    cached_price = where.price.input if where.price.cached is None else where.price.cached
-    plain = max(_count(usage, "prompt_tokens") - cached, 0)
-    completion = _count(usage, "completion_tokens")
-    return (plain * where.price.input + cached * cached_price + completion * where.price.output) / 1_000_000
-
-
-def _count(usage: Mapping[str, Json], name: str) -> int:
-    value = usage.get(name)
-    return value if _is_count(value) else 0
-
-
-def _is_count(value: Json) -> TypeGuard[int]:
-    """Whether this can be a number of tokens; anything else a server reports is not believed."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST_TOKENS

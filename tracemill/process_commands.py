@@ -13,10 +13,11 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 
+from processing.dataset_files import PREDICTIONS
 from processing.errors import ProcessingError, TeacherError
 from processing.inputs import Files, Inputs, find_files, read_inputs
 from processing.output import is_running
-from processing.pipeline import PREDICTIONS, Dataset
+from processing.pipeline import Dataset
 from processing.pipeline import process as run_process
 from processing.sources import Intake
 from processing.sources import from_store as read_store
