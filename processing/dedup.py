@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
+from operator import eq
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from zlib import crc32
 
@@ -31,6 +32,10 @@ _DIGITS = re.compile(r"\d+")
 _TEMPLATE_TEXTS = 20
 """Fewer distinct texts than this cannot tell a shared template from likeness."""
 _TEMPLATE_CHARACTERS = 20
+_LONG_CHARACTERS = 500
+"""From here on every bin holds a hash of its own, so that the equal ones estimate the overlap."""
+_LEAST_EQUAL_BINS = 32
+"""At an overlap of 0.8 fewer of 64 bins are equal in one of fifty million pairs (binomial)."""
 _BUCKET_LEADERS = 64
 """At most so many comparisons per text and band; keeps the work linear when thousands are half alike."""
 
@@ -183,12 +188,17 @@ def _alike(owners_of: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
         for owner in owners_of[text]:
             union.join(first_of.setdefault(owner, number), number)
     buckets: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    signatures = [_signature(text) for text in bare]
     for number, text in enumerate(bare):
-        signature = _signature(text)
+        signature = signatures[number]
         for band in range(0, _BINS, _BAND_ROWS):
             leaders = buckets[band, *signature[band : band + _BAND_ROWS]]
             for leader in leaders:
-                if union.find(leader) != union.find(number) and similarity(bare[leader], text) >= SIMILARITY:
+                if (
+                    union.find(leader) != union.find(number)
+                    and (len(text) < _LONG_CHARACTERS or _may_be_alike(signatures[leader], signature))
+                    and similarity(bare[leader], text) >= SIMILARITY
+                ):
                     union.join(leader, number)
                     yield owners_of[texts[leader]][0], owners_of[texts[number]][0]
             if len(leaders) < _BUCKET_LEADERS:
@@ -227,6 +237,12 @@ def _signature(text: str) -> tuple[int, ...]:
     if -1 not in bins:
         return tuple(bins)
     return _filled(bins)
+
+
+def _may_be_alike(one: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether enough bins are equal for the exact comparison, which costs far more, to be worth its time."""
+    equal: int = sum(map(eq, one, other))
+    return equal >= _LEAST_EQUAL_BINS
 
 
 def _filled(bins: Sequence[int]) -> tuple[int, ...]:
