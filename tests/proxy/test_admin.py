@@ -4,7 +4,7 @@ import json
 import socket
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -236,7 +236,7 @@ async def test_a_failure_of_ours_has_the_shape_too(tmp_path: Path) -> None:
     await write(tmp_path, WHOLE)
     async with serving(create_admin_app(tmp_path)) as ask:
         assert (await ask("/admin/api/stats")).status == 200
-        with sqlite3.connect(tmp_path / "traces.db") as database:
+        with closing(sqlite3.connect(tmp_path / "traces.db")) as database, database:
             database.execute("UPDATE traces SET outcome = 'unheard of'")
         answer = await ask("/admin/api/traces")
     assert (answer.status, answer.json["error"]["code"]) == (500, "internal_error")
