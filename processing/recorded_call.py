@@ -7,7 +7,7 @@ closed list of reasons; the caller counts it and keeps the raw line.
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -15,8 +15,8 @@ from enum import StrEnum
 from processing.errors import MessageFormError, SourceError
 from processing.example import Json, Message, Turn
 from processing.message_form import read_messages
+from store import json_text
 
-MAX_DEPTH = 200
 """Deepest nesting of a line, in arrays and objects. Tool schemas stay below 30; Python's encoders fail near 1000."""
 _HUGE_EXPONENT = re.compile(r"\d[eE]\+?\d{3}")
 
@@ -105,15 +105,15 @@ def load_line(line: bytes) -> dict[str, Json]:
         # Infinity and NaN, which some exporters write and JSON does not have, are kept as text.
         value = json.loads(text, parse_constant=str)
     except RecursionError as exc:
-        raise LineError(RejectReason.TOO_DEEP, f"nested deeper than {MAX_DEPTH}") from exc
+        raise LineError(RejectReason.TOO_DEEP, f"nested deeper than {json_text.MAX_DEPTH}") from exc
     except json.JSONDecodeError as exc:
         raise LineError(RejectReason.NOT_JSON, f"not one JSON value: {exc.msg} at character {exc.pos}") from exc
     except ValueError as exc:  # an integer past Python's limit of digits
         raise LineError(RejectReason.NOT_JSON, "holds a number with too many digits") from exc
     if not isinstance(value, dict):
         raise LineError(RejectReason.NOT_OBJECT, "the line is JSON, but not an object")
-    if _is_deeper(value, MAX_DEPTH):
-        raise LineError(RejectReason.TOO_DEEP, f"nested deeper than {MAX_DEPTH}")
+    if json_text.is_too_deep(value):
+        raise LineError(RejectReason.TOO_DEEP, f"nested deeper than {json_text.MAX_DEPTH}")
     return _finite(value) if _HUGE_EXPONENT.search(text) else value
 
 
@@ -152,8 +152,8 @@ def read_unstructured(value: Mapping[str, Json], source: str) -> RecordedCall:
             inner = json.loads(context, parse_constant=str)
         except (ValueError, RecursionError) as exc:
             raise LineError(RejectReason.BAD_CONTEXT, "context is a string, but not JSON") from exc
-    if _is_deeper(inner, MAX_DEPTH):
-        raise LineError(RejectReason.TOO_DEEP, f"context is nested deeper than {MAX_DEPTH}")
+    if json_text.is_too_deep(inner):
+        raise LineError(RejectReason.TOO_DEEP, f"context is nested deeper than {json_text.MAX_DEPTH}")
     rest = {name: field for name, field in value.items() if name != "context"}
     if isinstance(inner, list):
         return read_openai({**rest, "messages": inner}, source)
@@ -244,23 +244,7 @@ def _parsed(value: Json) -> Json:
         parsed = json.loads(value, parse_constant=str)
     except (ValueError, RecursionError):
         return value
-    return value if _is_deeper(parsed, MAX_DEPTH) else parsed
-
-
-def _is_deeper(value: Json, limit: int) -> bool:
-    """Whether the value nests deeper than the limit; walks without recursion, level by level."""
-    level: Sequence[Json] = [value]
-    for _ in range(limit):
-        level = [
-            child
-            for item in level
-            if isinstance(item, dict | list)
-            for child in (item.values() if isinstance(item, dict) else item)
-            if isinstance(child, dict | list)
-        ]
-        if not level:
-            return False
-    return True
+    return value if json_text.is_too_deep(parsed) else parsed
 
 
 def _outcome(metadata: Mapping[str, Json]) -> str | None:

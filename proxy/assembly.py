@@ -10,7 +10,7 @@ import json
 import math
 from typing import Any
 
-from proxy.completion import MAX_CHOICES, Completion, encodable, is_too_deep, read_index, reply_flags
+from proxy.completion import MAX_CHOICES, Completion, encodable, read_index, reply_flags
 from proxy.delta import MessageDraft
 from proxy.sse import Event
 from store import json_text
@@ -99,7 +99,7 @@ class Assembler:
             chunk = json.loads(data.decode("utf-8"), parse_constant=self._refuse_number, parse_float=self._read_float)
         except (ValueError, RecursionError):
             return None
-        return None if is_too_deep(chunk) else chunk
+        return None if json_text.is_too_deep(chunk) else chunk
 
     def _read_float(self, text: str) -> float | None:
         value = float(text)

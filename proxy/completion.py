@@ -8,8 +8,6 @@ from store import json_text
 from store.json_text import JsonValue
 from store.trace import Flag, JsonText, Reply
 
-_MAX_DEPTH = 200
-
 MAX_CHOICES = 1024
 """Eight times what any upstream offers; each becomes a reply of its own. With more, an answer is not understood."""
 
@@ -145,26 +143,6 @@ def read_text(text: JsonText | None) -> str | None:
 def encodable(text: str) -> str:
     """Replace half surrogate pairs, which UTF-8 cannot hold, by U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def is_too_deep(value: JsonValue) -> bool:
-    """Whether a parsed value is nested deeper than any message is.
-
-    The interpreter's own limit depends on how deep the caller stands, so a text it just parsed may fail one function
-    further on; a fixed and lower limit gives the same verdict everywhere.
-    """
-    level = [value]
-    for _ in range(_MAX_DEPTH):
-        level = [
-            item
-            for node in level
-            if isinstance(node, dict | list)
-            for item in (node.values() if isinstance(node, dict) else node)
-            if isinstance(item, dict | list)
-        ]
-        if not level:
-            return False
-    return True
 
 
 def _read_whole_number(text: JsonText | None) -> int | None:

@@ -8,7 +8,7 @@ sends makes `derive` fail: what cannot be read is missing from the trace, and a 
 from dataclasses import dataclass, replace
 
 from proxy.assembly import Assembler
-from proxy.completion import Completion, encodable, is_too_deep, read_completion, read_text
+from proxy.completion import Completion, encodable, read_completion, read_text
 from proxy.content_coding import ContentCodingError, Decoded, decode
 from proxy.json_weight import has_more_values, weigh
 from proxy.labels import read_labels
@@ -212,7 +212,7 @@ def _assemble(body: bytes) -> Completion:
 def _whole_json(body: bytes, max_values: int) -> JsonText:
     if has_more_values(body, max_values):
         raise JsonTextError("more values than any call has")
-    if is_too_deep(json_text.loads(body)):
+    if json_text.is_too_deep(json_text.loads(body)):
         raise JsonTextError("nested too deep")
     return json_text.compact(body)
 

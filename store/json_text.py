@@ -17,6 +17,9 @@ from store.trace import JsonText
 JsonValue: TypeAlias = Any
 """A parsed JSON value; what it is, only its reader can tell."""
 
+MAX_DEPTH = 200
+"""Deeper than any message: what nests further is not taken for one."""
+
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # A token is a whole string or a run of anything else but white space; possessive, so that a string of millions of
 # escapes costs neither backtracking nor memory.
@@ -207,3 +210,23 @@ def _cut(document: str, start: int, end: int) -> JsonText:
 
 def _strip(text: bytes) -> JsonText:
     return b"".join(_TOKENS.findall(text))
+
+
+def is_too_deep(value: JsonValue) -> bool:
+    """Whether a parsed value is nested deeper than any message is.
+
+    The interpreter's own limit depends on how deep the caller stands, so a text it just parsed may fail one function
+    further on; a fixed and lower limit gives the same verdict everywhere.
+    """
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            item
+            for node in level
+            if isinstance(node, dict | list)
+            for item in (node.values() if isinstance(node, dict) else node)
+            if isinstance(item, dict | list)
+        ]
+        if not level:
+            return False
+    return True
