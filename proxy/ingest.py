@@ -16,8 +16,7 @@ from uuid import UUID
 
 from proxy.derive import derive
 from proxy.journal import JOURNAL_FOLDER
-from proxy.journal_format import EntryKind, encode
-from proxy.journal_reader import JournalReader
+from proxy.journal_reader import JournalReader, call_entries
 from proxy.raw_call import RawCall
 from store.errors import StoreError, UnstorableTraceError, WriterBusyError
 from store.trace import DeadLetter, JournalPosition, Trace
@@ -37,7 +36,7 @@ async def run_ingest(data_dir: Path, stop: asyncio.Event, *, max_decoded_bytes: 
     """Read journals and write traces until `stop` is set and everything written by then is stored.
 
     A second instance on the same folder waits its turn; it takes over when the first one is gone. After trouble with
-    files it begins again from the stored positions: nothing is lost by that, and nothing stored twice.
+    database or files it begins again from the stored positions: nothing is lost by that, and nothing stored twice.
     """
     while not stop.is_set():
         try:
@@ -99,7 +98,7 @@ class Ingest:
         return list(self._readers.values())
 
     async def _store(self, calls: list[RawCall], reader: JournalReader) -> None:
-        """Store a batch with the position behind it; wait as long as the database cannot take it."""
+        """Store a batch with the position behind it. Raises StoreError when the database cannot take it now."""
         position = reader.position
         letters = reader.take_dead_letters()
         if not calls and not letters and self._stored.get(position.writer) == position:
@@ -123,18 +122,15 @@ class Ingest:
     async def _write(
         self, traces: list[Trace], letters: list[DeadLetter], position: JournalPosition, calls: dict[UUID, RawCall]
     ) -> None:
-        """Write until it is written: the journal has no other place to go."""
+        """Write a batch; a trace that can never be stored becomes a dead letter."""
         while True:
             try:
                 await self._writer.write(traces, letters, [position])
             except UnstorableTraceError as error:
                 _log.error("call %s cannot be stored (%s); it is kept as a dead letter", error.trace_id, error)
                 traces = [trace for trace in traces if trace.id != error.trace_id]
-                body = _as_entries(calls[error.trace_id])
+                body = call_entries(calls[error.trace_id])
                 letters = [*letters, DeadLetter("unstorable", str(error), body, error.trace_id)]
-            except StoreError as error:
-                _log.warning("traces cannot be stored (%s); the journal keeps them, trying again", error)
-                await asyncio.sleep(_TROUBLE_S)
             else:
                 return
 
@@ -146,7 +142,7 @@ class Ingest:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             detail = f"{type(error).__name__} in {frame.name} at {Path(frame.filename).name}:{frame.lineno}"
             _log.error("call %s could not be understood (%s); it is kept as a dead letter", call.trace_id, detail)
-            return DeadLetter("derive_failed", detail, _as_entries(call), call.trace_id)
+            return DeadLetter("derive_failed", detail, call_entries(call), call.trace_id)
 
 
 def _bounded(calls: Iterator[RawCall]) -> Iterator[RawCall]:
@@ -157,14 +153,6 @@ def _bounded(calls: Iterator[RawCall]) -> Iterator[RawCall]:
         size += len(call.request_body) + len(call.response_body)
         if size >= _BATCH_BYTES:
             return
-
-
-def _as_entries(call: RawCall) -> bytes:
-    """Return a call as journal entries, so that a dead letter can be read like a journal."""
-    mark = bytes(8)
-    return encode(mark, EntryKind.BEGIN, call.trace_id, {"path": call.path}, call.request_body) + encode(
-        mark, EntryKind.END, call.trace_id, {"status": call.status}, call.response_body
-    )
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

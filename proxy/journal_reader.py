@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from proxy.journal_format import MARK_SIZE, SEGMENT_HEAD_SIZE, SEGMENT_MAGIC, Damage, Entry, EntryKind, read_entries
+from proxy.journal_format import (
+    MARK_SIZE,
+    SEGMENT_HEAD_SIZE,
+    SEGMENT_MAGIC,
+    Damage,
+    Entry,
+    EntryKind,
+    encode,
+    read_entries,
+)
 from proxy.raw_call import RawCall
 from store.trace import DeadLetter, JournalPosition, Outcome
 
@@ -209,6 +218,38 @@ class JournalReader:
             body = os.pread(file.fileno(), min(end - offset, _DEAD_LETTER_BYTES), offset)
         where = f"{self.folder.name}/{self._segment:08d}.seg"
         self._letters.append(DeadLetter(reason, f"{end - offset} bytes at {offset} of {where} hold no entry", body))
+
+
+def call_entries(call: RawCall) -> bytes:
+    """Return a call as a segment of its own, from which a reader makes the same call again: for dead letters."""
+    mark = bytes(MARK_SIZE)
+    begin = {
+        "started_at": call.started_at.timestamp(),
+        "method": call.method,
+        "path": call.path,
+        "route": call.route,
+        "upstream": call.upstream,
+        "headers": call.request_headers,
+        "key": call.key_fingerprint,
+    }
+    end = {
+        "outcome": call.outcome,
+        "status": call.status,
+        "headers": call.response_headers,
+        "request_bytes": call.request_bytes,
+        "request_truncated": call.is_request_truncated,
+        "response_bytes": call.response_bytes,
+        "response_truncated": call.is_response_truncated,
+        "ttft_ms": call.ttft_ms,
+        "duration_ms": call.duration_ms,
+        "error": call.error,
+    }
+    return (
+        SEGMENT_MAGIC
+        + mark
+        + encode(mark, EntryKind.BEGIN, call.trace_id, begin, call.request_body)
+        + encode(mark, EntryKind.END, call.trace_id, end, call.response_body)
+    )
 
 
 def _mark_of(head: bytes) -> bytes | None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from proxy import journal as journal_module
 from proxy.journal import Journal
 from proxy.journal_format import Damage, Entry, EntryKind, encode, read_entries
-from proxy.journal_reader import JournalReader
+from proxy.journal_reader import JournalReader, call_entries
 from store.trace import Outcome
 from store.uuid7 import uuid7
 
@@ -154,6 +155,7 @@ async def test_segments_are_deleted_only_when_nothing_in_them_is_needed(
 
 WRITER = """
 import asyncio, sys
+from dataclasses import replace
 from pathlib import Path
 from proxy.journal import Journal
 from proxy.journal_format import EntryKind
@@ -252,3 +254,17 @@ async def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
     assert folder.stat().st_mode & 0o077 == 0
     assert [path.name for path in folder.iterdir() if path.stat().st_mode & 0o077] == []
     journal.close()
+
+
+async def test_a_call_set_aside_can_be_read_back_as_it_was(tmp_path: Path) -> None:
+    """A dead letter is worth keeping only while somebody can still make a trace of it."""
+    journal = open_journal(tmp_path / "journal")
+    await write_call(journal, b"\x00ask", b"ans\xffwer")
+    (call,) = JournalReader(only_folder(tmp_path / "journal")).read()
+    journal.close()
+    odd = replace(call, error="cut", is_response_truncated=True, response_bytes=99, key_fingerprint="0123")
+    for number, each in enumerate((call, odd)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "00000001.seg").write_bytes(call_entries(each))
+        assert list(JournalReader(folder).read()) == [each]
