@@ -159,6 +159,7 @@ async def test_a_journal_folder_that_is_deleted_is_made_again(upstream: Scripted
         wait_stored(server, after.trace_ids)
         again = await load(server, calls=50)
         wait_stored(server, again.trace_ids)
+        assert {*before.trace_ids, *after.trace_ids, *again.trace_ids} <= set(stored(server.data_dir))
 
 
 @contextmanager
