@@ -27,13 +27,12 @@ class Recorder:
     """What every exchange of a worker records with.
 
     Attributes:
-        journal: None with capture switched off altogether.
         max_capture_bytes: Most that is kept of a request's or an answer's body.
         salt: For key fingerprints.
         open: The exchanges in flight, so that a worker that stops can end them.
     """
 
-    journal: Journal | None
+    journal: Journal
     metrics: WorkerMetrics
     max_capture_bytes: int
     salt: bytes
@@ -65,7 +64,7 @@ class Exchange:
         """
         self.trace_id: UUID = uuid7()
         self._recorder = recorder
-        self._journal = recorder.journal if is_recorded else None
+        self._journal: Journal | None = recorder.journal if is_recorded else None
         self._method, self._path, self._route = method, path, route
         self._arrived_at = time.time()
         self._arrived = time.monotonic()

@@ -51,11 +51,6 @@ def table_lines(summaries: Sequence[TraceSummary], width: int | None) -> Iterato
         yield f"Too narrow for: {', '.join(left_out)}. --json has everything."
 
 
-def _padded(text: str, width: int, is_number: bool) -> str:
-    blank = " " * (width - cell_len(text))
-    return blank + text if is_number else text + blank
-
-
 def trace_lines(trace: Trace) -> Iterator[str]:
     """Give a trace line by line: what the call was, then its messages and replies."""
     yield f"trace     {trace.id}"
