@@ -12,8 +12,8 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 from yaml import YAMLError
 
+from proxy.calls.routes import parse_upstream
 from proxy.errors import SettingsError
-from proxy.routes import parse_upstream
 
 MIB = 1024 * 1024
 DEFAULT_CONFIG = Path("tracemill.yaml")

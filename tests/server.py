@@ -81,7 +81,7 @@ class Server:
                 parent = (entry / "stat").read_text().rsplit(") ", 1)[1].split()[1]
             except (OSError, IndexError):
                 continue
-            if words[2:4] == [b"proxy.process", role.encode()] and int(parent) == self.process.pid:
+            if words[2:4] == [b"proxy.serve.process", role.encode()] and int(parent) == self.process.pid:
                 found.append(int(entry.name))
         return found
 

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from proxy.errors import StartError
-from proxy.ingest import TRACES_FILE
-from proxy.logs import set_up_logging
+from proxy.ingest.ingest import TRACES_FILE
+from proxy.serve.logs import set_up_logging
+from proxy.serve.supervisor import Addresses, run_supervisor
 from proxy.settings import ServeSettings, load_settings
-from proxy.supervisor import Addresses, run_supervisor
 from store.errors import WriterBusyError
 from store.traces import TraceWriter
 

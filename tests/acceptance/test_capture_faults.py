@@ -17,8 +17,8 @@ from typing import NamedTuple
 import httpx2 as httpx
 import pytest
 
-from proxy.ingest import TRACES_FILE
-from proxy.journal import JOURNAL_FOLDER
+from proxy.ingest.ingest import TRACES_FILE
+from proxy.journal.writer import JOURNAL_FOLDER
 from tests.process_state import MIB, peak_bytes
 from tests.server import Server
 from tests.upstream import Answer, ReceivedCall, ScriptedUpstream, plain

@@ -15,7 +15,7 @@ import brotli  # type: ignore[import-untyped]
 import httpx2 as httpx
 import pytest
 
-from proxy.content_coding import zstd
+from proxy.ingest.content_coding import zstd
 from tests import chat
 from tests.acceptance.test_ends import newest
 from tests.process_state import MIB, forget_peak, peak_bytes, resident_bytes

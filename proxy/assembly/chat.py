@@ -1,0 +1,160 @@
+"""Assembling the reply of a streamed chat completion from its chunks.
+
+The assembler takes events and gives a `Completion` equal to the one a plain answer would have been, as far as the
+stream came. It is meant for what servers really send, not only for what the standard says; two rules stand above all
+others: nothing is made up (no finish reason, no arguments, no usage), and nothing that came is lost because of what
+came after.
+"""
+
+import json
+import math
+from typing import Any
+
+from proxy.assembly.completion import MAX_CHOICES, Completion, encodable, read_index, reply_flags
+from proxy.assembly.delta import MessageDraft
+from proxy.assembly.sse import Event
+from store import json_text
+from store.json_text import JsonValue
+from store.trace import Flag, JsonText, Reply
+
+
+class Assembler:
+    """Grows a completion chunk by chunk; `finish` may be called at any time and tells what there is so far."""
+
+    def __init__(self) -> None:
+        self._choices: dict[int, _ChoiceDraft] = {}
+        self._usage: dict[str, Any] | None = None
+        self._model: str | None = None
+        self._id: str | None = None
+        self._system_fingerprint: str | None = None
+        self._error: str | None = None
+        self._has_done = False
+        self._is_exact = True
+
+    def feed(self, event: Event) -> None:
+        """Take the next event of the stream; what follows `[DONE]` is no part of the answer."""
+        data = event.data.strip()
+        if self._has_done or not data:
+            return
+        if data == b"[DONE]":
+            self._has_done = True
+            return
+        chunk = self._parse(data)
+        if chunk is None:
+            # The torn last event of a stream that was cut is no fault of its own.
+            self._is_exact &= not event.is_terminated
+            if event.name == "error":
+                self._error = data.decode("utf-8", "replace")
+            return
+        if not isinstance(chunk, dict):
+            return
+        if event.name == "error" or chunk.get("error") or chunk.get("object") == "error":
+            self._error = data.decode("utf-8", "replace")
+        self.feed_chunk(chunk)
+
+    def feed_chunk(self, chunk: dict[str, Any]) -> None:
+        """Take one parsed chunk."""
+        self._model = self._model or _text(chunk.get("model"))
+        self._id = self._id or _text(chunk.get("id"))
+        self._system_fingerprint = _text(chunk.get("system_fingerprint")) or self._system_fingerprint
+        choices = chunk.get("choices")
+        for place, choice in enumerate(choices if isinstance(choices, list) else ()):
+            if isinstance(choice, dict):
+                index = read_index(choice.get("index"), place)
+                if index not in self._choices and len(self._choices) == MAX_CHOICES:
+                    self._is_exact = False
+                    continue
+                self._choices.setdefault(index, _ChoiceDraft()).add(choice)
+                self._take_usage(choice)
+        vendor = chunk.get("x_groq")
+        if isinstance(vendor, dict):
+            self._take_usage(vendor)
+        self._take_usage(chunk)
+
+    def finish(self) -> Completion:
+        """Give the completion as far as it came."""
+        replies = tuple(self._choices[index].settle(index) for index in sorted(self._choices))
+        flags = set(reply_flags(replies))
+        if not self._has_done and (not replies or Flag.NO_FINISH_REASON in flags):
+            flags.add(Flag.STREAM_UNFINISHED)
+        if not self._is_exact:
+            flags.add(Flag.RESPONSE_NOT_JSON)
+        return Completion(
+            replies=replies,
+            usage=None if self._usage is None else json_text.dumps(self._usage),
+            served_model=self._model,
+            upstream_id=self._id,
+            system_fingerprint=self._system_fingerprint,
+            error=self._error,
+            flags=frozenset(flags),
+        )
+
+    def _parse(self, data: bytes) -> JsonValue:
+        """Parse one chunk; None for what is no JSON.
+
+        A number that JSON or a double cannot hold (`NaN` in logprobs is the usual one) becomes null and the answer is
+        marked as inexact: the text beside it is worth keeping.
+        """
+        try:
+            chunk = json.loads(data.decode("utf-8"), parse_constant=self._refuse_number, parse_float=self._read_float)
+        except (ValueError, RecursionError):
+            return None
+        return None if json_text.is_too_deep(chunk) else chunk
+
+    def _read_float(self, text: str) -> float | None:
+        value = float(text)
+        if math.isfinite(value):
+            return value
+        self._refuse_number(text)
+        return None
+
+    def _refuse_number(self, _: str) -> None:
+        self._is_exact = False
+
+    def _take_usage(self, holder: dict[str, Any]) -> None:
+        usage = holder.get("usage")
+        if isinstance(usage, dict):
+            self._usage = usage
+
+
+class _ChoiceDraft:
+    """One choice while its deltas arrive."""
+
+    def __init__(self) -> None:
+        self._message = MessageDraft()
+        self._is_empty = True
+        self._finish_reason: str | None = None
+        self._logprobs: dict[str, Any] | None = None
+
+    def add(self, choice: dict[str, Any]) -> None:
+        delta = choice.get("delta")
+        if not isinstance(delta, dict):
+            # Some servers answer a stream request with whole messages; after deltas such a message only repeats them.
+            delta = choice.get("message") if self._is_empty else None
+        if isinstance(delta, dict) and delta:
+            self._is_empty = False
+            self._message.add(delta)
+        self._finish_reason = _text(choice.get("finish_reason")) or self._finish_reason
+        if isinstance(choice.get("logprobs"), dict):
+            self._add_logprobs(choice["logprobs"])
+
+    def settle(self, index: int) -> Reply:
+        message = json_text.dumps(self._message.settle())
+        return Reply(index, message, self._finish_reason, self._settled_logprobs())
+
+    def _add_logprobs(self, logprobs: dict[str, Any]) -> None:
+        if self._logprobs is None:
+            self._logprobs = {}
+        for name, value in logprobs.items():
+            known = self._logprobs.get(name)
+            if isinstance(known, list) and isinstance(value, list):
+                known.extend(value)
+            elif value is not None or name not in self._logprobs:
+                self._logprobs[name] = value
+
+    def _settled_logprobs(self) -> JsonText | None:
+        return None if self._logprobs is None else json_text.dumps(self._logprobs)
+
+
+def _text(value: JsonValue) -> str | None:
+    return encodable(value) or None if isinstance(value, str) else None

@@ -1,0 +1,258 @@
+"""A call in flight: the one object that owns its record and its end.
+
+Whatever happens to a call - answered, refused, cut, its client gone, ourselves stopped - exactly one `END` is written
+for it, by the first to say how it ended. Nothing in here can fail a call: what cannot be recorded is shed and counted.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from proxy.calls.headers import RawHeaders, key_fingerprint, recorded_request, recorded_response
+from proxy.calls.metrics import WorkerMetrics
+from proxy.calls.routes import Route
+from proxy.journal.format import EntryKind
+from proxy.journal.writer import Journal
+from store.trace import Outcome
+from store.uuid7 import uuid7
+
+_SPILL_BYTES = 256 * 1024
+"""A captured body goes to the journal in parts of about this size, so that a call holds no more than that in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """What every exchange of a worker records with.
+
+    Attributes:
+        max_capture_bytes: Most that is kept of a request's or an answer's body.
+        salt: For key fingerprints.
+        open: The exchanges in flight, so that a worker that stops can end them.
+    """
+
+    journal: Journal
+    metrics: WorkerMetrics
+    max_capture_bytes: int
+    salt: bytes
+    open: set["Exchange"]
+
+
+class Exchange:
+    """One call from its arrival to its end."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        *,
+        method: str,
+        path: str,
+        route: Route,
+        is_recorded: bool,
+        has_body_capture: bool,
+    ) -> None:
+        """Note the arrival; nothing is written before `begin`.
+
+        Args:
+            recorder: What to record with.
+            method: As sent.
+            path: As sent, without the query.
+            route: The route that serves the call.
+            is_recorded: False for a call that leaves no record at all.
+            has_body_capture: False for a call that is kept as metadata only.
+        """
+        self.trace_id: UUID = uuid7()
+        self._recorder = recorder
+        self._journal: Journal | None = recorder.journal if is_recorded else None
+        self._method, self._path, self._route = method, path, route
+        self._arrived_at = time.time()
+        self._arrived = time.monotonic()
+        self._ended = False
+        self._is_answered = False
+        self._status: int | None = None
+        self._response_headers: RawHeaders = ()
+        self._ttft_ms: float | None = None
+        self._request = _Capture(has_body_capture, recorder.max_capture_bytes, self._spill_request)
+        self._response = _Capture(has_body_capture, recorder.max_capture_bytes, self._spill_response)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is decided how the call ended."""
+        return self._ended
+
+    def begin(self, headers: RawHeaders, first_block: bytes) -> None:
+        """Write that the call arrived, with what came of its body so far."""
+        self._recorder.open.add(self)
+        body = self._request.cut(first_block)
+        if self._journal is None:
+            return
+        if not self._journal.has_room(len(body)):
+            self._recorder.metrics.dropped("journal_backlog")
+            self._journal = None
+            return
+        meta = {
+            "started_at": self._arrived_at,
+            "method": self._method,
+            "path": self._path,
+            "route": self._route.name,
+            "upstream": self._route.upstream,
+            "headers": recorded_request(headers),
+            "key": key_fingerprint(headers, self._recorder.salt),
+        }
+        self._journal.append_nowait(EntryKind.BEGIN, self.trace_id, meta, body)
+
+    def capture_request(self, block: bytes) -> None:
+        """Keep a copy of a later block of the request's body."""
+        self._request.add(block)
+
+    def capture_head(self, status: int, headers: RawHeaders) -> None:
+        """Note the answer's status and header fields."""
+        self._status = status
+        self._response_headers = headers
+
+    def capture_response(self, block: bytes) -> None:
+        """Keep a copy of a block of the answer's body."""
+        if self._ttft_ms is None:
+            self._ttft_ms = self._elapsed_ms()
+        self._response.add(block)
+
+    async def answered(self) -> None:
+        """Write that the client is about to have the whole answer; returns when that is down."""
+        self._is_answered = True
+        if self._journal is not None:
+            meta, body = self._closing(self._whole, None)
+            await self._journal.append(EntryKind.ANSWERED, self.trace_id, meta, body)
+
+    async def complete(self) -> None:
+        """End the call with a whole answer; returns when that is down. Does nothing when it has ended."""
+        if self._ended:
+            return
+        if self._is_answered or self._journal is None:
+            self.end(self._whole)
+            return
+        meta, body = self._closing(self._whole, None)
+        self._close(self._whole)
+        await self._journal.append(EntryKind.END, self.trace_id, meta, body)
+
+    def end(self, outcome: Outcome, error: str | None = None) -> None:
+        """End the call without waiting; the first end counts, later ones do nothing.
+
+        An answer that was whole before its client left or we stopped stays a whole one.
+
+        Args:
+            outcome: How the call ended.
+            error: One sentence for a person, without any content of the call.
+        """
+        if self._ended:
+            return
+        if self._is_answered:
+            outcome, error = self._whole, None
+        if self._journal is not None:
+            meta, body = self._closing(outcome, error)
+            self._journal.append_nowait(EntryKind.END, self.trace_id, meta, body)
+        self._close(outcome)
+
+    @property
+    def _whole(self) -> Outcome:
+        """The outcome of a whole answer."""
+        is_error = self._status is not None and self._status >= 400
+        return Outcome.UPSTREAM_ERROR if is_error else Outcome.COMPLETED
+
+    def _close(self, outcome: Outcome) -> None:
+        self._ended = True
+        self._recorder.open.discard(self)
+        self._recorder.metrics.call_ended(
+            route=self._route.name,
+            status=self._status,
+            outcome=outcome,
+            duration_s=self._elapsed_ms() / 1000,
+            ttft_s=None if self._ttft_ms is None else self._ttft_ms / 1000,
+        )
+
+    def _closing(self, outcome: Outcome, error: str | None) -> tuple[dict[str, Any], bytes]:
+        """Return meta and body of the entry that closes the call; a body that finds no room is shed, never the end."""
+        self._request.spill()
+        body = self._response.take()
+        if body and self._journal is not None and not self._journal.has_room(len(body)):
+            self._response.is_truncated = True
+            self._recorder.metrics.dropped("journal_backlog_body")
+            body = b""
+        return {
+            "outcome": outcome,
+            "status": self._status,
+            "headers": recorded_response(self._response_headers),
+            "request_bytes": self._request.size,
+            "request_truncated": self._request.is_truncated,
+            "response_bytes": self._response.size,
+            "response_truncated": self._response.is_truncated,
+            "ttft_ms": self._ttft_ms,
+            "duration_ms": self._elapsed_ms(),
+            "error": error,
+        }, body
+
+    def _spill_request(self, part: bytes) -> bool:
+        return self._spill(EntryKind.REQUEST, part)
+
+    def _spill_response(self, part: bytes) -> bool:
+        return self._spill(EntryKind.RESPONSE, part)
+
+    def _spill(self, kind: EntryKind, part: bytes) -> bool:
+        if self._journal is None:
+            return False
+        if not self._journal.has_room(len(part)):
+            self._recorder.metrics.dropped("journal_backlog_body")
+            return False
+        self._journal.append_nowait(kind, self.trace_id, None, part)
+        return True
+
+    def _elapsed_ms(self) -> float:
+        return round((time.monotonic() - self._arrived) * 1000, 3)
+
+
+class _Capture:
+    """A bounded copy of one body, on its way to the journal in parts."""
+
+    def __init__(self, is_on: bool, limit: int, spill: Callable[[bytes], bool]) -> None:
+        self._room = limit if is_on else 0
+        self._is_on = is_on
+        self._spill_part = spill
+        self._blocks: list[bytes] = []
+        self._held = 0
+        self.size = 0
+        self.is_truncated = False
+
+    def cut(self, block: bytes) -> bytes:
+        """Count a block and return what of it there is room for."""
+        self.size += len(block)
+        if not self._is_on:
+            return b""
+        if len(block) > self._room:
+            self.is_truncated = True
+            block = block[: self._room]
+        self._room -= len(block)
+        return block
+
+    def add(self, block: bytes) -> None:
+        """Count a block and keep what there is room for."""
+        kept = self.cut(block)
+        if not kept:
+            return
+        self._blocks.append(kept)
+        self._held += len(kept)
+        if self._held >= _SPILL_BYTES:
+            self.spill()
+
+    def take(self) -> bytes:
+        """Return what is held and hold it no longer."""
+        body = b"".join(self._blocks)
+        self._blocks.clear()
+        self._held = 0
+        return body
+
+    def spill(self) -> None:
+        """Send what is held to the journal; what finds no room there ends the copy."""
+        part = self.take()
+        if part and not self._spill_part(part):
+            self.is_truncated = True
+            self._room = 0

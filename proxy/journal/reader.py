@@ -1,0 +1,262 @@
+"""Reading a writer's journal along: entries in, finished calls out.
+
+The reader keeps no state on disk but one position per writer, the *watermark*: every call whose entries begin before it
+has been handed out and stored. Calls that are still open hold the watermark back, so after a restart their entries are
+read again; calls handed out twice that way are known by their id (`store.traces.TraceWriter.known`).
+"""
+
+import fcntl
+import os
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from proxy.journal.format import (
+    MARK_SIZE,
+    SEGMENT_HEAD_SIZE,
+    SEGMENT_MAGIC,
+    Damage,
+    Entry,
+    EntryKind,
+    encode,
+    read_entries,
+)
+from proxy.journal.raw_call import RawCall
+from store.trace import DeadLetter, JournalPosition, Outcome
+
+_READ_BYTES = 8 * 1024 * 1024
+_DEAD_LETTER_BYTES = 1024 * 1024
+"""How much of a damaged stretch is kept; the rest of it is only counted in the detail."""
+
+
+class _Part(NamedTuple):
+    """Where a piece of a body lies."""
+
+    segment: int
+    offset: int
+    size: int
+
+
+@dataclass(slots=True)
+class _OpenCall:
+    """What is known of a call whose END has not come."""
+
+    segment: int
+    offset: int
+    meta: dict[str, Any]
+    request: list[_Part] = field(default_factory=list)
+    response: list[_Part] = field(default_factory=list)
+    answered: dict[str, Any] | None = None
+
+
+class JournalReader:
+    """Reads one writer's folder."""
+
+    def __init__(self, folder: Path, position: JournalPosition | None = None) -> None:
+        """Begin at a position (or at the beginning)."""
+        self.folder = folder
+        self._segment = position.segment if position else 1
+        self._offset = position.offset if position else 0
+        self._mark = b""
+        self._open: dict[UUID, _OpenCall] = {}
+        self._letters: deque[DeadLetter] = deque()
+
+    @property
+    def position(self) -> JournalPosition:
+        """The watermark: nothing before it is needed again."""
+        oldest = min(((call.segment, call.offset) for call in self._open.values()), default=None)
+        segment, offset = min(oldest or (self._segment, self._offset), (self._segment, self._offset))
+        return JournalPosition(self.folder.name, segment, offset)
+
+    def is_writer_alive(self) -> bool:
+        """Tell whether the writer's process still holds its lock."""
+        try:
+            lock = os.open(self.folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
+
+    def read(self) -> Iterator[RawCall]:
+        """Yield the calls that ended since the last time; stops at the end of what is written."""
+        while True:
+            yield from self._read_segment()
+            if not self._path(self._segment + 1).exists():
+                return
+            # Nothing more can come into this segment: the writer has begun the next one.
+            yield from self._read_segment()
+            self._bury_rest("torn")
+            self._segment, self._offset = self._segment + 1, 0
+
+    def finish(self) -> Iterator[RawCall]:
+        """Yield what is left when the writer is dead: first what ended, then each open call with how far it came."""
+        yield from self.read()
+        self._bury_rest("torn")
+        for trace_id in list(self._open):
+            yield self._close(trace_id, self._open[trace_id].answered or {"outcome": Outcome.INTERRUPTED}, [])
+
+    def take_dead_letters(self) -> list[DeadLetter]:
+        """Return and forget the dead letters gathered while reading."""
+        letters = list(self._letters)
+        self._letters.clear()
+        return letters
+
+    def delete_read_segments(self, position: JournalPosition) -> None:
+        """Delete the segments that a stored watermark has passed."""
+        for number in range(position.segment - 1, 0, -1):
+            path = self._path(number)
+            if not path.exists():
+                return
+            path.unlink()
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:08d}.seg"
+
+    def _read_segment(self) -> Iterator[RawCall]:
+        try:
+            file = self._path(self._segment).open("rb")
+        except FileNotFoundError:
+            return
+        with file:
+            if self._offset < SEGMENT_HEAD_SIZE:
+                head = file.read(SEGMENT_HEAD_SIZE)
+                if len(head) < SEGMENT_HEAD_SIZE:
+                    return
+                self._offset = SEGMENT_HEAD_SIZE
+            self._mark = _mark_of(os.pread(file.fileno(), SEGMENT_HEAD_SIZE, 0)) or self._mark
+            size = _READ_BYTES
+            while True:
+                data = os.pread(file.fileno(), size, self._offset)
+                before = self._offset
+                for item in read_entries(self._mark, data, self._offset):
+                    self._offset = item.end
+                    if isinstance(item, Damage):
+                        self._bury(item.offset, item.end, "bad_crc")
+                    else:
+                        yield from self._take(item)
+                if len(data) < size:
+                    return
+                # An entry larger than the window: look through a larger one.
+                size = _READ_BYTES if self._offset > before else size * 2
+
+    def _take(self, entry: Entry) -> Iterator[RawCall]:
+        part = _Part(self._segment, entry.body_offset, len(entry.body))
+        parts = [part] if part.size else []
+        if entry.kind is EntryKind.BEGIN:
+            self._open[entry.trace_id] = _OpenCall(self._segment, entry.offset, entry.meta, request=parts)
+            return
+        call = self._open.get(entry.trace_id)
+        if call is None:
+            self._letters.append(
+                DeadLetter("orphan", f"a {entry.kind.name} entry without its BEGIN", entry.body, entry.trace_id)
+            )
+            return
+        match entry.kind:
+            case EntryKind.REQUEST:
+                call.request += parts
+            case EntryKind.RESPONSE:
+                call.response += parts
+            case EntryKind.ANSWERED:
+                call.response += parts
+                call.answered = entry.meta
+            case EntryKind.END:
+                yield self._close(entry.trace_id, entry.meta, parts)
+
+    def _close(self, trace_id: UUID, end: dict[str, Any], parts: list[_Part]) -> RawCall:
+        call = self._open.pop(trace_id)
+        begin = call.meta
+        request, response = self._join(call.request), self._join(call.response + parts)
+        return RawCall(
+            trace_id=trace_id,
+            started_at=datetime.fromtimestamp(begin["started_at"], UTC),
+            method=begin["method"],
+            path=begin["path"],
+            route=begin["route"],
+            upstream=begin["upstream"],
+            outcome=Outcome(end["outcome"]),
+            request_headers=_pairs(begin["headers"]),
+            request_body=request,
+            request_bytes=end.get("request_bytes", len(request)),
+            is_request_truncated=end.get("request_truncated", False),
+            status=end.get("status"),
+            response_headers=_pairs(end.get("headers", ())),
+            response_body=response,
+            response_bytes=end.get("response_bytes", len(response)),
+            is_response_truncated=end.get("response_truncated", False),
+            ttft_ms=end.get("ttft_ms"),
+            duration_ms=end.get("duration_ms"),
+            key_fingerprint=begin.get("key"),
+            error=end.get("error"),
+        )
+
+    def _join(self, parts: list[_Part]) -> bytes:
+        pieces = []
+        for part in parts:
+            with self._path(part.segment).open("rb") as file:
+                pieces.append(os.pread(file.fileno(), part.size, part.offset))
+        return b"".join(pieces)
+
+    def _bury_rest(self, reason: str) -> None:
+        """Make a dead letter of what lies behind the last sound entry of a segment that will not grow."""
+        path = self._path(self._segment)
+        size = path.stat().st_size if path.exists() else 0
+        if size > self._offset:
+            self._bury(self._offset, size, reason)
+            self._offset = size
+
+    def _bury(self, offset: int, end: int, reason: str) -> None:
+        with self._path(self._segment).open("rb") as file:
+            body = os.pread(file.fileno(), min(end - offset, _DEAD_LETTER_BYTES), offset)
+        where = f"{self.folder.name}/{self._segment:08d}.seg"
+        self._letters.append(DeadLetter(reason, f"{end - offset} bytes at {offset} of {where} hold no entry", body))
+
+
+def call_entries(call: RawCall) -> bytes:
+    """Return a call as a segment of its own, from which a reader makes the same call again: for dead letters."""
+    mark = bytes(MARK_SIZE)
+    begin = {
+        "started_at": call.started_at.timestamp(),
+        "method": call.method,
+        "path": call.path,
+        "route": call.route,
+        "upstream": call.upstream,
+        "headers": call.request_headers,
+        "key": call.key_fingerprint,
+    }
+    end = {
+        "outcome": call.outcome,
+        "status": call.status,
+        "headers": call.response_headers,
+        "request_bytes": call.request_bytes,
+        "request_truncated": call.is_request_truncated,
+        "response_bytes": call.response_bytes,
+        "response_truncated": call.is_response_truncated,
+        "ttft_ms": call.ttft_ms,
+        "duration_ms": call.duration_ms,
+        "error": call.error,
+    }
+    return (
+        SEGMENT_MAGIC
+        + mark
+        + encode(mark, EntryKind.BEGIN, call.trace_id, begin, call.request_body)
+        + encode(mark, EntryKind.END, call.trace_id, end, call.response_body)
+    )
+
+
+def _mark_of(head: bytes) -> bytes | None:
+    if len(head) < SEGMENT_HEAD_SIZE or not head.startswith(SEGMENT_MAGIC):
+        return None
+    return head[-MARK_SIZE:]
+
+
+def _pairs(headers: list[list[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in headers)

@@ -1,0 +1,21 @@
+"""The admin process: API and metrics on a port of its own."""
+
+import socket
+
+from proxy.admin.api import create_admin_app
+from proxy.serve.web_server import serve_until_told
+from proxy.settings import ServeSettings
+
+_KEEPALIVE_S = 5
+_GRACEFUL_S = 2
+
+
+async def run_admin(settings: ServeSettings, listener: socket.socket) -> None:
+    """Serve the admin port until this process is told to stop."""
+    token = settings.admin_token
+    application = create_admin_app(
+        settings.data_dir,
+        token=token.get_secret_value() if token else None,
+        own_names=[settings.admin_host],
+    )
+    await serve_until_told(application, listener, keep_alive_s=_KEEPALIVE_S, graceful_s=_GRACEFUL_S)

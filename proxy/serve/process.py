@@ -1,0 +1,104 @@
+"""The inside of each process that the supervisor starts: `python -m proxy.serve.process worker|ingest|admin`.
+
+A process reads one line of JSON from its standard input, what it is to do, and then watches that pipe: when it closes,
+the supervisor is gone, and the process ends as if told to stop. So nothing is left running, whatever kills the parent.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from typing import Any, NamedTuple
+
+import uvloop
+
+from proxy.settings import ServeSettings
+
+_LIFELINE = 0
+"""Standard input: a pipe whose other end only the supervisor holds."""
+
+
+class Assignment(NamedTuple):
+    """What a process is told.
+
+    Attributes:
+        settings: All settings, secrets in the clear: they travel through a pipe, not through arguments or environment.
+        salt: For key fingerprints, hexadecimal.
+        listener: Descriptor of the inherited listening socket, None for ingest.
+    """
+
+    settings: dict[str, Any]
+    salt: str
+    listener: int | None
+
+    def to_line(self) -> bytes:
+        """Return the line that `from_line` reads."""
+        return json.dumps(self._asdict()).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> "Assignment":
+        """Read what `to_line` wrote."""
+        return cls(**json.loads(line))
+
+
+def main(role: str) -> None:
+    """Run one process to its end."""
+    os.umask(0o077)
+    # The supervisor decides when we stop; a Ctrl-C in the terminal reaches it, and through it us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    assignment = Assignment.from_line(_read_line())
+    settings = ServeSettings(**assignment.settings)
+    _set_up_logging(settings)
+    threading.Thread(target=_end_with_supervisor, name="lifeline", daemon=True).start()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(role, settings, assignment))
+
+
+async def _run(role: str, settings: ServeSettings, assignment: Assignment) -> None:
+    if role == "ingest":
+        # Imported here: a data worker never loads the parsers, and ingest never loads the server.
+        from proxy.ingest.ingest import run_ingest
+
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        await run_ingest(settings.data_dir, stop, max_decoded_bytes=settings.max_capture_bytes)
+        return
+    listener = socket.socket(fileno=assignment.listener)
+    if role == "worker":
+        from proxy.serve.worker import run_worker
+
+        await run_worker(settings, listener, bytes.fromhex(assignment.salt))
+    else:
+        from proxy.serve.admin_process import run_admin
+
+        await run_admin(settings, listener)
+
+
+def _read_line() -> bytes:
+    # From the descriptor itself: a thread that waits inside a buffered reader stops the interpreter from ending.
+    line = b""
+    while not line.endswith(b"\n"):
+        block = os.read(_LIFELINE, 65536)
+        if not block:
+            raise SystemExit("the supervisor went away before it said what to do")
+        line += block
+    return line
+
+
+def _end_with_supervisor() -> None:
+    while os.read(_LIFELINE, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _set_up_logging(settings: ServeSettings) -> None:
+    from proxy.serve.logs import set_up_logging
+
+    set_up_logging(settings.log_level, settings.log_format)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

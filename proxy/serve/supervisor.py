@@ -1,0 +1,288 @@
+"""The parent of the serving processes: starts them, watches them, starts a crashed one again, stops them in order."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from prometheus_client.multiprocess import mark_process_dead
+
+from proxy.errors import StartError
+from proxy.serve.process import Assignment
+from proxy.settings import ServeSettings
+
+_log = logging.getLogger("tracemill.supervisor")
+
+_BIND_PATIENCE_S = 3.0
+"""A server that was killed a moment ago may hold its port until its processes have noticed."""
+_READY_PATIENCE_S = 30.0
+_PROBE_S = 0.05
+_FIRST_BACKOFF_S = 0.1
+_LAST_BACKOFF_S = 5.0
+_STABLE_S = 10.0
+_END_PATIENCE_S = 10.0
+_BACKLOG = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the server listens, ports as bound."""
+
+    proxy: str
+    admin: str
+
+
+def run_supervisor(settings: ServeSettings, on_ready: Callable[[Addresses], None]) -> None:
+    """Serve until told to stop by SIGTERM or SIGINT; a second signal stops at once.
+
+    Args:
+        settings: The settings in force; the data directory is there and its database is usable.
+        on_ready: Called once, when both ports answer.
+
+    Raises:
+        StartError: A port is taken, or the processes do not come up.
+    """
+    with contextlib.ExitStack() as stack:
+        data = stack.enter_context(_bind(settings.host, settings.port, "port"))
+        admin = stack.enter_context(_bind(settings.admin_host, settings.admin_port, "admin-port"))
+        metrics_dir = stack.enter_context(_metrics_folder())
+        supervisor = _Supervisor(settings, data, admin, metrics_dir)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(supervisor.run(on_ready))
+
+
+class _Supervisor:
+    def __init__(self, settings: ServeSettings, data: socket.socket, admin: socket.socket, metrics_dir: str) -> None:
+        self._settings = settings
+        self._data, self._admin = data, admin
+        self._metrics_dir = metrics_dir
+        self._environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": metrics_dir}
+        self._salt = _key_salt(settings.data_dir)
+        self._stop = asyncio.Event()
+        self._is_forced = asyncio.Event()
+
+    async def run(self, on_ready: Callable[[Addresses], None]) -> None:
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self._on_signal)
+        # Stopped in this order: the workers' last entries are stored before ingest goes.
+        workers = [self._child(f"worker {n + 1}", "worker", self._data) for n in range(self._settings.workers)]
+        ingest = self._child("ingest", "ingest", None)
+        admin = self._child("admin", "admin", self._admin)
+        children = [ingest, admin, *workers]
+        try:
+            async with asyncio.timeout(_READY_PATIENCE_S):
+                for child in children:
+                    await child.start()
+                await self._wait_ready(children)
+        except TimeoutError as error:
+            raise StartError("the serving processes did not come up within 30 s; their log lines say why.") from error
+        else:
+            on_ready(Addresses(proxy=_url(self._data), admin=_url(self._admin)))
+            await self._stop.wait()
+            _log.info("stopping: calls in flight have %g s to finish", self._settings.drain_timeout_s)
+        finally:
+            # From here on a new connection is refused at once instead of waiting for nobody.
+            self._data.close()
+            self._admin.close()
+            await self._end(workers, self._settings.drain_timeout_s + _END_PATIENCE_S)
+            await self._end([ingest, admin], _END_PATIENCE_S)
+
+    def _on_signal(self) -> None:
+        if self._stop.is_set():
+            self._is_forced.set()
+        self._stop.set()
+
+    def _child(self, name: str, role: str, listener: socket.socket | None) -> "_Child":
+        return _Child(name, self._starter(role, listener), self._forget)
+
+    def _forget(self, pid: int) -> None:
+        """Take a dead process out of the gauges: the calls it had in flight are in flight no longer."""
+        mark_process_dead(pid, self._metrics_dir)  # type: ignore[no-untyped-call]
+
+    def _starter(self, role: str, listener: socket.socket | None) -> Callable[[], Any]:
+        async def start() -> asyncio.subprocess.Process:
+            number = None if listener is None else listener.fileno()
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "proxy.serve.process",
+                role,
+                stdin=asyncio.subprocess.PIPE,
+                pass_fds=() if number is None else (number,),
+                env=self._environment,
+                start_new_session=True,
+            )
+            assert process.stdin is not None  # noqa: S101 - a pipe was asked for
+            assignment = Assignment(_in_the_clear(self._settings), self._salt, number)
+            with contextlib.suppress(ConnectionError):
+                process.stdin.write(assignment.to_line())
+                await process.stdin.drain()
+            return process
+
+        return start
+
+    async def _wait_ready(self, children: list["_Child"]) -> None:
+        for listener in (self._data, self._admin):
+            while not await _answers(listener, patience_s=1.0):
+                failed = next((child for child in children if child.failures > 3), None)
+                if failed is not None or self._stop.is_set():
+                    raise StartError(f"{failed.name if failed else 'the server'} ended while starting.")
+                await asyncio.sleep(_PROBE_S)
+
+    async def _end(self, children: list["_Child"], patience_s: float) -> None:
+        forced = asyncio.create_task(self._is_forced.wait())
+        ending = asyncio.create_task(_gather([child.end() for child in children]))
+        await asyncio.wait({forced, ending}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+        if not ending.done():
+            for child in children:
+                child.kill()
+            await ending
+        forced.cancel()
+
+
+class _Child:
+    """One process that is kept running until it is told to end."""
+
+    def __init__(self, name: str, starter: Callable[[], Any], on_death: Callable[[int], None]) -> None:
+        self.name = name
+        self.failures = 0
+        self._starter = starter
+        self._on_death = on_death
+        self._process: asyncio.subprocess.Process | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._is_ending = False
+
+    async def start(self) -> None:
+        self._process = await self._starter()
+        self._keeper = asyncio.create_task(self._keep_running(), name=f"keep {self.name}")
+
+    async def end(self) -> None:
+        """Ask the process to stop and wait until it has."""
+        self._is_ending = True
+        self._signal(signal.SIGTERM)
+        if self._keeper is not None:
+            await self._keeper
+
+    def kill(self) -> None:
+        """End the process at once."""
+        _log.warning("%s did not stop in time and is killed; the journal keeps what it had written", self.name)
+        self._signal(signal.SIGKILL)
+
+    async def _keep_running(self) -> None:
+        backoff_s = _FIRST_BACKOFF_S
+        while True:
+            assert self._process is not None  # noqa: S101 - start() has set it
+            started = time.monotonic()
+            code = await self._process.wait()
+            self._on_death(self._process.pid)
+            if self._is_ending:
+                return
+            self.failures += 1
+            if time.monotonic() - started > _STABLE_S:
+                backoff_s = _FIRST_BACKOFF_S
+            _log.error(
+                "%s (process %d) ended with code %d; starting it again in %g s",
+                self.name, self._process.pid, code, backoff_s,
+            )  # fmt: skip
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(backoff_s * 2, _LAST_BACKOFF_S)
+            if self._is_ending:
+                return
+            self._process = await self._starter()
+
+    def _signal(self, signum: signal.Signals) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signum)
+
+
+def _bind(host: str, port: int, flag: str) -> socket.socket:
+    """Bind a listening socket, waiting a little for an instance that is just ending.
+
+    Raises:
+        StartError: The port is taken or the address is not ours.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    deadline = time.monotonic() + _BIND_PATIENCE_S
+    while True:
+        try:
+            listener.bind((host.strip("[]"), port))
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            if port and time.monotonic() < deadline and "in use" in str(error):
+                time.sleep(_PROBE_S)
+                continue
+            listener.close()
+            raise StartError(
+                f"cannot listen on {host}:{port} ({error.strerror}); give another --{flag}, or 0 for a free one."
+            ) from error
+        listener.set_inheritable(True)
+        return listener
+
+
+@contextlib.contextmanager
+def _metrics_folder() -> Iterator[str]:
+    """Make the folder of the counters in memory: one on a full disk would end the worker that touches it."""
+    memory = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
+    folder = tempfile.mkdtemp(prefix="tracemill-metrics-", dir=memory if memory.is_dir() else None)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _key_salt(data_dir: Path) -> str:
+    """Return the salt of this data directory, made at its first start."""
+    path = data_dir / "key-salt"
+    if not path.exists():
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(16))
+    return path.read_text().strip()
+
+
+def _in_the_clear(settings: ServeSettings) -> dict[str, Any]:
+    token = settings.admin_token
+    return {**settings.model_dump(mode="json"), "admin_token": token.get_secret_value() if token else None}
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+async def _answers(listener: socket.socket, *, patience_s: float) -> bool:
+    """Tell whether `/healthz` on this port answers 200 within that time."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    try:
+        reader, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return False
+    try:
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        async with asyncio.timeout(patience_s):
+            return (await reader.readline()).startswith(b"HTTP/1.1 200")
+    except OSError:  # a timeout is one, too
+        return False
+    finally:
+        writer.close()
+
+
+async def _gather(endings: list[Any]) -> None:
+    await asyncio.gather(*endings)

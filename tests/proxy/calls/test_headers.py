@@ -1,0 +1,60 @@
+"""What passes, what stays, what may be written down."""
+
+from proxy.calls.headers import forwarded, key_fingerprint, recorded_request, recorded_response, to_upstream
+
+SECRET = b"Bearer sk-canary-1234567890"
+
+
+def test_hop_by_hop_fields_and_those_that_connection_names_stay_behind() -> None:
+    headers = [
+        (b"connection", b"keep-alive, X-Hop"),
+        (b"x-hop", b"1"),
+        (b"Transfer-Encoding", b"chunked"),
+        (b"set-cookie", b"a=1"),
+        (b"set-cookie", b"b=2"),
+        (b"TE", b"trailers"),
+        (b"x-end", b"2"),
+    ]
+    assert forwarded(headers) == [(b"set-cookie", b"a=1"), (b"set-cookie", b"b=2"), (b"x-end", b"2")]
+
+
+def test_the_upstream_sees_its_own_host_and_none_of_our_fields() -> None:
+    headers = [(b"host", b"127.0.0.1:8080"), (b"authorization", SECRET), (b"X-Tracemill-Session", b"s")]
+    assert to_upstream(headers, host=b"api.example") == [(b"host", b"api.example"), (b"authorization", SECRET)]
+
+
+def test_the_clients_framing_goes_on_and_a_length_beside_chunks_does_not() -> None:
+    """Two framings on one message are how requests are smuggled (RFC 9112, 6.3)."""
+    chunked = (b"Transfer-Encoding", b"chunked")
+    assert to_upstream([chunked, (b"x-a", b"1")], host=b"h") == [(b"host", b"h"), (b"x-a", b"1"), chunked]
+    assert to_upstream([(b"content-length", b"3"), chunked], host=b"h") == [(b"host", b"h"), chunked]
+    assert forwarded([(b"content-length", b"3"), chunked]) == []
+    assert to_upstream([(b"content-length", b"0")], host=b"h") == [(b"host", b"h"), (b"content-length", b"0")]
+
+
+def test_no_credential_can_be_recorded() -> None:
+    """An allow-list: a field nobody thought of is not written down."""
+    headers = [
+        (name, SECRET)
+        for name in (b"authorization", b"api-key", b"x-api-key", b"cookie", b"x-new-secret", b"proxy-authorization")
+    ]
+    assert recorded_request(headers) == ()
+    assert recorded_response([(b"set-cookie", SECRET)]) == ()
+
+
+def test_session_fields_of_ours_and_of_others_are_recorded() -> None:
+    headers = [(b"X-Tracemill-Session", b"s"), (b"Helicone-Property-Env", b"prod"), (b"content-type", b"a\xe9")]
+    assert recorded_request(headers) == (
+        ("x-tracemill-session", "s"),
+        ("helicone-property-env", "prod"),
+        ("content-type", "a\xe9"),
+    )
+
+
+def test_a_fingerprint_tells_keys_apart_and_depends_on_the_salt() -> None:
+    one = key_fingerprint([(b"Authorization", SECRET)], b"salt")
+    assert one is not None
+    assert len(one) == 16
+    assert one != key_fingerprint([(b"Authorization", SECRET + b"x")], b"salt")
+    assert one != key_fingerprint([(b"Authorization", SECRET)], b"pepper")
+    assert key_fingerprint([], b"salt") is None
