@@ -3,6 +3,8 @@
 ProxyError
 ├── SettingsError       a setting is wrong: said at start, exit code 1
 ├── StartError          the server cannot start: port taken, folder unusable
+├── HeadError           a message's head breaks the rules of HTTP, or has no end
+├── FramingError        a message's body breaks the rules of HTTP, or ends too early
 ├── RouteError          a call that no route serves: answered with its status
 └── UpstreamError       the upstream gave no whole answer
 """
@@ -20,6 +22,22 @@ class SettingsError(ProxyError):
 
 class StartError(ProxyError):
     """The server cannot start; the message says what is in the way and how to clear it."""
+
+
+class HeadError(ProxyError):
+    """A message's head is none, or breaks a bound.
+
+    Attributes:
+        status: What to answer when it was a request.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class FramingError(ProxyError):
+    """A message's body cannot be told from what follows it, or ended before its end."""
 
 
 class RouteError(ProxyError):
