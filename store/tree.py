@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from store.json_text import JsonTextError, loads
@@ -25,6 +26,7 @@ _NO_PARENT = bytes(ID_BYTES)
 # Integral floats up to here are the same number in every language that counts in doubles (2**53).
 _EXACT_INTEGERS = 9007199254740992
 _TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
+_MEANING_WRITER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,13 @@ def chain(messages: Sequence[JsonText], after: Link | None = None) -> list[Link]
 
 
 def _hash_meaning(parent: bytes | None, meaning: list[Any]) -> bytes:
+    role, content, calls = meaning
     try:
-        text = json.dumps(meaning, sort_keys=True, separators=(",", ":"))
+        if isinstance(role, str) and isinstance(content, str) and not calls:
+            # What nearly all messages are; the encoder's set-up would cost more than its work.
+            text = f"[{encode_basestring_ascii(role)},{encode_basestring_ascii(content)},[]]"
+        else:
+            text = _MEANING_WRITER.encode(meaning)
     except RecursionError as exc:
         raise JsonTextError("a message is nested too deep") from exc
     return blake2b(_STITCH_TAG + (parent or _NO_PARENT) + text.encode(), digest_size=ID_BYTES).digest()

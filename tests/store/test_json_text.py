@@ -2,7 +2,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store.json_text import JsonTextError, compact, dumps, elements, loads, long_strings, members
@@ -16,6 +16,96 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
     max_leaves=12,
 )
+
+
+# Texts as anybody may write them: white space anywhere, numbers and escapes spelt oddly, keys twice, and no JSON.
+_SPACE = st.sampled_from(["", "", "", " ", "\n\t", "\r "])
+_PIECES = st.sampled_from(
+    ["a", " ", "é", "\u2028", "\\\\", '\\"', "\\n", "\\/", "\\u0041", "\\ud83d\\ude00", "\\ud800", "\\u001F"]
+)
+_STRINGS = st.lists(_PIECES, max_size=4).map(lambda pieces: '"' + "".join(pieces) + '"')
+_NUMBERS = [
+    "0",
+    "-0",
+    "-0.0",
+    "7",
+    "1.0",
+    "1.50",
+    "1E5",
+    "1e22",
+    "1e-7",
+    "0.1",
+    "1e400",
+    "18446744073709551616",
+    "-9223372036854775809",
+]
+_WRONG = ["NaN", "01", "tru e", '"\x01"', "[1,]", '{"a":1,}', "1 2", "\ufeff1", '{"a"}', "9" * 4400]
+
+
+def _spaced(pieces: list[str], spaces: list[str]) -> str:
+    return "".join(space + piece for space, piece in zip(spaces, pieces, strict=False)) + "".join(spaces[:1])
+
+
+def _listed(items: list[str], brackets: str, spaces: list[str]) -> str:
+    pieces = [piece for item in items for piece in (item, ",")][:-1]
+    return _spaced([brackets[0], *pieces, brackets[1]], spaces)
+
+
+_SPACES = st.lists(_SPACE, min_size=12, max_size=12)
+TEXTS = st.recursive(
+    _STRINGS | st.sampled_from([*_NUMBERS, "true", "null"]) | st.sampled_from(_WRONG),
+    lambda inner: st.one_of(
+        st.builds(lambda items, spaces: _listed(items, "[]", spaces), st.lists(inner, max_size=4), _SPACES),
+        st.builds(
+            lambda pairs, spaces: _listed([f"{key}{spaces[0]}:{spaces[1]}{item}" for key, item in pairs], "{}", spaces),
+            st.lists(st.tuples(_STRINGS, inner), max_size=4),
+            _SPACES,
+        ),
+    ),
+    max_leaves=8,
+).map(str.encode)
+_TOKENS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[^ \t\n\r]')
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(name)
+
+
+def plainly_read(text: bytes) -> object:
+    """Read by the standard library alone; the exception's class stands for what it refuses."""
+    try:
+        return json.loads(text.removeprefix(b"\xef\xbb\xbf").decode(), parse_constant=_refuse)
+    except ValueError:
+        return ValueError
+
+
+@settings(max_examples=600)
+@given(TEXTS)
+def test_any_text_is_read_and_cut_as_plainly_as_by_the_standard_library(text: bytes) -> None:
+    """Most texts take a short way (`store.json_text`); it must never be told from the long one."""
+    value = plainly_read(text)
+    if value is ValueError:
+        for read in (loads, compact, members, elements):
+            with pytest.raises(JsonTextError):
+                read(text)
+        return
+    stripped = b"".join(_TOKENS.findall(text.removeprefix(b"\xef\xbb\xbf")))
+    assert repr(loads(text)) == repr(value), "-0.0 equals 0 and 1.0 equals 1, but not as they are written"
+    assert compact(text) == stripped
+    assert compact(stripped) == stripped
+    if isinstance(value, dict):
+        keys = [match[0] for match in re.finditer(rb'"(?:[^"\\]|\\.)*":', stripped)]
+        cut = members(text)
+        rest = stripped
+        for key, item in cut:
+            written = next(name for name in keys if rest[1:].startswith(name))
+            assert json.loads(written[:-1]) == key
+            assert rest[1:].startswith(written + item)
+            rest = rest[len(written + item) + 1 :]
+        assert rest == (b"}" if cut else b"{}")
+        assert members(stripped) == cut
+    if isinstance(value, list):
+        assert b"[" + b",".join(elements(text)) + b"]" == stripped
 
 
 def spread(value: object) -> bytes:
