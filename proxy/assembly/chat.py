@@ -6,19 +6,18 @@ others: nothing is made up (no finish reason, no arguments, no usage), and nothi
 came after.
 """
 
-import json
-import math
 from typing import Any
 
 from proxy.assembly.completion import MAX_CHOICES, Completion, encodable, read_index, reply_flags
 from proxy.assembly.delta import MessageDraft
+from proxy.assembly.event_json import EventJson
 from proxy.assembly.sse import Event
 from store import json_text
 from store.json_text import JsonValue
 from store.trace import Flag, JsonText, Reply
 
 
-class Assembler:
+class ChatAssembler:
     """Grows a completion chunk by chunk; `finish` may be called at any time and tells what there is so far."""
 
     def __init__(self) -> None:
@@ -29,7 +28,7 @@ class Assembler:
         self._system_fingerprint: str | None = None
         self._error: str | None = None
         self._has_done = False
-        self._is_exact = True
+        self._json = EventJson()
 
     def feed(self, event: Event) -> None:
         """Take the next event of the stream; what follows `[DONE]` is no part of the answer."""
@@ -39,18 +38,12 @@ class Assembler:
         if data == b"[DONE]":
             self._has_done = True
             return
-        chunk = self._parse(data)
-        if chunk is None:
-            # The torn last event of a stream that was cut is no fault of its own.
-            self._is_exact &= not event.is_terminated
-            if event.name == "error":
-                self._error = data.decode("utf-8", "replace")
-            return
-        if not isinstance(chunk, dict):
-            return
-        if event.name == "error" or chunk.get("error") or chunk.get("object") == "error":
+        chunk = self._json.read(event, data)
+        is_object = isinstance(chunk, dict)
+        if event.name == "error" or (is_object and (chunk.get("error") or chunk.get("object") == "error")):
             self._error = data.decode("utf-8", "replace")
-        self.feed_chunk(chunk)
+        if is_object:
+            self.feed_chunk(chunk)
 
     def feed_chunk(self, chunk: dict[str, Any]) -> None:
         """Take one parsed chunk."""
@@ -62,7 +55,7 @@ class Assembler:
             if isinstance(choice, dict):
                 index = read_index(choice.get("index"), place)
                 if index not in self._choices and len(self._choices) == MAX_CHOICES:
-                    self._is_exact = False
+                    self._json.is_exact = False
                     continue
                 self._choices.setdefault(index, _ChoiceDraft()).add(choice)
                 self._take_usage(choice)
@@ -77,7 +70,7 @@ class Assembler:
         flags = set(reply_flags(replies))
         if not self._has_done and (not replies or Flag.NO_FINISH_REASON in flags):
             flags.add(Flag.STREAM_UNFINISHED)
-        if not self._is_exact:
+        if not self._json.is_exact:
             flags.add(Flag.RESPONSE_NOT_JSON)
         return Completion(
             replies=replies,
@@ -88,28 +81,6 @@ class Assembler:
             error=self._error,
             flags=frozenset(flags),
         )
-
-    def _parse(self, data: bytes) -> JsonValue:
-        """Parse one chunk; None for what is no JSON.
-
-        A number that JSON or a double cannot hold (`NaN` in logprobs is the usual one) becomes null and the answer is
-        marked as inexact: the text beside it is worth keeping.
-        """
-        try:
-            chunk = json.loads(data.decode("utf-8"), parse_constant=self._refuse_number, parse_float=self._read_float)
-        except (ValueError, RecursionError):
-            return None
-        return None if json_text.is_too_deep(chunk) else chunk
-
-    def _read_float(self, text: str) -> float | None:
-        value = float(text)
-        if math.isfinite(value):
-            return value
-        self._refuse_number(text)
-        return None
-
-    def _refuse_number(self, _: str) -> None:
-        self._is_exact = False
 
     def _take_usage(self, holder: dict[str, Any]) -> None:
         usage = holder.get("usage")

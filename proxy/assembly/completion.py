@@ -137,6 +137,8 @@ def read_text(text: JsonText | None) -> str | None:
     """
     if text is None or not text.startswith(b'"'):
         return None
+    if b"\\" not in text:
+        return text[1:-1].decode() or None
     return encodable(json.loads(text)) or None
 
 

@@ -1,24 +1,24 @@
 """Deriving the trace of a call from its raw bytes: pure, so that it can be done again over the same bytes.
 
-A call to `…/chat/completions` becomes a whole trace; any other call is kept as metadata only, and so is one whose
-client asked for it (`X-Tracemill-Capture: metadata`, or `store: false` in the body). Nothing a client or an upstream
-sends makes `derive` fail: what cannot be read is missing from the trace, and a flag says so.
+A call to an endpoint whose dialect we read becomes a whole trace; any other call is kept as metadata only, and so is
+one whose client asked for it (`X-Tracemill-Capture: metadata`, or `store: false` in the body). Nothing a client or an
+upstream sends makes `derive` fail: what cannot be read is missing from the trace, and a flag says so.
 """
 
 from dataclasses import dataclass, replace
 
-from proxy.assembly.chat import Assembler
-from proxy.assembly.completion import Completion, encodable, read_completion, read_text
+from proxy.assembly.completion import Completion, encodable
+from proxy.assembly.dialect import DIALECTS, Assembler, Dialect
+from proxy.assembly.endpoint import Endpoint, endpoint_of
+from proxy.assembly.request import Request
 from proxy.assembly.sse import EventParser
 from proxy.ingest.content_coding import ContentCodingError, Decoded, decode
-from proxy.ingest.json_weight import has_more_values, weigh
+from proxy.ingest.json_weight import count_values, has_more_values, weigh
 from proxy.ingest.labels import read_labels
 from proxy.journal.raw_call import HeaderList, RawCall
 from store import json_text
 from store.json_text import JsonTextError
 from store.trace import Flag, JsonText, Outcome, Trace
-
-CHAT_COMPLETIONS = "chat.completions"
 
 _MAX_ERROR_CHARACTERS = 64 * 1024
 _MAX_TOKENS = 2**63
@@ -32,11 +32,9 @@ _MAX_ANSWER_VALUES = 2_000_000
 _MAX_STREAM_WORK = 4_000_000
 """Of a stream, in values: some 180,000 ordinary chunks."""
 _LINE_WORK = 5
-_MAX_MESSAGES = 20_000
-"""More are kept as they stand, among the parameters: each message would become a row."""
 _BLOCK_BYTES = 64 * 1024
-_LIFTED = {"messages": b"[", "tools": b"[", "response_format": b"{"}
-"""Request fields that are stored in a place of their own, with the bracket of the shape they must have for it."""
+_NO_REQUEST = Request()
+_NO_COMPLETION = Completion()
 
 
 def derive(call: RawCall, *, max_decoded_bytes: int) -> Trace:
@@ -47,103 +45,97 @@ def derive(call: RawCall, *, max_decoded_bytes: int) -> Trace:
         max_decoded_bytes: The most that a body may become when its content-encoding is undone; beyond it the body
             counts as undecodable.
     """
+    endpoint = endpoint_of(call.method, call.path)
+    if endpoint is None:
+        return _make_trace(call)
+    dialect = DIALECTS[endpoint]
+    request = _read_request(call, dialect, max_decoded_bytes)
+    answer = _read_answer(call, dialect, max_decoded_bytes)
+    is_metadata_only = (
+        _header(call.request_headers, "x-tracemill-capture").lower() == "metadata" or request.is_opted_out
+    )
+    trace = _make_trace(call, endpoint, request, answer)
+    return _without_content(trace, call.error) if is_metadata_only else trace
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What came back, read.
+
+    Attributes:
+        error: The upstream's own words, None when it told of none.
+        tokens: The members of `usage` that count prompt and completion.
+    """
+
+    completion: Completion = _NO_COMPLETION
+    error: str | None = None
+    tokens: tuple[int | None, int | None] = (None, None)
+    flags: frozenset[Flag] = frozenset()
+
+
+_NO_ANSWER = _Answer()
+
+
+def _make_trace(
+    call: RawCall, endpoint: Endpoint | None = None, request: Request = _NO_REQUEST, answer: _Answer = _NO_ANSWER
+) -> Trace:
     labels = read_labels(call.request_headers)
-    trace = Trace(
+    completion = answer.completion
+    return Trace(
         id=call.trace_id,
         created_at=call.started_at,
         method=call.method,
         path=call.path,
         route=call.route,
         upstream=call.upstream,
+        # Clients hang up on an error event and upstreams after one: it is the reason, what the exchange saw follows.
+        outcome=call.outcome if completion.error is None else Outcome.UPSTREAM_ERROR,
+        endpoint=None if endpoint is None else endpoint.value,
         status=call.status,
-        outcome=call.outcome,
+        is_streaming=request.is_streaming,
+        requested_model=request.model,
+        served_model=completion.served_model,
+        messages=request.messages,
+        tools=request.tools,
+        response_format=request.response_format,
+        parameters=request.parameters,
+        replies=completion.replies,
+        usage=completion.usage,
+        prompt_tokens=answer.tokens[0],
+        completion_tokens=answer.tokens[1],
         ttft_ms=call.ttft_ms,
         duration_ms=call.duration_ms,
+        upstream_id=completion.upstream_id,
         request_id=_request_id(call.response_headers),
+        system_fingerprint=completion.system_fingerprint,
         session=labels.session,
-        user=labels.user,
+        user=labels.user or request.user,
         tags=labels.tags,
+        metadata=request.metadata,
         key_fingerprint=call.key_fingerprint,
-        error=call.error,
+        error=answer.error or call.error,
+        flags=request.flags | answer.flags | completion.flags,
         request_bytes=call.request_bytes,
         response_bytes=call.response_bytes,
     )
-    if call.method != "POST" or not call.path.endswith("/chat/completions"):
-        return trace
-    request = _read_request(call, max_decoded_bytes)
-    whole = _with_answer(_with_request(trace, request), call, max_decoded_bytes)
-    is_metadata_only = (
-        _header(call.request_headers, "x-tracemill-capture").lower() == "metadata" or request.is_opted_out
-    )
-    return _without_content(whole, call.error) if is_metadata_only else whole
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """A request body, taken apart.
-
-    Attributes:
-        lifted: The fields of `_LIFTED` that are there in their shape.
-        parameters: Every other field, as one object.
-        fields: All fields; of one named twice, the last.
-    """
-
-    fields: dict[str, JsonText]
-    lifted: dict[str, JsonText]
-    parameters: JsonText
-    flags: frozenset[Flag]
-
-    @property
-    def is_opted_out(self) -> bool:
-        return self.fields.get("store") == b"false"
-
-
-def _read_request(call: RawCall, max_bytes: int) -> _Request:
+def _read_request(call: RawCall, dialect: Dialect, max_bytes: int) -> Request:
     cut = frozenset({Flag.REQUEST_TRUNCATED}) if call.is_request_truncated else frozenset[Flag]()
     try:
         decoded = decode(call.request_body, _header(call.request_headers, "content-encoding"), max_bytes=max_bytes)
         text = _whole_json(decoded.body, _MAX_REQUEST_VALUES)
     except (ContentCodingError, JsonTextError):
-        return _Request({}, {}, b"{}", cut | {Flag.REQUEST_NOT_JSON})
+        return Request(flags=cut | {Flag.REQUEST_NOT_JSON})
     if not text.startswith(b"{"):
-        return _Request({}, {}, b"{}", cut | {Flag.REQUEST_MALFORMED})
-    return _take_apart(json_text.members(text), cut)
+        return Request(flags=cut | {Flag.REQUEST_MALFORMED})
+    request = dialect.read_request(json_text.members(text))
+    return replace(request, flags=request.flags | cut) if cut else request
 
 
-def _take_apart(members: list[tuple[str, JsonText]], flags: frozenset[Flag]) -> _Request:
-    fields = dict(members)
-    lifted = {name: fields[name] for name, start in _LIFTED.items() if fields.get(name, b"").startswith(start)}
-    messages = json_text.elements(lifted.get("messages", b"[]"))
-    if len(messages) > _MAX_MESSAGES or not all(message.startswith(b"{") for message in messages):
-        del lifted["messages"]
-    if "messages" not in lifted or len(fields) < len(members):
-        flags |= {Flag.REQUEST_MALFORMED}
-    last = {name: place for place, (name, _) in enumerate(members)}
-    kept = [(name, value) for place, (name, value) in enumerate(members) if name not in lifted or place != last[name]]
-    parameters = b",".join(json_text.dumps(name) + b":" + value for name, value in kept)
-    return _Request(fields, lifted, b"{" + parameters + b"}", flags)
-
-
-def _with_request(trace: Trace, request: _Request) -> Trace:
-    metadata = request.fields.get("metadata", b"null")
-    return replace(
-        trace,
-        endpoint=CHAT_COMPLETIONS,
-        is_streaming=request.fields.get("stream") == b"true",
-        requested_model=read_text(request.fields.get("model")),
-        messages=tuple(json_text.elements(request.lifted.get("messages", b"[]"))),
-        tools=request.lifted.get("tools"),
-        response_format=request.lifted.get("response_format"),
-        parameters=request.parameters,
-        user=trace.user or read_text(request.fields.get("user")),
-        metadata=metadata if metadata.startswith(b"{") else None,
-        flags=request.flags,
-    )
-
-
-def _with_answer(trace: Trace, call: RawCall, max_bytes: int) -> Trace:
+def _read_answer(call: RawCall, dialect: Dialect, max_bytes: int) -> _Answer:
     if call.status is None:
-        return trace
+        return _NO_ANSWER
     flags = {Flag.RESPONSE_TRUNCATED} if call.is_response_truncated else set[Flag]()
     try:
         decoded = decode(call.response_body, _header(call.response_headers, "content-encoding"), max_bytes=max_bytes)
@@ -152,34 +144,26 @@ def _with_answer(trace: Trace, call: RawCall, max_bytes: int) -> Trace:
     if not decoded.is_whole and call.outcome in _WHOLE and not call.is_response_truncated:
         flags.add(Flag.RESPONSE_UNDECODABLE)
     if call.status >= 400:
-        return replace(trace, flags=trace.flags | flags, error=trace.error or _error_text(decoded.body))
-    completion = _read_answer(decoded.body, call)
+        # What our own side said about the call is nearer to the cause than the body it came with.
+        return _Answer(error=call.error or _error_text(decoded.body), flags=frozenset(flags))
+    completion = _read_completion(decoded.body, call, dialect)
     if completion.usage is None:
         flags.add(Flag.NO_USAGE)
-    tokens = dict(json_text.members(completion.usage or b"{}"))
-    return replace(
-        trace,
-        # Clients hang up on an error event and upstreams after one: it is the reason, what the exchange saw follows.
-        outcome=trace.outcome if completion.error is None else Outcome.UPSTREAM_ERROR,
-        replies=completion.replies,
-        usage=completion.usage,
-        prompt_tokens=_token_count(tokens.get("prompt_tokens")),
-        completion_tokens=_token_count(tokens.get("completion_tokens")),
-        served_model=completion.served_model,
-        upstream_id=completion.upstream_id,
-        system_fingerprint=completion.system_fingerprint,
-        error=trace.error if completion.error is None else _bounded(completion.error),
-        flags=trace.flags | flags | completion.flags,
+    return _Answer(
+        completion,
+        None if completion.error is None else _bounded(completion.error),
+        _token_counts(completion.usage, dialect),
+        frozenset(flags),
     )
 
 
-def _read_answer(body: bytes, call: RawCall) -> Completion:
+def _read_completion(body: bytes, call: RawCall, dialect: Dialect) -> Completion:
     if _is_event_stream(body, _header(call.response_headers, "content-type")):
-        return _assemble(body)
+        return _assemble(body, dialect.assembler())
     if not body and (call.outcome not in _WHOLE or call.is_response_truncated):
         return Completion()
     try:
-        return read_completion(_whole_json(body, _MAX_ANSWER_VALUES))
+        return dialect.read_answer(_whole_json(body, _MAX_ANSWER_VALUES))
     except JsonTextError:
         return Completion(flags=frozenset({Flag.RESPONSE_NOT_JSON}))
 
@@ -192,16 +176,18 @@ def _is_event_stream(body: bytes, content_type: str) -> bool:
     return media_type == "text/event-stream" and not body.lstrip().startswith(b"{")
 
 
-def _assemble(body: bytes) -> Completion:
+def _assemble(body: bytes, assembler: Assembler) -> Completion:
     """Assemble a stream, as far as it is no more work than any model's answer."""
-    parser, assembler = EventParser(max_event_bytes=len(body)), Assembler()
+    parser = EventParser(max_event_bytes=len(body))
+    is_bounded = _most_work(body) <= _MAX_STREAM_WORK
     work = 0
     for start in range(0, len(body), _BLOCK_BYTES):
         block = body[start : start + _BLOCK_BYTES]
-        work += weigh(block) + _LINE_WORK * (block.count(b"\n") + block.count(b"\r"))
-        if work > _MAX_STREAM_WORK:
-            completion = assembler.finish()
-            return replace(completion, flags=completion.flags | {Flag.RESPONSE_TRUNCATED})
+        if not is_bounded:
+            work += weigh(block) + _line_work(block)
+            if work > _MAX_STREAM_WORK:
+                completion = assembler.finish()
+                return replace(completion, flags=completion.flags | {Flag.RESPONSE_TRUNCATED})
         for event in parser.feed(block):
             assembler.feed(event)
     for event in parser.finish():
@@ -209,12 +195,22 @@ def _assemble(body: bytes) -> Completion:
     return assembler.finish()
 
 
+def _most_work(body: bytes) -> int:
+    """Give a bound on the work of a stream that takes no look at where its strings are."""
+    return count_values(body) + _line_work(body)
+
+
+def _line_work(block: bytes) -> int:
+    return _LINE_WORK * (block.count(b"\n") + block.count(b"\r"))
+
+
 def _whole_json(body: bytes, max_values: int) -> JsonText:
     if has_more_values(body, max_values):
         raise JsonTextError("more values than any call has")
-    if json_text.is_too_deep(json_text.loads(body)):
+    text = json_text.compact(body)
+    if text.count(b"[") + text.count(b"{") > json_text.MAX_DEPTH and json_text.is_too_deep(json_text.loads(text)):
         raise JsonTextError("nested too deep")
-    return json_text.compact(body)
+    return text
 
 
 def _without_content(trace: Trace, error: str | None) -> Trace:
@@ -238,6 +234,13 @@ def _header(headers: HeaderList, name: str) -> str:
 
 def _request_id(headers: HeaderList) -> str | None:
     return next((value.strip() for key, value in headers if key == "x-request-id" and value.strip()), None)
+
+
+def _token_counts(usage: JsonText | None, dialect: Dialect) -> tuple[int | None, int | None]:
+    if usage is None:
+        return None, None
+    fields = dict(json_text.members(usage))
+    return _token_count(fields.get(dialect.prompt_tokens)), _token_count(fields.get(dialect.completion_tokens))
 
 
 def _token_count(text: JsonText | None) -> int | None:

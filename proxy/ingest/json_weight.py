@@ -13,7 +13,7 @@ _STRING = re.compile(rb'"[^"\\\r\n]*+(?:\\.[^"\\\r\n]*+)*+"?')
 
 def has_more_values(text: bytes, bound: int) -> bool:
     """Tell whether a JSON text holds more than about this many values."""
-    if _count(text, 0, len(text)) <= bound:
+    if count_values(text) <= bound:
         return False
     values = end = 0
     for string in _STRING.finditer(text):
@@ -24,10 +24,15 @@ def has_more_values(text: bytes, bound: int) -> bool:
     return values + _count(text, end, len(text)) > bound
 
 
+def count_values(text: bytes) -> int:
+    """Count the values of a text as if its strings held some, too: at least as many as it has."""
+    return _count(text, 0, len(text))
+
+
 def weigh(block: bytes) -> int:
     """Count the values in a block of a stream; one that is cut in a string counts that line's text, too."""
     outside = _STRING.sub(b"", block)
-    return _count(outside, 0, len(outside))
+    return count_values(outside)
 
 
 def _count(text: bytes, start: int, end: int) -> int:

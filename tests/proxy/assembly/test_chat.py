@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
-from proxy.assembly.chat import Assembler
+from proxy.assembly.chat import ChatAssembler
 from proxy.assembly.completion import Completion
 from proxy.assembly.sse import EventParser
 from store.json_text import JsonValue
@@ -274,7 +274,7 @@ def wire(chunks: Sequence[dict[str, Any]], *, done: bool = True) -> bytes:
 
 
 def assemble(stream: bytes, *, step: int | None = None) -> Completion:
-    parser, assembler = EventParser(max_event_bytes=10_000_000), Assembler()
+    parser, assembler = EventParser(max_event_bytes=10_000_000), ChatAssembler()
     step = step or len(stream) or 1
     for start in range(0, len(stream), step):
         for event in parser.feed(stream[start : start + step]):
@@ -628,7 +628,7 @@ def test_a_stream_without_one_choice_has_no_reply() -> None:
 
 def test_many_deltas_are_assembled_in_linear_time() -> None:
     """200,000 deltas into one text: quadratic joining would take minutes."""
-    assembler = Assembler()
+    assembler = ChatAssembler()
     for _ in range(200_000):
         assembler.feed_chunk({"choices": [{"index": 0, "delta": {"content": "0123456789"}}]})
     assert len(message_of(assembler.finish())["content"]) == 2_000_000
