@@ -175,7 +175,7 @@ class DeadLetter:
 
     Attributes:
         reason: A stable code: `bad_crc`, `torn` (a writer died in the middle), `orphan` (its call's beginning is lost),
-            `derive_failed`, `unstorable`.
+            `derive_failed`, `unstorable`, `gap` (calls that were shed: the body is JSON and tells how many and when).
         detail: One sentence for a person; holds no message content.
         body: The raw bytes.
     """

@@ -12,11 +12,11 @@ from uuid import UUID
 import aiosqlite
 
 from store.body import Packer
-from store.connection import close, transaction
+from store.connection import close, run, transaction_now
 from store.database import TRACES, open_writer, store_error
 from store.id_list import KNOWN_BLOBS, KNOWN_DEAD_LETTERS, KNOWN_NODES, KNOWN_TRACES, id_list
 from store.trace import DeadLetter, JournalPosition, Trace
-from store.trace_rows import Batch, PackedRows, Row, to_blob
+from store.trace_rows import INSERT_TRACE, Batch, PackedRows, Row, to_blob
 
 _INSERT_BLOB = "INSERT OR IGNORE INTO blobs (id, body, body_bytes) VALUES (:id, :body, :body_bytes)"
 _INSERT_NODE = """
@@ -25,21 +25,6 @@ _INSERT_NODE = """
 """
 _INSERT_NODE_BLOB = """
     INSERT OR IGNORE INTO node_blobs (node_id, offset, blob_id) VALUES (:node_id, :offset, :blob_id)
-"""
-_INSERT_TRACE = """
-    INSERT OR IGNORE INTO traces (
-        id, created_at, endpoint, method, path, route, upstream, status, outcome, is_streaming, is_complete,
-        requested_model, served_model, request_node, message_count, has_tool_calls, tools_blob, response_format_blob,
-        parameters_blob, metadata_blob, error_blob, usage, prompt_tokens, completion_tokens, ttft_ms, duration_ms,
-        upstream_id, request_id, system_fingerprint, session, user, key_fingerprint, flags, request_bytes,
-        response_bytes
-    ) VALUES (
-        :id, :created_at, :endpoint, :method, :path, :route, :upstream, :status, :outcome, :is_streaming, :is_complete,
-        :requested_model, :served_model, :request_node, :message_count, :has_tool_calls, :tools_blob,
-        :response_format_blob, :parameters_blob, :metadata_blob, :error_blob, :usage, :prompt_tokens,
-        :completion_tokens, :ttft_ms, :duration_ms, :upstream_id, :request_id, :system_fingerprint, :session, :user,
-        :key_fingerprint, :flags, :request_bytes, :response_bytes
-    )
 """
 _INSERT_REPLY = """
     INSERT OR IGNORE INTO replies (trace_id, position, choice_index, node_id, finish_reason, logprobs_blob)
@@ -117,26 +102,21 @@ class TraceWriter:
             StoreFullError: No room; write the same batch again later.
             StoreError: Anything else SQLite says.
         """
+        letters = list(dead_letters)
         async with self._turn, self._translated():
-            fresh = await self._fresh(traces)
-            batch = await asyncio.to_thread(_plan, fresh)
-            packed = await self._pack(batch)
-            async with transaction(self._connection):
-                await self._insert(_INSERT_BLOB, packed.blobs.values())
-                await self._insert(_INSERT_NODE, packed.nodes)
-                await self._insert(_INSERT_NODE_BLOB, packed.node_blobs)
-                await self._insert(_INSERT_TRACE, batch.traces)
-                await self._insert(_INSERT_REPLY, batch.replies)
-                await self._insert(_INSERT_TAG, batch.tags)
-                await self._insert(_INSERT_DEAD_LETTER, [self._dead_letter_row(letter) for letter in dead_letters])
-                await self._insert(_MOVE_POSITION, [_position_row(position) for position in positions])
-        return WriteCounts(len(fresh), len(traces) - len(fresh), len(dead_letters))
+            return await run(self._connection, lambda db: self._write(db, traces, letters, positions))
 
     async def known(self, ids: Collection[UUID]) -> set[UUID]:
         """Tell which of these calls are settled: stored as traces, or set aside as dead letters."""
+        wanted = id_list(id_.bytes for id_ in ids)
         async with self._turn, self._translated():
-            letters = await self._connection.execute_fetchall(KNOWN_DEAD_LETTERS, id_list(id_.bytes for id_ in ids))
-            return await self._known_traces(ids) | {UUID(bytes=row[0]) for row in letters}
+            rows = await run(
+                self._connection,
+                lambda db: (
+                    db.execute(KNOWN_TRACES, wanted).fetchall() + db.execute(KNOWN_DEAD_LETTERS, wanted).fetchall()
+                ),
+            )
+        return {UUID(bytes=row[0]) for row in rows}
 
     async def positions(self) -> list[JournalPosition]:
         """Tell how far each writer's journal is resolved, by the writer's name."""
@@ -146,38 +126,39 @@ class TraceWriter:
             )
         return [JournalPosition(*row) for row in rows]
 
-    async def _fresh(self, traces: Sequence[Trace]) -> list[Trace]:
-        by_id: dict[UUID, Trace] = {}
-        for trace in traces:
-            by_id.setdefault(trace.id, trace)
-        known = await self._known_traces(by_id)
-        return [trace for trace in by_id.values() if trace.id not in known]
+    def _write(
+        self,
+        db: sqlite3.Connection,
+        traces: Sequence[Trace],
+        dead_letters: Sequence[DeadLetter],
+        positions: Iterable[JournalPosition],
+    ) -> WriteCounts:
+        fresh = _fresh(db, traces)
+        batch = Batch()
+        for trace in fresh:
+            batch.add(trace)
+        packed = self._pack(db, batch)
+        with transaction_now(db):
+            db.executemany(_INSERT_BLOB, packed.blobs.values())
+            db.executemany(_INSERT_NODE, packed.nodes)
+            db.executemany(_INSERT_NODE_BLOB, packed.node_blobs)
+            db.executemany(INSERT_TRACE, batch.traces)
+            db.executemany(_INSERT_REPLY, batch.replies)
+            db.executemany(_INSERT_TAG, batch.tags)
+            db.executemany(_INSERT_DEAD_LETTER, [self._dead_letter_row(letter) for letter in dead_letters])
+            db.executemany(_MOVE_POSITION, [_position_row(position) for position in positions])
+        return WriteCounts(len(fresh), len(traces) - len(fresh), len(dead_letters))
 
-    async def _known_traces(self, ids: Collection[UUID]) -> set[UUID]:
-        rows = await self._connection.execute_fetchall(KNOWN_TRACES, id_list(id_.bytes for id_ in ids))
-        return {UUID(bytes=row[0]) for row in rows}
-
-    async def _pack(self, batch: Batch) -> PackedRows:
+    def _pack(self, db: sqlite3.Connection, batch: Batch) -> PackedRows:
         """Pack only what the database has not; a long chat's history is known but for its last messages."""
-        known_nodes = {
-            row[0] for row in await self._connection.execute_fetchall(KNOWN_NODES, id_list(batch.links.keys()))
-        }
-        known_blobs = {
-            row[0] for row in await self._connection.execute_fetchall(KNOWN_BLOBS, id_list(batch.blobs.keys()))
-        }
-
-        def pack() -> PackedRows:
-            packed = PackedRows()
-            packed.add_links((link for link in batch.links.values() if link.id not in known_nodes), self._packer)
-            for name, body in batch.blobs.items():
-                if name not in known_blobs:
-                    packed.add_blob(name, body, self._packer)
-            return packed
-
-        return await asyncio.to_thread(pack)
-
-    async def _insert(self, sql: str, rows: Iterable[Row]) -> None:
-        await self._connection.executemany(sql, rows)
+        known_nodes = {row[0] for row in db.execute(KNOWN_NODES, id_list(batch.links))}
+        known_blobs = {row[0] for row in db.execute(KNOWN_BLOBS, id_list(batch.blobs))}
+        packed = PackedRows()
+        packed.add_links((link for link in batch.links.values() if link.id not in known_nodes), self._packer)
+        for name, body in batch.blobs.items():
+            if name not in known_blobs:
+                packed.add_blob(name, body, self._packer)
+        return packed
 
     def _dead_letter_row(self, letter: DeadLetter) -> Row:
         return {
@@ -196,11 +177,13 @@ class TraceWriter:
             raise store_error(exc, self.path) from exc
 
 
-def _plan(traces: Sequence[Trace]) -> Batch:
-    batch = Batch()
+def _fresh(db: sqlite3.Connection, traces: Sequence[Trace]) -> list[Trace]:
+    by_id: dict[bytes, Trace] = {}
     for trace in traces:
-        batch.add(trace)
-    return batch
+        by_id.setdefault(trace.id.bytes, trace)
+    for (known,) in db.execute(KNOWN_TRACES, id_list(by_id)).fetchall():
+        del by_id[known]
+    return list(by_id.values())
 
 
 def _position_row(position: JournalPosition) -> Row:
