@@ -9,7 +9,8 @@ big-endian:
     payload: kind 1 byte · trace id 16 bytes · size of meta 4 bytes · meta (JSON) · body (raw bytes)
 
 A call is written as one `BEGIN`, any number of `REQUEST` and `RESPONSE` parts, for event streams an `ANSWERED`, and one
-`END`; the bodies of the parts, joined, are the bodies as they crossed the wire. Every entry has a checksum of its own,
+`END`; the bodies of the parts, joined, are the bodies as they crossed the wire. A `GAP` belongs to no call: it declares
+calls that the journal had no room for, under an id of its own. Every entry has a checksum of its own,
 so that one bad entry costs one entry: the reader goes on at the next mark whose checksum holds. The mark is random so
 that no body, which is a client's or an upstream's text, can hold something that reads as an entry.
 """
@@ -44,24 +45,36 @@ class EntryKind(IntEnum):
     """The client is about to have the whole answer. Meta as in END; body: more of the answer's body."""
     END = 5
     """The call ended. Meta: how; body: the rest of the answer's body."""
+    GAP = 6
+    """Calls or bodies were shed. Meta: reason, count, and the times of the first and the last one; no body."""
+
+
+_KINDS = {int(kind): kind for kind in EntryKind}
 
 
 class Entry(NamedTuple):
     """One entry read back.
 
     Attributes:
+        id: The trace id's 16 bytes.
+        body: A view of the piece of the segment that was read.
         offset: Where it begins in its segment.
         end: Where the next one begins.
         body_offset: Where its body begins in the segment.
     """
 
     kind: EntryKind
-    trace_id: UUID
+    id: bytes
     meta: dict[str, Any]
-    body: bytes
+    body: memoryview
     offset: int
     end: int
     body_offset: int
+
+    @property
+    def trace_id(self) -> UUID:
+        """The id as such; made when asked for, since that costs as much as reading the entry."""
+        return UUID(bytes=self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,51 +107,49 @@ def read_entries(mark: bytes, data: bytes, base: int) -> Iterator[Entry | Damage
         data: Bytes of the segment from `base` on; `base` is where an entry begins.
         base: Offset of `data` in the segment.
     """
+    view = memoryview(data)
     position = 0
     while position < len(data):
-        payload = _payload(mark, data, position)
-        if payload is None:
-            resume = _next_sound(mark, data, position + 1)
+        end = _end(mark, view, position)
+        if end is None:
+            resume = _next_sound(mark, data, view, position + 1)
             if resume is None:
                 return
             yield Damage(base + position, base + resume)
             position = resume
             continue
-        entry = _entry(payload, base + position)
-        yield entry
-        position = entry.end - base
+        # A newer version may write kinds that this one does not know: those cost themselves, not the segment.
+        yield _entry(view, position, end, base) or Damage(base + position, base + end)
+        position = end
 
 
-def _payload(mark: bytes, data: bytes, position: int) -> bytes | None:
-    """Return the payload of the entry at `position`, None when there is no whole entry with a right checksum."""
+def _end(mark: bytes, view: memoryview, position: int) -> int | None:
+    """Return the end of the entry at `position`, None when there is no whole entry with a right checksum."""
     start = position + _HEAD.size
-    if start > len(data):
+    if start > len(view):
         return None
-    found, length, crc = _HEAD.unpack_from(data, position)
-    if found != mark or length < _PAYLOAD_HEAD.size or start + length > len(data):
+    found, length, crc = _HEAD.unpack_from(view, position)
+    end = start + length
+    if found != mark or length < _PAYLOAD_HEAD.size or end > len(view) or zlib.crc32(view[start:end]) != crc:
         return None
-    payload = data[start : start + length]
-    return payload if zlib.crc32(payload) == crc else None
+    return end
 
 
-def _next_sound(mark: bytes, data: bytes, position: int) -> int | None:
+def _next_sound(mark: bytes, data: bytes, view: memoryview, position: int) -> int | None:
     while (position := data.find(mark, position)) >= 0:
-        if _payload(mark, data, position) is not None:
+        if _end(mark, view, position) is not None:
             return position
         position += 1
     return None
 
 
-def _entry(payload: bytes, offset: int) -> Entry:
-    kind, trace_id, meta_size = _PAYLOAD_HEAD.unpack_from(payload)
-    body_start = _PAYLOAD_HEAD.size + meta_size
-    start = offset + _HEAD.size
-    return Entry(
-        kind=EntryKind(kind),
-        trace_id=UUID(bytes=trace_id),
-        meta=orjson.loads(payload[_PAYLOAD_HEAD.size : body_start]) if meta_size else {},
-        body=payload[body_start:],
-        offset=offset,
-        end=start + len(payload),
-        body_offset=start + body_start,
-    )
+def _entry(view: memoryview, position: int, end: int, base: int) -> Entry | None:
+    """Take an entry apart; None for a kind that is not known."""
+    start = position + _HEAD.size
+    kind, id_, meta_size = _PAYLOAD_HEAD.unpack_from(view, start)
+    if kind not in _KINDS:
+        return None
+    meta_start = start + _PAYLOAD_HEAD.size
+    body_start = meta_start + meta_size
+    meta = orjson.loads(view[meta_start:body_start]) if meta_size else {}
+    return Entry(_KINDS[kind], id_, meta, view[body_start:end], base + position, base + end, base + body_start)

@@ -25,6 +25,7 @@ from proxy.journal.format import (
     encode,
     read_entries,
 )
+from proxy.journal.gap import gap_letter
 from proxy.journal.raw_call import RawCall
 from store.trace import DeadLetter, JournalPosition, Outcome
 
@@ -53,6 +54,14 @@ class _OpenCall:
     answered: dict[str, Any] | None = None
 
 
+class _Window(NamedTuple):
+    """The piece of a segment that is being read."""
+
+    segment: int
+    offset: int
+    data: bytes
+
+
 class JournalReader:
     """Reads one writer's folder."""
 
@@ -62,7 +71,8 @@ class JournalReader:
         self._segment = position.segment if position else 1
         self._offset = position.offset if position else 0
         self._mark = b""
-        self._open: dict[UUID, _OpenCall] = {}
+        self._open: dict[bytes, _OpenCall] = {}
+        self._window = _Window(0, 0, b"")
         self._letters: deque[DeadLetter] = deque()
 
     @property
@@ -101,8 +111,8 @@ class JournalReader:
         """Yield what is left when the writer is dead: first what ended, then each open call with how far it came."""
         yield from self.read()
         self._bury_rest("torn")
-        for trace_id in list(self._open):
-            yield self._close(trace_id, self._open[trace_id].answered or {"outcome": Outcome.INTERRUPTED}, [])
+        for id_ in list(self._open):
+            yield self._close(id_, self._open[id_].answered or {"outcome": Outcome.INTERRUPTED}, [])
 
     def take_dead_letters(self) -> list[DeadLetter]:
         """Return and forget the dead letters gathered while reading."""
@@ -121,45 +131,57 @@ class JournalReader:
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:08d}.seg"
 
+    def _open_file(self, number: int) -> int:
+        return os.open(f"{self.folder}/{number:08d}.seg", os.O_RDONLY | os.O_CLOEXEC)
+
     def _read_segment(self) -> Iterator[RawCall]:
         try:
-            file = self._path(self._segment).open("rb")
+            file = self._open_file(self._segment)
         except FileNotFoundError:
             return
-        with file:
-            if self._offset < SEGMENT_HEAD_SIZE:
-                head = file.read(SEGMENT_HEAD_SIZE)
-                if len(head) < SEGMENT_HEAD_SIZE:
-                    return
-                self._offset = SEGMENT_HEAD_SIZE
-            self._mark = _mark_of(os.pread(file.fileno(), SEGMENT_HEAD_SIZE, 0)) or self._mark
-            size = _READ_BYTES
-            while True:
-                data = os.pread(file.fileno(), size, self._offset)
-                before = self._offset
-                for item in read_entries(self._mark, data, self._offset):
-                    self._offset = item.end
-                    if isinstance(item, Damage):
-                        self._bury(item.offset, item.end, "bad_crc")
-                    else:
-                        yield from self._take(item)
-                if len(data) < size:
-                    return
-                # An entry larger than the window: look through a larger one.
-                size = _READ_BYTES if self._offset > before else size * 2
+        try:
+            yield from self._read_file(file)
+        finally:
+            os.close(file)
+            self._window = _Window(0, 0, b"")
 
-    def _take(self, entry: Entry) -> Iterator[RawCall]:
+    def _read_file(self, file: int) -> Iterator[RawCall]:
+        if os.fstat(file).st_size <= max(self._offset, SEGMENT_HEAD_SIZE):
+            return
+        self._offset = max(self._offset, SEGMENT_HEAD_SIZE)
+        self._mark = _mark_of(os.pread(file, SEGMENT_HEAD_SIZE, 0)) or self._mark
+        size = _READ_BYTES
+        while True:
+            data = os.pread(file, size, self._offset)
+            before = self._offset
+            self._window = _Window(self._segment, before, data)
+            for item in read_entries(self._mark, data, before):
+                self._offset = item.end
+                if isinstance(item, Damage):
+                    self._bury(item.offset, item.end, "bad_crc")
+                elif (call := self._take(item)) is not None:
+                    yield call
+            if len(data) < size:
+                return
+            # An entry larger than the window: look through a larger one.
+            size = _READ_BYTES if self._offset > before else size * 2
+
+    def _take(self, entry: Entry) -> RawCall | None:
+        """Take the next entry; give the call that it ends."""
         part = _Part(self._segment, entry.body_offset, len(entry.body))
         parts = [part] if part.size else []
         if entry.kind is EntryKind.BEGIN:
-            self._open[entry.trace_id] = _OpenCall(self._segment, entry.offset, entry.meta, request=parts)
-            return
-        call = self._open.get(entry.trace_id)
+            self._open[entry.id] = _OpenCall(self._segment, entry.offset, entry.meta, request=parts)
+            return None
+        if entry.kind is EntryKind.GAP:
+            self._letters.append(gap_letter(entry.trace_id, {**entry.meta, "writer": self.folder.name}))
+            return None
+        call = self._open.get(entry.id)
         if call is None:
             self._letters.append(
-                DeadLetter("orphan", f"a {entry.kind.name} entry without its BEGIN", entry.body, entry.trace_id)
+                DeadLetter("orphan", f"a {entry.kind.name} entry without its BEGIN", bytes(entry.body), entry.trace_id)
             )
-            return
+            return None
         match entry.kind:
             case EntryKind.REQUEST:
                 call.request += parts
@@ -169,14 +191,15 @@ class JournalReader:
                 call.response += parts
                 call.answered = entry.meta
             case EntryKind.END:
-                yield self._close(entry.trace_id, entry.meta, parts)
+                return self._close(entry.id, entry.meta, parts)
+        return None
 
-    def _close(self, trace_id: UUID, end: dict[str, Any], parts: list[_Part]) -> RawCall:
-        call = self._open.pop(trace_id)
+    def _close(self, id_: bytes, end: dict[str, Any], parts: list[_Part]) -> RawCall:
+        call = self._open.pop(id_)
         begin = call.meta
         request, response = self._join(call.request), self._join(call.response + parts)
         return RawCall(
-            trace_id=trace_id,
+            trace_id=UUID(bytes=id_),
             started_at=datetime.fromtimestamp(begin["started_at"], UTC),
             method=begin["method"],
             path=begin["path"],
@@ -199,11 +222,19 @@ class JournalReader:
         )
 
     def _join(self, parts: list[_Part]) -> bytes:
-        pieces = []
-        for part in parts:
-            with self._path(part.segment).open("rb") as file:
-                pieces.append(os.pread(file.fileno(), part.size, part.offset))
-        return b"".join(pieces)
+        return b"".join([self._piece(part) for part in parts])
+
+    def _piece(self, part: _Part) -> bytes:
+        """Give a piece of a body, from the file once the window has moved on."""
+        window = self._window
+        start = part.offset - window.offset
+        if part.segment == window.segment and start >= 0:
+            return window.data[start : start + part.size]
+        file = self._open_file(part.segment)
+        try:
+            return os.pread(file, part.size, part.offset)
+        finally:
+            os.close(file)
 
     def _bury_rest(self, reason: str) -> None:
         """Make a dead letter of what lies behind the last sound entry of a segment that will not grow."""
@@ -259,4 +290,4 @@ def _mark_of(head: bytes) -> bytes | None:
 
 
 def _pairs(headers: list[list[str]]) -> tuple[tuple[str, str], ...]:
-    return tuple((name, value) for name, value in headers)
+    return tuple([(name, value) for name, value in headers])

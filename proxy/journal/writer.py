@@ -4,49 +4,48 @@ One worker writes one folder, `journal/<writer>/`, of numbered segments. Appendi
 which survives the death of any of our processes; a second thread flushes to the disk every 200 ms, so that a power
 failure costs at most that. Nobody else ever writes here; ingest reads along and deletes segments it has done with.
 
-The event loop never waits for the disk: it hands entries to the writer thread and, where the contract wants an entry to
-be down before a byte goes out, waits for it at most `_PATIENCE_S`. A disk that is stuck, full or gone holds each answer
-for that long once; from then on nobody waits until it has caught up. What waits in memory meanwhile is bounded: callers
-ask `has_room` before they hand a body over and shed it, counted, when there is none (`proxy.calls.exchange`).
+The event loop never waits for the disk. What is appended in one turn of the loop is handed over as one batch, written
+with one system call and reported back with one wake-up (`docs/decisions/0004-one-hand-over-a-turn.md`). Where the
+contract wants an entry to be down before a byte goes out, that byte waits for it, at most `_PATIENCE_S`. A disk that is
+stuck, full or gone holds each answer for that long once; from then on nobody waits until it has caught up. What waits
+in memory meanwhile is bounded: callers ask `has_room` before they hand a body over, and `shed` it when there is none.
 """
 
 import asyncio
-import fcntl
 import logging
-import os
 import secrets
 import threading
 import time
+from collections import deque
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any, Literal
 from uuid import UUID
 
+from proxy.journal.batch import Batch, Waiter
+from proxy.journal.disk import Disk
 from proxy.journal.format import MARK_SIZE, EntryKind, encode
-from proxy.journal.segment import Segment
+from proxy.journal.gap import GapLedger
+from proxy.journal.writer_thread import JournalThreads
+from store.uuid7 import uuid7
 
 JOURNAL_FOLDER = "journal"
 
+Durability = Literal["none", "process", "power"]
+"""What an answer waits for before its last block: nothing, the page cache (outlives our processes), or the disk."""
+
 _log = logging.getLogger("tracemill.journal")
 
-SEGMENT_BYTES = 16 * 1024 * 1024
-_BATCH_BYTES = 4 * 1024 * 1024
 _PATIENCE_S = 0.1
 """Longest that an answer waits for the journal (`docs/contract.md`, C8)."""
-_RETRY_S = 0.2
-_SYNC_INTERVAL_S = 0.2
 _CLOSE_PATIENCE_S = 5.0
-
-
-class _Pending(NamedTuple):
-    entry: bytes
-    written: asyncio.Future[None] | None
-    handed_over_at: float
+_GAP_INTERVAL_S = 1.0
+"""How often it is tried to declare what was shed; one declaration covers all that was shed meanwhile."""
 
 
 class Journal:
-    """The journal of one writer. Open it on the event loop's thread; close it exactly once."""
+    """The journal of one writer. Open it on the event loop's thread and append there; close it exactly once."""
 
     def __init__(
         self,
@@ -54,178 +53,218 @@ class Journal:
         *,
         max_pending_bytes: int,
         max_disk_bytes: int,
+        durability: Durability = "process",
+        disk: Disk | None = None,
     ) -> None:
-        """Create the writer's folder and start the threads.
+        """Start the threads. The writer's folder is made with the first entry, and again whenever it is gone.
 
         Args:
             root: The data directory's `journal` folder.
             max_pending_bytes: What may wait in memory for the disk.
             max_disk_bytes: What may lie on the disk waiting for ingest.
+            durability: What `append` waits for.
+            disk: The system calls to write with.
         """
         self.mark = secrets.token_bytes(MARK_SIZE)
-        self._root = root
-        self._folder, self._lock = _make_folder(root)
         self._max_pending_bytes = max_pending_bytes
-        self._max_disk_bytes = max_disk_bytes
+        self._durability = durability
         self._loop = asyncio.get_running_loop()
-        self._queue: SimpleQueue[_Pending | None] = SimpleQueue()
-        # Each counter has one writing thread, so their difference needs no lock.
+        self._loop_thread = threading.get_ident()
+        self._nothing_to_wait_for: asyncio.Future[None] = self._loop.create_future()
+        self._nothing_to_wait_for.set_result(None)
+        self._batch = Batch()
+        self._awaited: deque[Batch] = deque()
+        self._overdue_timer: asyncio.TimerHandle | None = None
+        self._gap_timer: asyncio.TimerHandle | None = None
+        self._gaps = GapLedger()
         self._handed_over_bytes = 0
-        self._written_bytes = 0
-        self._waiting_since = 0.0
-        self._segment = Segment(self._folder, self.mark)
-        self._closing = threading.Event()
-        self._writer = threading.Thread(target=self._write_forever, name="journal-writer", daemon=True)
-        self._syncer = threading.Thread(target=self._sync_forever, name="journal-sync", daemon=True)
-        self._writer.start()
-        self._syncer.start()
+        self._is_closed = False
+        self._threads = JournalThreads(
+            root,
+            self.mark,
+            max_disk_bytes=max_disk_bytes,
+            waits_for_sync=durability == "power",
+            report=self._report,
+            disk=disk or Disk(),
+        )
 
     def has_room(self, size: int) -> bool:
         """Tell whether a body of this size may still wait in memory; the caller sheds it otherwise."""
         return self.pending_bytes + size <= self._max_pending_bytes
 
+    def shed(self, reason: str) -> None:
+        """Note that a call or a body is not recorded; once there is room again, a gap in the journal declares it."""
+        self._gaps.add(reason)
+        if self._gap_timer is None and not self._is_closed:
+            self._gap_timer = self._loop.call_later(_GAP_INTERVAL_S, self._declare_gaps)
+
     def append_nowait(
         self, kind: EntryKind, trace_id: UUID, meta: dict[str, Any] | None = None, body: bytes = b""
     ) -> None:
-        """Hand an entry to the writer thread."""
-        self._hand_over(encode(self.mark, kind, trace_id, meta, body), None)
+        """Append an entry; it is on its way to the disk when this turn of the event loop is over."""
+        self._add(encode(self.mark, kind, trace_id, meta, body))
 
-    async def append(
+    def append(
         self, kind: EntryKind, trace_id: UUID, meta: dict[str, Any] | None = None, body: bytes = b""
-    ) -> None:
-        """Hand an entry over and wait until it is written, but never longer than the contract allows."""
+    ) -> asyncio.Future[None]:
+        """Append an entry; awaiting the answer waits until it is down, but never longer than the contract allows."""
+        self._add(encode(self.mark, kind, trace_id, meta, body))
+        if not self.is_waited_for:
+            return self._nothing_to_wait_for
         written = self._loop.create_future()
-        self._hand_over(encode(self.mark, kind, trace_id, meta, body), written)
-        if self.is_stuck:
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_PATIENCE_S):
-                await written
+        self._batch.waiters.append(partial(_resolve, written))
+        return written
+
+    def append_then(
+        self, on_written: Waiter, kind: EntryKind, trace_id: UUID, meta: dict[str, Any] | None = None, body: bytes = b""
+    ) -> None:
+        """Append an entry and call back when it is down, or when the contract allows no more waiting.
+
+        Saves the task that `append` needs. The call comes once, on the event loop's thread, and before this returns
+        when nobody is to wait.
+        """
+        self._add(encode(self.mark, kind, trace_id, meta, body))
+        if self.is_waited_for:
+            self._batch.waiters.append(on_written)
+        else:
+            on_written()
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether an answer waits for its entry now: not at level `none`, and not while the disk is stuck."""
+        return self._durability != "none" and not self.is_stuck
 
     @property
     def is_stuck(self) -> bool:
-        """Whether the writer thread has been at one batch for longer than anybody should wait."""
-        since = self._waiting_since
+        """Whether the threads have been at one batch for longer than anybody should wait: the breaker is open."""
+        since = self._threads.waiting_since
         return since > 0 and time.monotonic() - since > _PATIENCE_S
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether a call that came now might not be recorded as promised: stuck, without room, or not flushed."""
+        return self.is_stuck or self._threads.is_failing or not self.has_room(0)
+
+    @property
+    def lag_s(self) -> float:
+        """How long the oldest entry has waited for what the level of durability promises; 0.0 when none waits."""
+        since = self._threads.waiting_since
+        return time.monotonic() - since if since else 0.0
 
     @property
     def pending_bytes(self) -> int:
         """Bytes that wait in memory for the disk."""
-        return self._handed_over_bytes - self._written_bytes
+        return self._handed_over_bytes - self._threads.written_bytes
+
+    @property
+    def disk_bytes(self) -> int:
+        """Bytes of this writer's segments, counted whenever one is begun, and what was written since."""
+        return self._threads.disk_bytes
+
+    @property
+    def entries_written(self) -> int:
+        """Entries that are down, since the start."""
+        return self._threads.entries_written
+
+    @property
+    def batches_written(self) -> int:
+        """System calls that took them, since the start."""
+        return self._threads.batches_written
+
+    @property
+    def sync_failures(self) -> int:
+        """Flushes that the disk refused, since the start; each cost a segment its end, none a call."""
+        return self._threads.sync_failures
+
+    @property
+    def shed_counts(self) -> dict[str, int]:
+        """What was shed since the start, by reason."""
+        return dict(self._gaps.shed)
 
     def close(self) -> None:
-        """Write what is waiting, within a bound, and give the folder up to ingest."""
-        self._queue.put(None)
-        self._writer.join(_CLOSE_PATIENCE_S)
-        self._closing.set()
-        self._syncer.join(_CLOSE_PATIENCE_S)
-        if self._writer.is_alive():
+        """Write what is waiting, within a bound, and give the folder up to ingest. From any thread."""
+        if threading.get_ident() == self._loop_thread or not self._loop.is_running():
+            self._hand_over_last()
+        else:
+            handed_over = threading.Event()
+            self._loop.call_soon_threadsafe(self._hand_over_last, handed_over)
+            handed_over.wait(_CLOSE_PATIENCE_S)
+        if not self._threads.close(_CLOSE_PATIENCE_S):
             _log.error("the journal could not be written to the end; %d bytes are lost", self.pending_bytes)
-        os.close(self._lock)
 
-    def _hand_over(self, entry: bytes, written: asyncio.Future[None] | None) -> None:
+    def _add(self, entry: bytes) -> None:
         self._handed_over_bytes += len(entry)
-        self._queue.put(_Pending(entry, written, time.monotonic()))
+        entries = self._batch.entries
+        if not entries:
+            self._loop.call_soon(self._hand_over)
+        entries.append(entry)
 
-    # The writer thread.
-
-    def _write_forever(self) -> None:
-        while (batch := self._next_batch()) is not None:
-            self._waiting_since = batch[0].handed_over_at
-            self._write_batch(batch)
-            self._waiting_since = 0.0
-        self._segment.close()
-
-    def _next_batch(self) -> list[_Pending] | None:
-        """Return everything that waits, up to a bound; None when the journal is to be closed."""
-        first = self._queue.get()
-        if first is None:
-            return None
-        batch, size = [first], len(first.entry)
-        while size < _BATCH_BYTES and not self._queue.empty():
-            pending = self._queue.get()
-            if pending is None:
-                self._queue.put(None)
-                break
-            batch.append(pending)
-            size += len(pending.entry)
-        return batch
-
-    def _write_batch(self, batch: list[_Pending]) -> None:
-        """Append the batch, in as many tries as it takes; after a failure go on in a new segment."""
-        failures = 0
-        while batch:
-            try:
-                if self._segment.is_broken or self._segment.size >= SEGMENT_BYTES:
-                    self._segment.close()
-                if not self._segment.is_open:
-                    self._find_folder()
-                    self._check_room()
-                    self._segment.open_next()
-                done = self._segment.append([pending.entry for pending in batch])
-            except OSError as error:
-                self._segment.close()
-                failures += 1
-                if failures == 1:
-                    continue  # a new segment may be all it needs
-                if failures == 2:
-                    _log.warning("the journal cannot be written (%s); calls go on, the journal tries again", error)
-                if self._closing.wait(_RETRY_S):
-                    return
-                continue
-            self._settle(batch[:done])
-            batch = batch[done:]
-        if failures > 1:
-            _log.warning("the journal is being written again")
-
-    def _settle(self, batch: list[_Pending]) -> None:
-        self._written_bytes += sum(len(pending.entry) for pending in batch)
-        waiting = [pending.written for pending in batch if pending.written is not None]
-        if waiting:
-            # The loop is gone only when its worker is ending; nobody waits for these futures then.
-            with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(_resolve, waiting)
-
-    def _find_folder(self) -> None:
-        """Begin a folder anew when somebody has deleted ours."""
-        if self._folder.exists():
+    def _hand_over(self) -> None:
+        batch = self._batch
+        if not batch.entries:
             return
-        _log.error("%s was deleted; the journal goes on in a new folder", self._folder)
-        folder, lock = _make_folder(self._root)
-        os.close(self._lock)
-        self._folder, self._lock = folder, lock
-        self._segment = Segment(self._folder, self.mark)
+        self._batch = Batch()
+        batch.handed_over_at = time.monotonic()
+        if batch.waiters:
+            self._awaited.append(batch)
+            if self._overdue_timer is None:
+                self._overdue_timer = self._loop.call_later(_PATIENCE_S, self._release_overdue)
+        self._threads.take(batch)
 
-    def _check_room(self) -> None:
-        used = sum(path.stat().st_size for path in self._folder.glob("*.seg"))
-        if used >= self._max_disk_bytes:
-            raise OSError(f"the journal holds {used} bytes that ingest has not taken; max_journal_bytes is reached")
+    def _hand_over_last(self, done: threading.Event | None = None) -> None:
+        self._is_closed = True
+        for timer in (self._gap_timer, self._overdue_timer):
+            if timer is not None:
+                timer.cancel()
+        self._add_gaps()
+        self._hand_over()
+        if done is not None:
+            done.set()
 
-    # The sync thread.
+    def _declare_gaps(self) -> None:
+        self._gap_timer = None
+        if self.is_stuck or self._threads.is_failing:
+            self._gap_timer = self._loop.call_later(_GAP_INTERVAL_S, self._declare_gaps)
+            return
+        self._add_gaps()
 
-    def _sync_forever(self) -> None:
-        while not self._closing.wait(_SYNC_INTERVAL_S):
-            self._segment.sync()
+    def _add_gaps(self) -> None:
+        for meta in self._gaps.take():
+            self._add(encode(self.mark, EntryKind.GAP, uuid7(), meta))
+
+    # What the threads report.
+
+    def _report(self, batches: list[Batch]) -> None:
+        """Let the loop settle batches that are as durable as they were to be; called on a thread."""
+        awaited = [batch for batch in batches if batch.waiters]
+        if awaited:
+            # The loop is gone only when its worker is ending; nobody waits any more then.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._settle, awaited)
+
+    def _settle(self, batches: list[Batch]) -> None:
+        for batch in batches:
+            if batch.is_settled:
+                continue
+            batch.is_settled = True
+            for waiter in batch.waiters:
+                try:
+                    waiter()
+                except Exception as error:  # noqa: BLE001 - one caller's mistake must not keep the others waiting
+                    self._loop.call_exception_handler({"message": "a journal waiter failed", "exception": error})
+
+    def _release_overdue(self) -> None:
+        """Let go of who has waited long enough: one timer for all, as one each would cost more than the append."""
+        self._overdue_timer = None
+        now = time.monotonic()
+        awaited = self._awaited
+        while awaited and (awaited[0].is_settled or now - awaited[0].handed_over_at >= _PATIENCE_S):
+            self._settle([awaited.popleft()])
+        if awaited:
+            remaining_s = awaited[0].handed_over_at + _PATIENCE_S - now
+            self._overdue_timer = self._loop.call_later(remaining_s, self._release_overdue)
 
 
-def _make_folder(root: Path) -> tuple[Path, int]:
-    """Create the writer's folder with its lock already held, so that nobody ever sees it unlocked and alive.
-
-    Returns:
-        The folder and the descriptor of the lock, which the kernel drops when this process ends, however it ends.
-    """
-    name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    hidden = root / f".{name}"
-    hidden.mkdir(mode=0o700)
-    lock = os.open(hidden / "lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    folder = root / name
-    hidden.rename(folder)
-    return folder, lock
-
-
-def _resolve(futures: list[asyncio.Future[None]]) -> None:
-    for future in futures:
-        if not future.done():
-            future.set_result(None)
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -15,39 +15,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.journal import writer as journal_module
+from proxy.journal import writer_thread
 from proxy.journal.format import Damage, Entry, EntryKind, encode, read_entries
 from proxy.journal.reader import JournalReader, call_entries
-from proxy.journal.writer import Journal
 from store.trace import Outcome
 from store.uuid7 import uuid7
+from tests.proxy.journal.calls import BEGIN, END, only_folder, open_journal, write_call
 
 MARK = b"\x01mark\xff\x00\x02"
-BEGIN = {"started_at": 1_760_000_000.5, "method": "POST", "path": "/v1/chat/completions", "route": "default",
-         "upstream": "http://up/v1", "headers": [["content-type", "application/json"]], "key": None}  # fmt: skip
-END = {"outcome": "completed", "status": 200, "headers": [], "ttft_ms": 1.5, "duration_ms": 2.5}
-
 entries = st.lists(
     st.tuples(st.sampled_from(EntryKind), st.uuids(), st.dictionaries(st.text(max_size=5), st.integers(0, 9)),
               st.binary(max_size=60)),
     max_size=6,
 )  # fmt: skip
-
-
-def open_journal(root: Path, **bounds: int) -> Journal:
-    return Journal(root, **{"max_pending_bytes": 1 << 20, "max_disk_bytes": 1 << 30, **bounds})
-
-
-def only_folder(root: Path) -> Path:
-    (folder,) = root.iterdir()
-    return folder
-
-
-async def write_call(journal: Journal, request: bytes = b"ask", response: bytes = b"answer") -> UUID:
-    trace_id = uuid7()
-    journal.append_nowait(EntryKind.BEGIN, trace_id, BEGIN, request)
-    await journal.append(EntryKind.END, trace_id, END, response)
-    return trace_id
 
 
 @given(entries)
@@ -133,7 +113,7 @@ async def test_a_reader_that_starts_again_misses_nothing_and_forgets_what_is_don
 async def test_segments_are_deleted_only_when_nothing_in_them_is_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_module, "SEGMENT_BYTES", 2000)
+    monkeypatch.setattr(writer_thread, "SEGMENT_BYTES", 2000)
     journal = open_journal(tmp_path)
     open_id = uuid7()
     journal.append_nowait(EntryKind.BEGIN, open_id, BEGIN, b"x" * 3000)
@@ -160,7 +140,7 @@ from pathlib import Path
 from proxy.journal.writer import Journal
 from proxy.journal.format import EntryKind
 from store.uuid7 import uuid7
-from tests.proxy.journal.test_journal import BEGIN, END
+from tests.proxy.journal.calls import BEGIN, END
 async def main():
     journal = Journal(Path(sys.argv[1]), max_pending_bytes=1 << 20, max_disk_bytes=1 << 30)
     answered, cut = uuid7(), uuid7()
@@ -227,7 +207,7 @@ async def test_a_short_write_goes_on_in_a_new_segment_and_loses_nothing(tmp_path
 async def test_a_full_journal_holds_nobody_for_long_and_everything_arrives_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_module, "SEGMENT_BYTES", 2000)
+    monkeypatch.setattr(writer_thread, "SEGMENT_BYTES", 2000)
     journal = open_journal(tmp_path, max_disk_bytes=6000)
     loop = asyncio.get_running_loop()
     started = loop.time()
