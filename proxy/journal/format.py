@@ -129,7 +129,7 @@ def _end(mark: bytes, view: memoryview, position: int) -> int | None:
     if start > len(view):
         return None
     found, length, crc = _HEAD.unpack_from(view, position)
-    end = start + length
+    end: int = start + length
     if found != mark or length < _PAYLOAD_HEAD.size or end > len(view) or zlib.crc32(view[start:end]) != crc:
         return None
     return end

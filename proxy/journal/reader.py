@@ -146,9 +146,12 @@ class JournalReader:
             self._window = _Window(0, 0, b"")
 
     def _read_file(self, file: int) -> Iterator[RawCall]:
-        if os.fstat(file).st_size <= max(self._offset, SEGMENT_HEAD_SIZE):
+        written = os.fstat(file).st_size
+        if written < SEGMENT_HEAD_SIZE:
             return
         self._offset = max(self._offset, SEGMENT_HEAD_SIZE)
+        if written == self._offset:
+            return
         self._mark = _mark_of(os.pread(file, SEGMENT_HEAD_SIZE, 0)) or self._mark
         size = _READ_BYTES
         while True:

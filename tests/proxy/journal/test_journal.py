@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.journal import writer_thread
-from proxy.journal.format import Damage, Entry, EntryKind, encode, read_entries
+from proxy.journal.format import SEGMENT_HEAD_SIZE, SEGMENT_MAGIC, Damage, Entry, EntryKind, encode, read_entries
 from proxy.journal.reader import JournalReader, call_entries
 from store.trace import Outcome
 from store.uuid7 import uuid7
@@ -248,3 +248,15 @@ async def test_a_call_set_aside_can_be_read_back_as_it_was(tmp_path: Path) -> No
         folder.mkdir()
         (folder / "00000001.seg").write_bytes(call_entries(each))
         assert list(JournalReader(folder).read()) == [each]
+
+
+async def test_a_segment_with_nothing_behind_its_head_is_no_damage(tmp_path: Path) -> None:
+    """A writer that begins a segment and is killed before its first entry has lost nothing."""
+    journal = open_journal(tmp_path)
+    trace_id = await write_call(journal)
+    journal.close()
+    for number, size in ((2, SEGMENT_HEAD_SIZE), (3, 0)):
+        (only_folder(tmp_path) / f"{number:08d}.seg").write_bytes((SEGMENT_MAGIC + journal.mark)[:size])
+    reader = JournalReader(only_folder(tmp_path))
+    assert [call.trace_id for call in reader.finish()] == [trace_id]
+    assert reader.take_dead_letters() == []
