@@ -17,7 +17,8 @@ from processing.config import WITHOUT_EFFECT, Config, Model, Price
 from processing.convert import SkipReason
 from processing.ledger import Reason
 from processing.recorded_call import RejectReason
-from proxy.settings import ENV_PREFIX, MIB, ServeSettings
+from proxy.calls.route_config import RouteConfig
+from proxy.settings import ENV_PREFIX, KIB, MIB, ServeSettings
 from store.filter_fields import FIELDS, TAG_PREFIX, Field, tag_field
 from tracemill.cli import load_all
 
@@ -33,13 +34,61 @@ the file is an error at start.
 |---|---|---|---|---|
 """
 FLAGS = {"drain_timeout_s": "--drain-timeout"}
-WITHOUT_FLAG = {"admin_token", "max_capture_bytes", "max_pending_bytes", "max_journal_bytes"}
+WITHOUT_FLAG = {
+    "admin_token",
+    "durability",
+    "first_byte_timeout_s",
+    "head_timeout_s",
+    "keep_alive_s",
+    "max_body_bytes",
+    "max_calls",
+    "max_capture_bytes",
+    "max_connections",
+    "max_head_bytes",
+    "max_journal_bytes",
+    "max_pending_bytes",
+    "on_capture_failure",
+    "require_proxy_key",
+    "routes",
+    "total_timeout_s",
+    "upstream_ca_file",
+    "upstream_http2",
+    "upstream_proxy_from_env",
+}
+ROUTES_HEAD = """
+## A route
+
+Each entry of `routes` has these keys; [routes.md](routes.md) shows them at work.
+
+| key | values | default | meaning |
+|---|---|---|---|
+"""
 
 
 def settings_page() -> str:
     """Return the page of all settings."""
     rows = [_row(name, field) for name, field in ServeSettings.model_fields.items()]
-    return SETTINGS_HEAD + "".join(rows)
+    schemas = RouteConfig.model_json_schema()
+    routes = [
+        f"| `{name}` | {_route_values(schema, schemas)} | {_route_default(field)} | {field.description} |\n"
+        for (name, field), schema in zip(RouteConfig.model_fields.items(), schemas["properties"].values(), strict=True)
+    ]
+    return SETTINGS_HEAD + "".join(rows) + ROUTES_HEAD + "".join(routes)
+
+
+def _route_values(schema: Any, schemas: Any) -> str:  # noqa: ANN401 - a piece of a JSON Schema
+    if "$ref" in schema:
+        schema = schemas["$defs"][schema["$ref"].rpartition("/")[2]]
+    if "anyOf" in schema:
+        schema = next(one for one in schema["anyOf"] if one.get("type") != "null")
+    return "mapping of text" if schema.get("type") == "object" else _values(schema).replace("list of names", "list")
+
+
+def _route_default(field: Any) -> str:  # noqa: ANN401 - pydantic's own type of a field
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    return "none" if value in (None, (), {}) else f"`{json.dumps(value)}`".replace('"', "")
 
 
 def _row(name: str, field: Any) -> str:  # noqa: ANN401 - pydantic's own type of a field
@@ -51,10 +100,10 @@ def _row(name: str, field: Any) -> str:  # noqa: ANN401 - pydantic's own type of
 def _default(name: str, value: object) -> str:
     if value is PydanticUndefined:
         return "required"
-    if value is None:
+    if value is None or value == ():
         return "none"
     if name.endswith("_bytes") and isinstance(value, int):
-        return f"{value // MIB} MiB"
+        return f"{value // MIB} MiB" if value >= MIB else f"{value // KIB} KiB"
     return f"`{value}`"
 
 

@@ -5,19 +5,25 @@ Flags win over the environment (`TRACEMILL_PORT`), the environment over `tracemi
 
 import difflib
 import ipaddress
+import os
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 from yaml import YAMLError
 
-from proxy.calls.routes import parse_upstream
+from proxy.calls.route import RouteTimeouts
+from proxy.calls.route_config import RouteConfig
+from proxy.calls.routes import RouteTable, make_route_table
 from proxy.errors import SettingsError
 
-MIB = 1024 * 1024
+KIB = 1024
+MIB = 1024 * KIB
 DEFAULT_CONFIG = Path("tracemill.yaml")
 ENV_PREFIX = "TRACEMILL_"
+_SECRET_WORDS = ("token", "key_env", "headers")
+"""What stands under keys with these words may be a secret, if only by mistake, and is never quoted."""
 
 
 class ServeSettings(BaseSettings):
@@ -25,8 +31,16 @@ class ServeSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
 
-    upstream: str = Field(
-        description="Base URL of the upstream as clients write it, such as https://api.openai.com/v1."
+    upstream: str | None = Field(
+        None,
+        description="Base URL of the upstream as clients write it, such as https://api.openai.com/v1. It takes every "
+        "call under /v1 that no route takes, and can be left out when routes are given.",
+    )
+    routes: tuple[RouteConfig, ...] = Field(
+        (), description="More upstreams, and which calls go to them: see routes.md. In the environment as JSON."
+    )
+    require_proxy_key: bool = Field(
+        False, description="Whether clients have to send a key made by `tracemill keys add`; see routes.md."
     )
     host: str = Field("127.0.0.1", description="Address the proxy listens on.")
     port: int = Field(8080, ge=0, le=65535, description="Port of the proxy; 0 picks a free one.")
@@ -37,11 +51,42 @@ class ServeSettings(BaseSettings):
     )
     data_dir: Path = Field(Path("tracemill-data"), description="Folder of the journal and the databases.")
     workers: int = Field(1, ge=1, le=64, description="Data worker processes.")
-    connect_timeout_s: float = Field(5.0, gt=0, description="Longest wait for a connection to the upstream.")
+    connect_timeout_s: float = Field(5.0, gt=0, description="Longest wait for a connection to an upstream.")
+    first_byte_timeout_s: float = Field(
+        600.0, gt=0, description="Longest wait for the head of an upstream's answer once the request is sent."
+    )
     read_timeout_s: float = Field(
-        600.0, gt=0, description="Longest silence of an upstream; nothing bounds a whole call."
+        600.0, gt=0, description="Longest silence of an upstream in the middle of its answer."
+    )
+    total_timeout_s: float | None = Field(
+        None, gt=0, description="Longest time a call may take as a whole; none sets no bound."
+    )
+    head_timeout_s: float = Field(30.0, gt=0, description="Longest time the head of a client's request may take.")
+    keep_alive_s: float = Field(
+        75.0,
+        gt=0,
+        description="How long a client's connection may lie idle between two calls; longer than the 60 s of common "
+        "load balancers, so that those hang up first.",
     )
     drain_timeout_s: float = Field(20.0, ge=0, description="How long calls in flight may go on after a stop.")
+    max_calls: int = Field(
+        4096, ge=1, description="Most calls in flight of one worker; the next one is answered 503 with Retry-After."
+    )
+    max_connections: int = Field(
+        8192, ge=1, description="Most connections of clients to one worker; the next ones wait to be accepted."
+    )
+    max_head_bytes: int = Field(
+        64 * KIB,
+        ge=8 * KIB,
+        le=MIB,
+        description="Most bytes of a request's or an answer's head; a longer request is answered 431.",
+    )
+    max_body_bytes: int = Field(
+        1024 * MIB,
+        ge=1024,
+        description="Most bytes of a request's body; a longer one is answered 413. Bodies are streamed and not held, "
+        "so that large uploads of files pass.",
+    )
     max_capture_bytes: int = Field(
         64 * MIB, ge=1024, description="Most that is kept of one request's or one answer's body, in bytes."
     )
@@ -51,18 +96,57 @@ class ServeSettings(BaseSettings):
     max_journal_bytes: int = Field(
         1024 * MIB, ge=64 * MIB, description="Most journal bytes of one worker that may lie on disk waiting for ingest."
     )
+    durability: Literal["none", "process", "power"] = Field(
+        "process",
+        description="What an answered call's record outlives: nothing of the kind (`none`: it is written behind the "
+        "answer), the death of our processes (`process`), or the loss of power (`power`: some ms a call).",
+    )
+    on_capture_failure: Literal["serve", "refuse"] = Field(
+        "serve",
+        description="What happens to a call that cannot be recorded: it is served and the loss counted, or it is "
+        "answered 503 before an upstream is called.",
+    )
+    upstream_http2: bool = Field(False, description="Whether HTTP/2 is offered to upstreams over TLS.")
+    upstream_ca_file: Path | None = Field(
+        None,
+        description="PEM file of the authorities that upstreams' certificates are checked against; none is the "
+        "system's own.",
+    )
+    upstream_proxy_from_env: bool = Field(
+        True, description="Whether HTTPS_PROXY, HTTP_PROXY and NO_PROXY decide how upstreams are reached."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged to stderr.")
     log_format: Literal["console", "json"] = Field("console", description="Lines for people or for machines.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        parse_upstream(self.upstream)
+        if self.upstream is None and not self.routes:
+            raise SettingsError(
+                f"upstream is missing; give --upstream, {ENV_PREFIX}UPSTREAM or upstream: in a YAML file, or routes:."
+            )
+        self.route_table()
+        if self.upstream_ca_file is not None and not self.upstream_ca_file.is_file():
+            raise SettingsError(f"upstream_ca_file is {str(self.upstream_ca_file)!r}: no such file.")
         if not is_loopback(self.admin_host) and self.admin_token is None:
             raise SettingsError(
                 f"admin_host is {self.admin_host!r}, which others can reach; set {ENV_PREFIX}ADMIN_TOKEN to a random "
                 "token of at least 16 characters, or listen on 127.0.0.1."
             )
         return self
+
+    def route_table(self) -> RouteTable:
+        """Return the routes, with the upstreams' keys as this process's environment has them.
+
+        Raises:
+            SettingsError: A URL is none, two routes claim the same, or a key is missing.
+        """
+        timeouts = RouteTimeouts(
+            connect_s=self.connect_timeout_s,
+            first_byte_s=self.first_byte_timeout_s,
+            read_s=self.read_timeout_s,
+            total_s=self.total_timeout_s,
+        )
+        return make_route_table(self.upstream, self.routes, timeouts=timeouts, environ=os.environ)
 
     @classmethod
     def settings_customise_sources(
@@ -117,13 +201,16 @@ def _explain(error: ValidationError, path: Path | None, flags: dict[str, Any]) -
 
 
 def _explain_one(item: dict[str, Any], path: Path | None, flags: dict[str, Any]) -> str:
-    key = ".".join(str(part) for part in item["loc"])
+    loc: tuple[str | int, ...] = item["loc"]
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
+    model: type[BaseModel] = RouteConfig if len(loc) > 1 and loc[0] == "routes" else ServeSettings
     if item["type"] == "missing":
-        return f"{key} is missing; give --{key.replace('_', '-')}, {ENV_PREFIX}{key.upper()} or {key}: in a YAML file."
+        return f"{path or 'settings'}: {key} is missing; every route needs name and upstream."
     if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, ServeSettings.model_fields, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(ServeSettings.model_fields)}."
+        near = difflib.get_close_matches(str(loc[-1]), model.model_fields, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(model.model_fields)}."
         return f"{path or 'settings'}: unknown key {key!r}; {hint}"
     where = "" if key in flags or path is None else f"{path} or environment: "
-    value = "" if "token" in key else f" is {item['input']!r}"
+    is_shown = isinstance(item["input"], str | int | float) and not any(word in key for word in _SECRET_WORDS)
+    value = f" is {item['input']!r}" if is_shown else ""
     return f"{where}{key}{value}: {item['msg']}."
