@@ -37,12 +37,16 @@ class Flag(StrEnum):
     RESPONSE_TRUNCATED = "response_truncated"
     REQUEST_NOT_JSON = "request_not_json"
     REQUEST_MALFORMED = "request_malformed"
-    """The request is JSON, but no object with an array of message objects, or it names a field twice."""
+    """The request is JSON, but its messages cannot be told (no object, no array of message objects, several prompts),
+    or it names a field twice."""
+    CONTEXT_ELSEWHERE = "context_elsewhere"
+    """The request builds on what the upstream keeps (`previous_response_id`, `conversation`, a stored prompt): its
+    messages are not all the model read."""
     RESPONSE_NOT_JSON = "response_not_json"
     RESPONSE_UNDECODABLE = "response_undecodable"
     """The content-encoding is unknown, broken, or inflates past the bound."""
     STREAM_UNFINISHED = "stream_unfinished"
-    """A stream ended without a finish reason and without `[DONE]`."""
+    """A stream ended without a finish reason and without the event that ends it (`[DONE]`, `message_stop`, ...)."""
     NO_FINISH_REASON = "no_finish_reason"
     NO_USAGE = "no_usage"
     ARGUMENTS_INVALID = "arguments_invalid"
@@ -55,8 +59,8 @@ class Reply:
 
     Attributes:
         index: The choice's index; 0 unless `n` was above 1.
-        message: The assistant message as JSON text: the upstream's own for a plain answer, assembled for a stream.
-        finish_reason: As the upstream said it; None when it did not.
+        message: The assistant message in chat form, as JSON text: of a plain chat completion the upstream's own.
+        finish_reason: As the upstream said it; None when it did not. `docs/dialects.md` tells the field it comes from.
         logprobs: The choice's `logprobs` as JSON text, None when absent or null.
     """
 
@@ -73,7 +77,8 @@ class Trace:
     Attributes:
         id: UUIDv7, made when the call arrived; also the answer's `x-tracemill-trace-id`.
         created_at: When the call arrived, UTC.
-        endpoint: `chat.completions`, or None for a call that is kept as metadata only.
+        endpoint: `chat.completions`, `completions`, `responses` or `messages`; None for a call that is kept as metadata
+            only.
         method: HTTP method as sent.
         path: The path the client asked for, without the query.
         route: Name of the route that chose the upstream.
@@ -83,13 +88,15 @@ class Trace:
         is_streaming: Whether the client asked for a stream.
         requested_model: `model` of the request.
         served_model: `model` of the answer.
-        messages: The request's messages, each as JSON text, in order.
-        tools: The request's `tools` array as JSON text. Legacy `functions` have another shape and stay in `parameters`.
-        response_format: The request's `response_format` as JSON text.
+        messages: The request's messages in chat form, each as JSON text, in order (`docs/dialects.md`).
+        tools: The request's `tools` array as JSON text, functions in chat form. Legacy `functions` have another shape
+            and stay in `parameters`.
+        response_format: The request's `response_format` as JSON text, or what other dialects have for it.
         parameters: Every other field of the request body, one JSON object as text, fields in their order.
         replies: The completion's choices by index; empty when no part of an answer came.
         usage: The `usage` object verbatim; None when it was not reported.
-        prompt_tokens: From usage; None when not reported. The same for `completion_tokens`.
+        prompt_tokens: From usage, where it is `prompt_tokens` or `input_tokens`; None when not reported. The same for
+            `completion_tokens`.
         completion_tokens: See `prompt_tokens`.
         ttft_ms: Arrival of the call to the first block of the answer's body.
         duration_ms: Arrival of the call to its end.
@@ -144,13 +151,13 @@ class Trace:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the trace holds a whole chat completion: what an export takes by default.
+        """Whether the trace holds a whole completion: what an export takes by default.
 
         A reply that the model itself ended early (`finish_reason` "length") is whole as a record; a reply whose end
         nobody saw is not.
         """
         return (
-            self.endpoint == "chat.completions"
+            self.endpoint is not None
             and self.outcome is Outcome.COMPLETED
             and bool(self.messages)
             and bool(self.replies)
@@ -161,6 +168,7 @@ class Trace:
 _INCOMPLETE = frozenset(
     {
         Flag.REQUEST_TRUNCATED,
+        Flag.CONTEXT_ELSEWHERE,
         Flag.RESPONSE_TRUNCATED,
         Flag.RESPONSE_UNDECODABLE,
         Flag.RESPONSE_NOT_JSON,

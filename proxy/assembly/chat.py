@@ -102,6 +102,8 @@ class _ChoiceDraft:
         if not isinstance(delta, dict):
             # Some servers answer a stream request with whole messages; after deltas such a message only repeats them.
             delta = choice.get("message") if self._is_empty else None
+        if delta is None and isinstance(choice.get("text"), str):
+            delta = {"content": choice["text"]}  # a text completion
         if isinstance(delta, dict) and delta:
             self._is_empty = False
             self._message.add(delta)

@@ -1,4 +1,4 @@
-"""What an upstream said in answer to a chat completion call, in one form for plain and streamed answers."""
+"""What an upstream said in answer to a call, in one form for plain and streamed answers of every dialect."""
 
 import json
 from dataclasses import dataclass
@@ -76,6 +76,9 @@ def _read_choices(texts: list[JsonText]) -> tuple[Reply, ...]:
         indexes = list(range(len(choices)))
     for index, choice in zip(indexes, choices, strict=True):
         message = choice.get("message", b"null")
+        text = choice.get("text", b"null")
+        if message == b"null" and text.startswith(b'"'):
+            message = b'{"role":"assistant","content":' + text + b"}"  # a text completion
         logprobs = choice.get("logprobs", b"null")
         if message.startswith(b"{"):
             finish_reason = read_text(choice.get("finish_reason"))

@@ -6,7 +6,11 @@ from typing import NamedTuple, Protocol
 from proxy.assembly.chat import ChatAssembler
 from proxy.assembly.completion import Completion, read_completion
 from proxy.assembly.endpoint import Endpoint
-from proxy.assembly.request import Members, Request, read_chat_request
+from proxy.assembly.messages_answer import MessageAssembler, read_message
+from proxy.assembly.messages_request import read_messages_request
+from proxy.assembly.request import Members, Request, read_chat_request, read_text_request
+from proxy.assembly.responses_answer import ResponseAssembler, read_response
+from proxy.assembly.responses_request import read_responses_request
 from proxy.assembly.sse import Event
 from store.trace import JsonText
 
@@ -41,7 +45,9 @@ class Dialect(NamedTuple):
 
 DIALECTS: dict[Endpoint, Dialect] = {
     Endpoint.CHAT_COMPLETIONS: Dialect(read_chat_request, read_completion, ChatAssembler),
-    Endpoint.COMPLETIONS: Dialect(read_chat_request, read_completion, ChatAssembler),
-    Endpoint.RESPONSES: Dialect(read_chat_request, read_completion, ChatAssembler),
-    Endpoint.MESSAGES: Dialect(read_chat_request, read_completion, ChatAssembler),
+    Endpoint.COMPLETIONS: Dialect(read_text_request, read_completion, ChatAssembler),
+    Endpoint.RESPONSES: Dialect(
+        read_responses_request, read_response, ResponseAssembler, "input_tokens", "output_tokens"
+    ),
+    Endpoint.MESSAGES: Dialect(read_messages_request, read_message, MessageAssembler, "input_tokens", "output_tokens"),
 }

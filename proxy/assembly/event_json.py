@@ -25,7 +25,7 @@ class EventJson:
             value, end = self._decoder.raw_decode(text)
         except (ValueError, RecursionError):
             return self._refuse(event)
-        return self._refuse(event) if end != len(text) or is_too_deep(data, value) else value
+        return self._refuse(event) if end != len(text) or _is_too_deep(data, value) else value
 
     def _refuse(self, event: Event) -> None:
         # The torn last event of a stream that was cut is no fault of its own.
@@ -42,6 +42,10 @@ class EventJson:
         self.is_exact = False
 
 
-def is_too_deep(text: bytes, value: JsonValue) -> bool:
-    """Whether a parsed text is nested too deep; counting brackets first spares nearly every text the look inside."""
+def _is_too_deep(text: bytes, value: JsonValue) -> bool:
     return text.count(b"[") + text.count(b"{") > json_text.MAX_DEPTH and json_text.is_too_deep(value)
+
+
+def is_too_deep(text: bytes) -> bool:
+    """Whether a JSON text is nested too deep; counting brackets first spares nearly every text the look inside."""
+    return text.count(b"[") + text.count(b"{") > json_text.MAX_DEPTH and json_text.is_too_deep(json_text.loads(text))

@@ -4,14 +4,14 @@ The texts of a request are cut out, never written anew. What a trace keeps in a 
 the parameters, and every other field stays in them as it stood. The table of the mapping is in `docs/dialects.md`.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from proxy.assembly.completion import read_text
 from store import json_text
 from store.trace import Flag, JsonText
 
-Members = list[tuple[str, JsonText]]
+Members = Sequence[tuple[str, JsonText]]
 """The members of an object in their order, duplicates kept."""
 
 MAX_MESSAGES = 20_000
@@ -91,6 +91,24 @@ def read_chat_request(members: Members) -> Request:
         messages=messages,
         tools=fields["tools"] if shapes["tools"] else None,
         response_format=fields["response_format"] if shapes["response_format"] else None,
+    )
+
+
+def read_text_request(members: Members) -> Request:
+    """Read the request of a text completion: a prompt that is one text is a user's message.
+
+    Token ids and several prompts are no message; they stay in the parameters.
+    """
+    fields = dict(members)
+    if "prompt" not in fields and "messages" in fields:
+        return read_chat_request(members)
+    prompt = fields.get("prompt", b"null")
+    if is_array(prompt) and len(prompts := json_text.elements(prompt)) == 1:
+        prompt = prompts[0]
+    if not prompt.startswith(b'"'):
+        return make_request(members, lifted=())
+    return make_request(
+        members, lifted=("prompt",), messages=(write_object([("role", b'"user"'), ("content", prompt)]),)
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from proxy.assembly.completion import Completion, encodable
 from proxy.assembly.dialect import DIALECTS, Assembler, Dialect
 from proxy.assembly.endpoint import Endpoint, endpoint_of
+from proxy.assembly.event_json import is_too_deep
 from proxy.assembly.request import Request
 from proxy.assembly.sse import EventParser
 from proxy.ingest.content_coding import ContentCodingError, Decoded, decode
@@ -208,7 +209,7 @@ def _whole_json(body: bytes, max_values: int) -> JsonText:
     if has_more_values(body, max_values):
         raise JsonTextError("more values than any call has")
     text = json_text.compact(body)
-    if text.count(b"[") + text.count(b"{") > json_text.MAX_DEPTH and json_text.is_too_deep(json_text.loads(text)):
+    if is_too_deep(text):
         raise JsonTextError("nested too deep")
     return text
 
