@@ -83,8 +83,7 @@ class Segment:
             else self._disk.write(self._fd, b"".join(entries))
         )
         self.size += written
-        # A file whose name is gone takes bytes as ever, and nobody will read them.
-        if self._disk.fstat(self._fd).st_nlink == 0:
+        if self._is_deleted():
             raise FileNotFoundError(f"segment {self._number} was deleted while it was written")
         if written == size:
             return len(entries)
@@ -137,6 +136,14 @@ class Segment:
                 os.close(self._fd)
             self._fd = -1
             self._is_dirty = False
+
+    def _is_deleted(self) -> bool:
+        """Whether nobody will read what is written: a file whose name is gone takes bytes as ever."""
+        try:
+            return self._disk.fstat(self._fd).st_nlink == 0
+        except OSError:
+            # What was written is written: to write it again would double the parts of a body.
+            return False
 
     def _sync_name(self) -> OSError | None:
         """Flush the folder that names the file: a file without a name is as lost as one without bytes."""
