@@ -1,0 +1,161 @@
+"""A request as an upstream's connection sends it: its head in bytes, and how its body goes behind it."""
+
+from collections.abc import AsyncIterable, Callable
+from dataclasses import dataclass
+from typing import cast
+
+import httpx2 as httpx
+
+from proxy.wire.framing import encode_chunk, encode_last_chunk
+from proxy.wire.head import Fields, encode_head
+
+_REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
+"""The methods that are idempotent (RFC 9110, 9.2.2)."""
+_DECISIVE = frozenset({b"content-length", b"transfer-encoding", b"connection", b"upgrade"})
+
+OnInformational = Callable[[int, bytes, Fields], None]
+
+
+@dataclass(frozen=True, slots=True)
+class CallTimeouts:
+    """How long to wait for an upstream, in seconds; None: for ever.
+
+    Attributes:
+        connect: For a connection, its TLS and its tunnel.
+        first_byte: From the request having been sent to the answer's head.
+        read: Between two blocks of the answer.
+        write: For the upstream to take any more of the request.
+    """
+
+    connect: float | None
+    first_byte: float | None
+    read: float | None
+    write: float | None
+
+
+@dataclass(slots=True)
+class UpstreamRequest:
+    """One request, ready to be sent.
+
+    Attributes:
+        head: From the request line to the blank line.
+        body: The whole body as it goes over the wire; empty when it comes in blocks.
+        blocks: The body's content as it comes; None when `body` holds it.
+        length: What `Content-Length` declares; None for a chunked body.
+        make_trailers: Asked for the trailer fields when a chunked body has ended.
+        on_informational: Told about each interim answer.
+        is_repeatable: Whether sending it twice does what sending it once does (RFC 9110, 9.2.2).
+        is_last: Whether it asks the upstream to close the connection.
+        asks_upgrade: Whether a 101 may answer it.
+    """
+
+    method: bytes
+    head: bytes
+    body: bytes
+    blocks: AsyncIterable[bytes] | None
+    length: int | None
+    timeouts: CallTimeouts
+    make_trailers: Callable[[], Fields] | None
+    on_informational: OnInformational | None
+    is_repeatable: bool
+    is_last: bool
+    asks_upgrade: bool
+
+
+def read_request(request: httpx.Request, origin: bytes = b"", added: Fields | None = None) -> UpstreamRequest:
+    """Make the bytes of a request; nothing is added to its fields but what a proxy needs.
+
+    Args:
+        request: With its framing among its fields; `extensions["target"]` is sent as it stands.
+        origin: Put before the target, for a proxy that takes the absolute form (RFC 9112, 3.2.2).
+        added: Fields for that proxy.
+
+    Raises:
+        httpx.LocalProtocolError: Head or framing break the rules; the message quotes no field.
+    """
+    extensions = request.extensions
+    target: bytes = extensions.get("target") or request.url.raw_path
+    method = request.method.encode()
+    fields = request.headers.raw
+    if added:
+        fields = fields + added
+    start_line = b"%b %b%b HTTP/1.1" % (method, origin, target)
+    head = encode_head(start_line, fields)
+    line_ends = len(fields) + 2
+    if (
+        head.count(b"\n") != line_ends
+        or head.count(b"\r") != line_ends
+        or b"\0" in head
+        or start_line.count(b" ") != 2
+        or not target
+    ):
+        raise httpx.LocalProtocolError(
+            "the request's method, target or a field holds a character that it must not hold"
+        )
+    length, is_chunked, is_last, asks_upgrade = _framing(fields)
+    body, blocks = _body(request.stream, length, is_chunked=is_chunked)
+    make_trailers = extensions.get("trailers")
+    if is_chunked and blocks is None:
+        body = (encode_chunk(body) if body else b"") + encode_last_chunk(make_trailers() if make_trailers else [])
+    return UpstreamRequest(
+        method=method,
+        head=head,
+        body=body,
+        blocks=blocks,
+        length=length,
+        timeouts=_timeouts(extensions.get("timeout")),
+        make_trailers=make_trailers,
+        on_informational=extensions.get("informational"),
+        is_repeatable=blocks is None and method in _REPEATABLE,
+        is_last=is_last,
+        asks_upgrade=asks_upgrade,
+    )
+
+
+def _framing(fields: Fields) -> tuple[int | None, bool, bool, bool]:
+    """Return declared length, whether the body is chunked, whether the call is the last one, whether it upgrades."""
+    length: int | None = None
+    is_chunked = is_last = asks_upgrade = False
+    for name, value in fields:
+        key = name.lower()
+        if key not in _DECISIVE:
+            continue
+        if key == b"content-length":
+            if length is not None or not value.isdigit():
+                raise httpx.LocalProtocolError("the request's Content-Length has to be one decimal number, said once")
+            length = int(value)
+        elif key == b"transfer-encoding":
+            is_chunked = value.lower().rpartition(b",")[2].strip() == b"chunked"
+            if not is_chunked:
+                raise httpx.LocalProtocolError("the request's last Transfer-Encoding has to be chunked")
+        elif key == b"connection":
+            is_last = is_last or b"close" in value.lower()
+        else:
+            asks_upgrade = True
+    if is_chunked and length is not None:
+        raise httpx.LocalProtocolError("the request has both Content-Length and Transfer-Encoding")
+    return length, is_chunked, is_last, asks_upgrade
+
+
+def _body(stream: object, length: int | None, *, is_chunked: bool) -> tuple[bytes, AsyncIterable[bytes] | None]:
+    """Return the body when it is there as a whole, else its blocks."""
+    if isinstance(stream, httpx.ByteStream):
+        whole: bytes | None = b"".join(stream)
+    else:
+        whole = getattr(stream, "body", None)
+    if whole is None:
+        return b"", cast("AsyncIterable[bytes]", stream) if length or is_chunked else None
+    if not is_chunked and len(whole) != (length or 0):
+        raise httpx.LocalProtocolError(
+            f"the request's body has {len(whole)} bytes, its fields declare {length or 0}: set Content-Length to the"
+            " size of the body, or Transfer-Encoding to chunked"
+        )
+    return whole, None
+
+
+def _timeouts(given: dict[str, float | None] | None) -> CallTimeouts:
+    """Read httpx's own names; its clients know no `first_byte`, for them `read` says it."""
+    if not given:
+        return CallTimeouts(None, None, None, None)
+    read = given.get("read")
+    return CallTimeouts(given.get("connect"), given.get("first_byte", read), read, given.get("write"))
