@@ -59,8 +59,8 @@ class MessageAssembler:
             self._has_ended = True
             return
         value = self._json.read(event, data)
-        fields = value if isinstance(value, dict) else {}
-        kind = fields.get("type") or event.name
+        fields = _object(value)
+        kind = fields.get("type")
         if kind == "error" or event.name == "error":
             self._error = data.decode("utf-8", "replace")
         elif kind == "message_start":

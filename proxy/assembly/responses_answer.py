@@ -92,8 +92,7 @@ class ResponseAssembler:
             return
         value = self._json.read(event, data)
         fields = value if isinstance(value, dict) else {}
-        kind = fields.get("type")
-        kind = kind if isinstance(kind, str) else event.name
+        kind = _text(fields.get("type")) or ""
         if kind == "error" or event.name == "error" or (fields.get("error") and "response" not in fields):
             self._error = data.decode("utf-8", "replace")
         elif isinstance(fields.get("response"), dict):
