@@ -1,6 +1,6 @@
 """How fast calls go from the journal into the store, and where the time goes.
 
-    .venv/bin/python benchmarks/ingest.py [--scale 1.0] [--rounds 3] [--only NAME]
+    .venv/bin/python -m benchmarks.ingest [--scale 1.0] [--rounds 3] [--only NAME]
 
 Calls are written with the real journal; then the real ingest runs over it until everything can be queried and the
 database is closed, its log brought in. Only ingest is measured: CPU of its process, all threads. Reading, deriving and
@@ -28,6 +28,7 @@ from proxy.journal.reader import JournalReader
 from proxy.journal.writer import JOURNAL_FOLDER, Journal
 from store.trace import Trace
 from store.trace_rows import Batch
+from store.tree import HashedMessages
 from store.uuid7 import uuid7
 
 MAX_DECODED_BYTES = 16 * 1024 * 1024
@@ -205,9 +206,10 @@ def derive_all(calls: list[RawCall]) -> list[Trace]:
 
 def hash_all(traces: list[Trace]) -> None:
     """Make all rows: node ids, stitch keys, blob ids."""
-    for start in range(0, len(traces), 200):
-        batch = Batch()
-        for trace in traces[start : start + 200]:
+    hashed = HashedMessages()
+    for start in range(0, len(traces), 500):
+        batch = Batch(hashed=hashed)
+        for trace in traces[start : start + 500]:
             batch.add(trace)
 
 

@@ -107,7 +107,11 @@ FIELDS: dict[str, Field] = {
     "requested_model": Field(TEXT, ("t.requested_model",), "The model the client asked for."),
     "served_model": Field(TEXT, ("t.served_model",), "The model the upstream says it used."),
     "route": Field(ROUTE, ("t.route",), "Name of the route."),
-    "endpoint": Field(NAME, ("t.endpoint",), "`chat.completions`, `completions`, `responses`, `messages`; missing for a call kept as metadata only."),
+    "endpoint": Field(
+        NAME,
+        ("t.endpoint",),
+        "`chat.completions`, `completions`, `responses`, `messages`; missing for a call kept as metadata only.",
+    ),
     "session": Field(TEXT, ("t.session",), "The session that the client named."),
     "user": Field(TEXT, ("t.user",), "The user that the client named."),
     "finish_reason": Field(

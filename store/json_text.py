@@ -46,9 +46,14 @@ def compact(text: bytes) -> JsonText:
         JsonTextError: `text` is not exactly one JSON value in UTF-8, or is nested too deep for this interpreter.
     """
     text = text.removeprefix(_BYTE_ORDER_MARK)
-    written = _written_back(text)
-    if written == text:
-        return text
+    try:
+        value = orjson.loads(text)
+        written = orjson.dumps(value)
+        # As most clients write it, and as OpenAI does: indented by two.
+        if written == text or orjson.dumps(value, option=orjson.OPT_INDENT_2) == text.strip():
+            return written
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        written = None
     stripped = _strip(text)
     if written != stripped:
         loads(text)
@@ -170,14 +175,6 @@ def _exact_value(text: bytes) -> JsonValue:
         return value if orjson.dumps(value) == text else _INEXACT
     except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         return _INEXACT
-
-
-def _written_back(text: bytes) -> bytes | None:
-    """Read a text and write what was read; None where orjson does either not or only nearly as RFC 8259 has it."""
-    try:
-        return orjson.dumps(orjson.loads(text))
-    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
-        return None
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -11,7 +11,7 @@ from uuid import UUID
 from store.body import Packer, blob_id, cut_long_strings
 from store.errors import UnstorableTraceError
 from store.trace import Flag, JsonText, Outcome, Reply, Trace
-from store.tree import Link, chain
+from store.tree import HashedMessages, Link, chain
 
 Row = dict[str, Any]
 
@@ -62,6 +62,7 @@ class Batch:
     tags: list[Row] = field(default_factory=list)
     links: dict[bytes, Link] = field(default_factory=dict)
     blobs: dict[bytes, bytes] = field(default_factory=dict)
+    hashed: HashedMessages | None = None
 
     def add(self, trace: Trace) -> None:
         """Add one trace's rows.
@@ -70,8 +71,8 @@ class Batch:
             UnstorableTraceError: A value of the trace fits no column, or a message is not JSON text.
         """
         try:
-            request = self._add_links(chain(trace.messages))
-            answers = [self._add_links(chain([reply.message], after=request)) for reply in trace.replies]
+            request = self._add_links(chain(trace.messages, None, self.hashed))
+            answers = [self._add_links(chain([reply.message], request, self.hashed)) for reply in trace.replies]
             self._add_trace(trace, request, answers)
         except (ValueError, OverflowError) as exc:
             raise UnstorableTraceError(f"trace {trace.id} cannot be stored: {exc}", trace.id) from exc

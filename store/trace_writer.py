@@ -17,6 +17,7 @@ from store.database import TRACES, open_writer, store_error
 from store.id_list import KNOWN_BLOBS, KNOWN_DEAD_LETTERS, KNOWN_NODES, KNOWN_TRACES, id_list
 from store.trace import DeadLetter, JournalPosition, Trace
 from store.trace_rows import INSERT_TRACE, Batch, PackedRows, Row, to_blob
+from store.tree import HashedMessages
 
 _INSERT_BLOB = "INSERT OR IGNORE INTO blobs (id, body, body_bytes) VALUES (:id, :body, :body_bytes)"
 _INSERT_NODE = """
@@ -64,6 +65,7 @@ class TraceWriter:
         self.path = path
         self._connection = connection
         self._packer = Packer()
+        self._hashed = HashedMessages()
         self._turn = asyncio.Lock()
 
     @classmethod
@@ -134,7 +136,7 @@ class TraceWriter:
         positions: Iterable[JournalPosition],
     ) -> WriteCounts:
         fresh = _fresh(db, traces)
-        batch = Batch()
+        batch = Batch(hashed=self._hashed)
         for trace in fresh:
             batch.add(trace)
         packed = self._pack(db, batch)

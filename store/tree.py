@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from json.encoder import encode_basestring_ascii
-from typing import Any
+from typing import Any, NamedTuple
 
 from store.json_text import JsonTextError, loads
 from store.trace import JsonText
@@ -50,6 +50,38 @@ class Link:
     has_tool_calls: bool = False
 
 
+class HashedMessages:
+    """What hashing gave for the messages seen lately, by node id: a chat sends its whole history with each call.
+
+    A node id stands for one history, so what is kept here can never become wrong, whatever the database holds or loses.
+    """
+
+    def __init__(self, size: int = 20_000) -> None:
+        """Keep at least the last `size` messages and at most twice as many; some 200 bytes each."""
+        self._size = size
+        self._young: dict[bytes, _Hashed] = {}
+        self._old: dict[bytes, _Hashed] = {}
+
+    def find(self, id_: bytes) -> "_Hashed | None":
+        """Give what is known of a message; what was asked for stays longer."""
+        hashed = self._young.get(id_)
+        if hashed is None and (hashed := self._old.get(id_)) is not None:
+            self.keep(id_, hashed)
+        return hashed
+
+    def keep(self, id_: bytes, hashed: "_Hashed") -> None:
+        """Remember a message, and forget the oldest."""
+        if len(self._young) >= self._size:
+            self._old, self._young = self._young, {}
+        self._young[id_] = hashed
+
+
+class _Hashed(NamedTuple):
+    key: bytes
+    role: str | None
+    has_tool_calls: bool
+
+
 def node_id(parent: bytes | None, message: JsonText) -> bytes:
     """Hash a message's exact text under its parent's node id; None is the parent of a first message."""
     return blake2b(_NODE_TAG + (parent or _NO_PARENT) + message, digest_size=ID_BYTES).digest()
@@ -64,12 +96,13 @@ def stitch_key(parent: bytes | None, message: Mapping[str, Any]) -> bytes:
     return _hash_meaning(parent, _meaning(message))
 
 
-def chain(messages: Sequence[JsonText], after: Link | None = None) -> list[Link]:
+def chain(messages: Sequence[JsonText], after: Link | None = None, hashed: HashedMessages | None = None) -> list[Link]:
     """Hash messages in their order, each under the one before.
 
     Args:
         messages: Compact JSON texts. A text that is no object is tolerated and stands for itself.
         after: The link the first message follows, such as the request's last message for a reply.
+        hashed: Spares the work for messages that were hashed before, and remembers these.
 
     Raises:
         JsonTextError: A text is not one JSON value.
@@ -78,20 +111,24 @@ def chain(messages: Sequence[JsonText], after: Link | None = None) -> list[Link]
     last = after
     for message in messages:
         parent_id, parent_key = (last.id, last.key) if last else (None, None)
-        value = loads(message)
-        fields = value if isinstance(value, dict) else {}
-        role = fields.get("role")
-        meaning = _meaning(value) if isinstance(value, dict) else [None, value, []]
-        last = Link(
-            id=node_id(parent_id, message),
-            parent_id=parent_id,
-            key=_hash_meaning(parent_key, meaning),
-            message=message,
-            role=role if isinstance(role, str) else None,
-            has_tool_calls=bool(_calls(fields)),
-        )
+        id_ = node_id(parent_id, message)
+        known = hashed.find(id_) if hashed else None
+        if known is None:
+            known = _hash(parent_key, message)
+            if hashed:
+                hashed.keep(id_, known)
+        last = Link(id_, parent_id, known.key, message, known.role, known.has_tool_calls)
         links.append(last)
     return links
+
+
+def _hash(parent_key: bytes | None, message: JsonText) -> _Hashed:
+    value = loads(message)
+    if not isinstance(value, dict):
+        return _Hashed(_hash_meaning(parent_key, [None, value, []]), None, has_tool_calls=False)
+    role, content, calls = _meaning(value)
+    key = _hash_meaning(parent_key, [role, content, calls])
+    return _Hashed(key, role if isinstance(role, str) else None, bool(calls))
 
 
 def _hash_meaning(parent: bytes | None, meaning: list[Any]) -> bytes:

@@ -8,9 +8,9 @@ sense of becomes a dead letter. The journal waits on disk while the database can
 import asyncio
 import logging
 import shutil
+import time
 import traceback
-from collections.abc import Iterator
-from itertools import islice
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
@@ -25,7 +25,7 @@ from store.traces import TraceWriter
 _log = logging.getLogger("tracemill.ingest")
 
 TRACES_FILE = "traces.db"
-_BATCH_CALLS = 200
+_BATCH_CALLS = 500
 _BATCH_BYTES = 16 * 1024 * 1024
 _IDLE_S = 0.1
 """Pause when there is nothing to read; an answered call is to be found within a second (`docs/contract.md`, C5)."""
@@ -49,11 +49,29 @@ async def run_ingest(data_dir: Path, stop: asyncio.Event, *, max_decoded_bytes: 
         await _pause(stop, _TROUBLE_S)
 
 
+@dataclass(slots=True)
+class IngestStatus:
+    """What ingest has done since it began, for whoever watches it.
+
+    Attributes:
+        batches: Transactions.
+        calls: Calls resolved: stored as traces, known before, or set aside.
+        last_batch_calls: Calls of the last transaction.
+        last_batch_s: How long it took to make their traces and to store them.
+    """
+
+    batches: int = 0
+    calls: int = 0
+    last_batch_calls: int = 0
+    last_batch_s: float = 0.0
+
+
 class Ingest:
-    """One round after the other over all writers' folders."""
+    """One round after the other over all writers' folders; a transaction takes in what several writers wrote."""
 
     def __init__(self, journals: Path, writer: TraceWriter, *, max_decoded_bytes: int) -> None:
         """Begin where the stored positions say."""
+        self.status = IngestStatus()
         self._journals = journals
         self._writer = writer
         self._max_decoded_bytes = max_decoded_bytes
@@ -67,27 +85,33 @@ class Ingest:
             is_last_round = stop.is_set()
             if not await self._round() and is_last_round:
                 return
+            # Also after a round that found something: calls that come meanwhile share a transaction.
             await _pause(stop, _IDLE_S)
 
     async def _round(self) -> bool:
         """Take in what every writer has written since; tell whether there was anything."""
-        found = False
+        resolved = self.status.calls
+        finished: list[JournalReader] = []
+        batch = _Batch()
         for reader in self._find_readers():
             if not reader.folder.exists():
                 _log.error("%s was deleted; what had not been read of it is lost", reader.folder)
                 del self._readers[reader.folder.name]
                 continue
             is_alive = reader.is_writer_alive()
-            calls = reader.read() if is_alive else reader.finish()
-            while batch := list(_bounded(calls)):
-                found = True
-                await self._store(batch, reader)
-            # The watermark may have moved, or damage been found, without a call that ended.
-            await self._store([], reader)
+            for call in reader.read() if is_alive else reader.finish():
+                batch.add(call)
+                if batch.is_full:
+                    await self._store(batch.calls)
+                    batch = _Batch()
             if not is_alive:
-                shutil.rmtree(reader.folder)
-                del self._readers[reader.folder.name]
-        return found
+                finished.append(reader)
+        # The watermark may have moved, or damage been found, without a call that ended.
+        await self._store(batch.calls)
+        for reader in finished:
+            shutil.rmtree(reader.folder)
+            del self._readers[reader.folder.name]
+        return self.status.calls > resolved
 
     def _find_readers(self) -> list[JournalReader]:
         if self._journals.is_dir():
@@ -97,12 +121,14 @@ class Ingest:
                     self._readers[name] = JournalReader(folder, self._stored.get(name))
         return list(self._readers.values())
 
-    async def _store(self, calls: list[RawCall], reader: JournalReader) -> None:
-        """Store a batch with the position behind it. Raises StoreError when the database cannot take it now."""
-        position = reader.position
-        letters = reader.take_dead_letters()
-        if not calls and not letters and self._stored.get(position.writer) == position:
+    async def _store(self, calls: list[RawCall]) -> None:
+        """Store a batch with the positions behind it. Raises StoreError when the database cannot take it now."""
+        positions = [reader.position for reader in self._readers.values()]
+        moved = [position for position in positions if self._stored.get(position.writer) != position]
+        letters = [letter for reader in self._readers.values() for letter in reader.take_dead_letters()]
+        if not calls and not letters and not moved:
             return
+        began = time.monotonic()
         ids = {call.trace_id for call in calls} | {letter.trace_id for letter in letters if letter.trace_id}
         known = await self._writer.known(ids)
         letters = [letter for letter in letters if letter.trace_id not in known]
@@ -115,17 +141,28 @@ class Ingest:
                 traces.append(derived)
             else:
                 letters.append(derived)
-        await self._write(traces, letters, position, {call.trace_id: call for call in calls})
-        self._stored[position.writer] = position
-        reader.delete_read_segments(position)
+        await self._write(traces, letters, moved, {call.trace_id: call for call in calls})
+        for position in moved:
+            self._stored[position.writer] = position
+            self._readers[position.writer].delete_read_segments(position)
+        self._count(len(calls), time.monotonic() - began)
+
+    def _count(self, calls: int, seconds: float) -> None:
+        self.status.batches += 1
+        self.status.calls += calls
+        self.status.last_batch_calls, self.status.last_batch_s = calls, seconds
 
     async def _write(
-        self, traces: list[Trace], letters: list[DeadLetter], position: JournalPosition, calls: dict[UUID, RawCall]
+        self,
+        traces: list[Trace],
+        letters: list[DeadLetter],
+        positions: list[JournalPosition],
+        calls: dict[UUID, RawCall],
     ) -> None:
         """Write a batch; a trace that can never be stored becomes a dead letter."""
         while True:
             try:
-                await self._writer.write(traces, letters, [position])
+                await self._writer.write(traces, letters, positions)
             except UnstorableTraceError as error:
                 _log.error("call %s cannot be stored (%s); it is kept as a dead letter", error.trace_id, error)
                 traces = [trace for trace in traces if trace.id != error.trace_id]
@@ -145,14 +182,20 @@ class Ingest:
             return DeadLetter("derive_failed", detail, call_entries(call), call.trace_id)
 
 
-def _bounded(calls: Iterator[RawCall]) -> Iterator[RawCall]:
-    """Yield calls up to the size of one transaction."""
-    size = 0
-    for call in islice(calls, _BATCH_CALLS):
-        yield call
-        size += len(call.request_body) + len(call.response_body)
-        if size >= _BATCH_BYTES:
-            return
+class _Batch:
+    """The calls of one transaction."""
+
+    def __init__(self) -> None:
+        self.calls: list[RawCall] = []
+        self._bytes = 0
+
+    def add(self, call: RawCall) -> None:
+        self.calls.append(call)
+        self._bytes += len(call.request_body) + len(call.response_body)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.calls) >= _BATCH_CALLS or self._bytes >= _BATCH_BYTES
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

@@ -41,7 +41,8 @@ def read_labels(headers: HeaderList) -> Labels:
         if name.startswith(_PROPERTY_PREFIX) and name != _PROPERTY_PREFIX
     }
     for name in _TAG_HEADERS:
-        tags |= _read_tags(values.get(name, ""))
+        if text := values.get(name):
+            tags |= _read_tags(text)
     return Labels(session=_first(values, _SESSION_HEADERS), user=_first(values, _USER_HEADERS), tags=tags)
 
 
@@ -52,6 +53,8 @@ def _first(values: dict[str, str], names: tuple[str, ...]) -> str | None:
 def _decoded(value: str) -> str:
     """Undo Latin-1 where the octets are UTF-8: clients send names in UTF-8, and header fields come as octets."""
     value = value.strip()
+    if value.isascii():
+        return value
     try:
         return value.encode("latin-1").decode("utf-8")
     except UnicodeError:

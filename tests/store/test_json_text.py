@@ -125,6 +125,14 @@ def test_compact_strips_white_space_between_tokens_and_nothing_else(value: objec
     assert compact(tight) == tight
 
 
+@given(VALUES)
+def test_indented_text_is_stripped_like_any_other(value: object) -> None:
+    for is_ascii in (True, False):
+        tight = json.dumps(value, separators=(",", ":"), ensure_ascii=is_ascii).encode("utf-8", "replace")
+        text = json.dumps(value, indent=2, ensure_ascii=is_ascii).encode("utf-8", "replace")
+        assert compact(text + b"\n") == tight
+
+
 @given(st.lists(st.tuples(st.text(st.characters(exclude_categories=())), VALUES), max_size=6))
 def test_members_are_exact_slices_in_order_with_duplicates(pairs: list[tuple[str, object]]) -> None:
     body = b" , ".join(json.dumps(key).encode() + b" : " + spread(value) for key, value in pairs)

@@ -1,9 +1,11 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from store.json_text import dumps
-from store.tree import chain, node_id, stitch_key
+from store.tree import HashedMessages, chain, node_id, stitch_key
 
 
 def key(message: dict[str, Any]) -> bytes:
@@ -84,3 +86,19 @@ def test_odd_messages_are_hashed_and_not_refused(text: bytes) -> None:
     [link] = chain([text])
     assert link.message == text
     assert link.role is None
+
+
+@given(st.lists(st.lists(st.sampled_from([b'{"role":"user","content":"a"}', b'{"role":"tool"}', b"1"]), max_size=6)))
+def test_messages_hashed_before_come_out_the_same(histories: list[list[bytes]]) -> None:
+    hashed = HashedMessages(size=3)
+    for history in histories:
+        links = chain(history, None, hashed)
+        assert links == chain(history)
+        assert chain([b"{}"], links[-1] if links else None, hashed) == chain([b"{}"], links[-1] if links else None)
+
+
+def test_of_messages_hashed_before_no_more_than_twice_the_size_is_kept() -> None:
+    hashed = HashedMessages(size=10)
+    links = chain([dumps({"role": "user", "content": str(number)}) for number in range(100)], None, hashed)
+    assert all(hashed.find(link.id) for link in links[-10:])
+    assert sum(hashed.find(link.id) is not None for link in links) <= 20
