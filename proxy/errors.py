@@ -5,6 +5,7 @@ ProxyError
 ├── StartError          the server cannot start: port taken, folder unusable
 ├── HeadError           a message's head breaks the rules of HTTP, or has no end
 ├── FramingError        a message's body breaks the rules of HTTP, or ends too early
+├── KeyFileError        the file of the proxy keys cannot be read or written, or a name in it is at fault
 ├── RouteError          a call that no route serves: answered with its status
 └── UpstreamError       the upstream gave no whole answer
 """
@@ -38,6 +39,10 @@ class HeadError(ProxyError):
 
 class FramingError(ProxyError):
     """A message's body cannot be told from what follows it, or ended before its end."""
+
+
+class KeyFileError(ProxyError):
+    """The file of the proxy keys is damaged or cannot be reached, or a name is taken, unknown or none."""
 
 
 class RouteError(ProxyError):

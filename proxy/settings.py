@@ -124,7 +124,12 @@ class ServeSettings(BaseSettings):
             raise SettingsError(
                 f"upstream is missing; give --upstream, {ENV_PREFIX}UPSTREAM or upstream: in a YAML file, or routes:."
             )
-        self.route_table()
+        routes = self.route_table().routes
+        if self.require_proxy_key and all(route.credential is None for route in routes):
+            raise SettingsError(
+                "require_proxy_key is on, but no route has a key of its own to take a proxy key's place; give a route "
+                "api_key_env (routes.md)."
+            )
         if self.upstream_ca_file is not None and not self.upstream_ca_file.is_file():
             raise SettingsError(f"upstream_ca_file is {str(self.upstream_ca_file)!r}: no such file.")
         if not is_loopback(self.admin_host) and self.admin_token is None:

@@ -95,6 +95,14 @@ def demo() -> _Body:
 
 
 @app.command()
+def keys() -> typer.Typer:
+    """Make and revoke keys for the clients of the proxy."""
+    from tracemill.key_commands import keys
+
+    return keys
+
+
+@app.command()
 def traces() -> typer.Typer:
     """Look at captured traces."""
     from tracemill.trace_commands import traces

@@ -18,10 +18,9 @@ _FORBIDDEN = re.compile(rb"[\x00-\x20\x7f#\\]")
 _FORBIDDEN_IN_QUERY = re.compile(rb"[\x00-\x20\x7f#]")
 _HARMLESS = re.compile(rb"[^.%\x80-\xff]*+")
 """A path of these alone has one reading: itself."""
-_BLANK = r"[\x00-\x20]*+"
-_DOT_SEGMENT = re.compile(
-    rf"(?:^|[/\\]){_BLANK}\.{_BLANK}(?:\.{_BLANK})?(?:[/\\;?#]|$)",
-)
+_BLANK = r"[\x01-\x20]*+"
+_DOT_SEGMENT = re.compile(rf"(?:^|[/\\])[\x00-\x20]*+\.{_BLANK}(?:\.{_BLANK})?(?:[/\\;?#\x00]|$)")
+"""`.` or `..` between separators; white space in it, path parameters and whatever follows a NUL do not save it."""
 _OVERLONG = re.compile(rb"[\xc0\xc1]|\xe0[\x80-\x9f]|\xf0[\x80-\x8f]")
 """Octets that spell an ASCII character at length: no UTF-8 (RFC 3629, 3), but lax decoders read `.` or `/`."""
 _WIDE_ESCAPE = re.compile(rb"%u([0-9a-f]{4})", re.IGNORECASE)

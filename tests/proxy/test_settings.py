@@ -1,12 +1,13 @@
 """Settings are checked at start; each message names the key and the remedy."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proxy.errors import SettingsError
-from proxy.settings import load_settings
+from proxy.settings import ServeSettings, load_settings
 
 
 def write(path: Path, text: str) -> Path:
@@ -61,3 +62,66 @@ def test_a_token_is_never_shown(tmp_path: Path) -> None:
     assert "a-long-enough-secret" not in str(settings.model_dump(mode="json"))
     assert settings.admin_token is not None
     assert tmp_path.exists()
+
+
+ROUTE = "routes:\n- name: azure\n  upstream: https://x.openai.azure.com\n"
+
+
+def test_routes_are_read_from_the_file_and_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(
+        tmp_path / "t.yaml", ROUTE + "  path: /openai/deployments/\n  read_timeout_s: 5\nfirst_byte_timeout_s: 7\n"
+    )
+    settings = load_settings({}, file)
+    route = settings.route_table().routes[0]
+    assert (route.name, route.timeouts.read_s, route.timeouts.first_byte_s) == ("azure", 5.0, 7.0)
+    monkeypatch.setenv("TRACEMILL_ROUTES", '[{"name": "env", "upstream": "http://e/v1", "models": ["*"]}]')
+    assert [route.name for route in load_settings({}, None).route_table().routes] == ["env"]
+
+
+def test_a_process_reads_the_settings_that_its_parent_wrote_as_json(tmp_path: Path) -> None:
+    file = write(tmp_path / "t.yaml", ROUTE + "  capture: metadata\n  model_alias: {a: b}\n  headers: {x-a: b}\n")
+    settings = load_settings({"upstream": "http://up/v1"}, file)
+    told = json.loads(json.dumps(settings.model_dump(mode="json")))
+    assert ServeSettings(**told).routes == settings.routes
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("  pth: /x\n", "unknown key 'routes[0].pth'; did you mean 'path'?"),
+        ("  api_key: canary-1\n", "unknown key 'routes[0].api_key'; did you mean 'api_key_env'?"),
+        ("  api_key_env: gsk_canary1\n", "routes[0].api_key_env: String should match"),
+        ("  api_key_env: NOT_THERE\n", "variable NOT_THERE is not set"),
+        ("  path: openai\n", "routes[0].path is 'openai'"),
+        ("  path: /a/../b\n", "routes[0].path"),
+        ("  path: /a%2fb\n", "routes[0].path"),
+        ("  path: /u/x\n", "served by the proxy itself"),
+        ("  path: /healthz\n", "served by the proxy itself"),
+        ("  strip: true\n", "strip has no effect without path"),
+        ("  auth: api-key\n", "auth has no effect without api_key_env"),
+        ("  sample: 0\n", "routes[0].sample is 0"),
+        ("  sample: 1.5\n", "routes[0].sample is 1.5"),
+        ("  capture: some\n", "routes[0].capture is 'some'"),
+        ("  read_timeout_s: 0\n", "routes[0].read_timeout_s is 0"),
+        ("  headers: {Authorization: canary-2}\n", "keys come from the environment"),
+        ("  headers: {Cookie: canary-2}\n", "keys come from the environment"),
+        ("  headers: {Host: evil}\n", "cannot be set"),
+        ("  headers: {Transfer-Encoding: chunked}\n", "cannot be set"),
+        ("  headers: {content-length: '1'}\n", "cannot be set"),
+        ("  headers: {X-Tracemill-Session: a}\n", "cannot be set"),
+        ('  headers: {X-A: "canary\\r\\nX-B: c"}\n', "is no header field"),
+        ("- name: azure\n  upstream: http://b\n", "the name 'azure' is taken"),
+        ("- name: Big\n  upstream: http://b\n", "routes[1].name is 'Big'"),
+        ("- upstream: http://b\n", "routes[1].name is missing"),
+        ("require_proxy_key: true\n", "no route has a key of its own"),
+        ("upstream_ca_file: /no/such.pem\n", "upstream_ca_file is '/no/such.pem': no such file"),
+        ("max_head_bytes: 10\n", "max_head_bytes is 10"),
+    ],
+)
+def test_what_is_wrong_with_a_route_is_said_with_its_key(tmp_path: Path, more: str, said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings({}, write(tmp_path / "t.yaml", ROUTE + more))
+    assert said in str(caught.value)
+    assert "canary" not in str(caught.value)

@@ -1,0 +1,105 @@
+"""A call routed by its model: read whole, sent to the right route, changed in one value or not at all."""
+
+import pytest
+
+from proxy.calls import model_choice
+from proxy.calls.model_choice import MAX_MODEL_BODY_BYTES, Chosen, ModelChoice
+from proxy.calls.route_config import RouteConfig
+from proxy.calls.routes import ByModel, make_route_table
+from proxy.errors import RouteError
+
+ROUTES = make_route_table(
+    "http://up/v1",
+    [
+        RouteConfig(name="local", upstream="http://local/v1", models=("fast", "qwen*"),
+                    model_alias={"fast": "qwen3-8b"}),
+        RouteConfig(name="plain", upstream="http://plain/v1", models=("plain*",)),
+    ],
+    environ={},
+)  # fmt: skip
+
+
+def choose(fields: dict[str, str], *blocks: bytes, target: bytes = b"/v1/chat/completions") -> Chosen:
+    matched = ROUTES.match(target)
+    assert isinstance(matched, ByModel)
+    raw = [(name.encode(), value.encode()) for name, value in fields.items()]
+    choice = ModelChoice(matched, raw)
+    if choice.wants_body:
+        for block in blocks:
+            choice.feed(block)
+    return choice.settle()
+
+
+def sized(body: bytes, **more: str) -> dict[str, str]:
+    return {"Content-Type": "application/json", "Content-Length": str(len(body)), **more}
+
+
+def test_an_alias_is_replaced_and_the_length_with_it() -> None:
+    body = b'{"n": 1, "model" : "fast", "messages":[{"content":"fast \xff"}]}'
+    chosen = choose(sized(body, Digest="sha-256=x", Accept="*/*"), body[:20], body[20:])
+    assert chosen.destination.route.name == "local"
+    assert chosen.body == b'{"n": 1, "model" : "qwen3-8b", "messages":[{"content":"fast \xff"}]}'
+    assert chosen.fields == [
+        (b"Content-Type", b"application/json"), (b"Content-Length", str(len(body) + 4).encode()), (b"Accept", b"*/*"),
+    ]  # fmt: skip
+    assert chosen.alias == "fast"
+
+
+def test_a_chunked_body_stays_chunked() -> None:
+    body = b'{"model":"fast"}'
+    chosen = choose({"transfer-encoding": "chunked"}, body)
+    assert (chosen.fields, chosen.body) == ([(b"transfer-encoding", b"chunked")], b'{"model":"qwen3-8b"}')
+
+
+@pytest.mark.parametrize(
+    ("body", "route"),
+    [
+        (b'{"model":"plain-1"}', "plain"),
+        (b'{"model":"qwen3"}', "local"),
+        (b'{"model":"gpt-4o"}', "default"),
+        (b'{"messages":[]}', "default"),
+        (b"no json", "default"),
+        (b'{"model":"plain-1"', "default"),
+    ],
+)
+def test_what_has_no_alias_keeps_every_byte(body: bytes, route: str) -> None:
+    chosen = choose(sized(body, Digest="x"), body)
+    assert (chosen.destination.route.name, chosen.body, chosen.alias) == (route, body, None)
+    assert (b"Digest", b"x") in chosen.fields
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"Content-Length": "0"},
+        {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": "900000000"},
+        {"Content-Type": "audio/wav", "Transfer-Encoding": "chunked"},
+        {"Content-Type": "application/octet-stream", "Content-Encoding": "gzip", "Content-Length": "5"},
+    ],
+)
+def test_a_body_that_is_no_json_is_not_read(fields: dict[str, str]) -> None:
+    """An upload of a file is streamed, whatever routes there are."""
+    chosen = choose(fields, target=b"/v1/files")
+    assert (chosen.destination.route.name, chosen.body) == ("default", None)
+
+
+@pytest.mark.parametrize(
+    ("body", "fields", "status", "code"),
+    [
+        (b'{"model":"a","model":"b"}', {}, 400, "model_unreadable"),
+        (b'{"model":"fast"}', {"Content-Encoding": "gzip"}, 400, "model_unreadable"),
+        (b"{}", {"Content-Length": str(MAX_MODEL_BODY_BYTES + 1)}, 413, "body_too_large"),
+        (b'{"x":"' + b"x" * 100, {}, 413, "body_too_large"),
+    ],
+)
+def test_a_model_that_cannot_be_read_is_refused_and_not_guessed(
+    body: bytes, fields: dict[str, str], status: int, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sent to the default route, the call would go where the configuration says that its model does not."""
+    if not fields:
+        monkeypatch.setattr(model_choice, "MAX_MODEL_BODY_BYTES", 100)
+    with pytest.raises(RouteError) as caught:
+        choose({**sized(body), **fields}, body)
+    assert (caught.value.status, caught.value.code) == (status, code)
+    assert "/u/NAME" in str(caught.value)
