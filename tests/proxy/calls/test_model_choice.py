@@ -1,9 +1,11 @@
 """A call routed by its model: read whole, sent to the right route, changed in one value or not at all."""
 
+from typing import NamedTuple
+
 import pytest
 
-from proxy.calls import model_choice
-from proxy.calls.model_choice import MAX_MODEL_BODY_BYTES, Chosen, ModelChoice
+from proxy.calls.headers import RawHeaders
+from proxy.calls.model_choice import ModelChoice
 from proxy.calls.route_config import RouteConfig
 from proxy.calls.routes import ByModel, make_route_table
 from proxy.errors import RouteError
@@ -19,15 +21,29 @@ ROUTES = make_route_table(
 )  # fmt: skip
 
 
-def choose(fields: dict[str, str], *blocks: bytes, target: bytes = b"/v1/chat/completions") -> Chosen:
+MAX_BODY_BYTES = 1000
+
+
+class Sent(NamedTuple):
+    route: str
+    fields: RawHeaders
+    body: bytes | None
+    alias: str | None
+
+
+def send(fields: dict[str, str], *blocks: bytes, target: bytes = b"/v1/chat/completions") -> Sent:
     matched = ROUTES.match(target)
     assert isinstance(matched, ByModel)
     raw = [(name.encode(), value.encode()) for name, value in fields.items()]
-    choice = ModelChoice(matched, raw)
+    choice = ModelChoice(matched, raw, max_body_bytes=MAX_BODY_BYTES)
     if choice.wants_body:
         for block in blocks:
             choice.feed(block)
-    return choice.settle()
+    chosen = choice.settle()
+    route = chosen.destination.route.name
+    if not choice.wants_body:
+        return Sent(route, raw, None, chosen.alias)
+    return Sent(route, *chosen.rewrite(raw, b"".join(blocks)), chosen.alias)
 
 
 def sized(body: bytes, **more: str) -> dict[str, str]:
@@ -36,19 +52,19 @@ def sized(body: bytes, **more: str) -> dict[str, str]:
 
 def test_an_alias_is_replaced_and_the_length_with_it() -> None:
     body = b'{"n": 1, "model" : "fast", "messages":[{"content":"fast \xff"}]}'
-    chosen = choose(sized(body, Digest="sha-256=x", Accept="*/*"), body[:20], body[20:])
-    assert chosen.destination.route.name == "local"
-    assert chosen.body == b'{"n": 1, "model" : "qwen3-8b", "messages":[{"content":"fast \xff"}]}'
-    assert chosen.fields == [
+    sent = send(sized(body, Digest="sha-256=x", Accept="*/*"), body[:20], body[20:])
+    assert sent.route == "local"
+    assert sent.body == b'{"n": 1, "model" : "qwen3-8b", "messages":[{"content":"fast \xff"}]}'
+    assert sent.fields == [
         (b"Content-Type", b"application/json"), (b"Content-Length", str(len(body) + 4).encode()), (b"Accept", b"*/*"),
     ]  # fmt: skip
-    assert chosen.alias == "fast"
+    assert sent.alias == "qwen3-8b"
 
 
 def test_a_chunked_body_stays_chunked() -> None:
     body = b'{"model":"fast"}'
-    chosen = choose({"transfer-encoding": "chunked"}, body)
-    assert (chosen.fields, chosen.body) == ([(b"transfer-encoding", b"chunked")], b'{"model":"qwen3-8b"}')
+    sent = send({"transfer-encoding": "chunked"}, body)
+    assert (sent.fields, sent.body) == ([(b"transfer-encoding", b"chunked")], b'{"model":"qwen3-8b"}')
 
 
 @pytest.mark.parametrize(
@@ -63,9 +79,9 @@ def test_a_chunked_body_stays_chunked() -> None:
     ],
 )
 def test_what_has_no_alias_keeps_every_byte(body: bytes, route: str) -> None:
-    chosen = choose(sized(body, Digest="x"), body)
-    assert (chosen.destination.route.name, chosen.body, chosen.alias) == (route, body, None)
-    assert (b"Digest", b"x") in chosen.fields
+    sent = send(sized(body, Digest="x"), body)
+    assert (sent.route, sent.body, sent.alias) == (route, body, None)
+    assert (b"Digest", b"x") in sent.fields
 
 
 @pytest.mark.parametrize(
@@ -80,8 +96,8 @@ def test_what_has_no_alias_keeps_every_byte(body: bytes, route: str) -> None:
 )
 def test_a_body_that_is_no_json_is_not_read(fields: dict[str, str]) -> None:
     """An upload of a file is streamed, whatever routes there are."""
-    chosen = choose(fields, target=b"/v1/files")
-    assert (chosen.destination.route.name, chosen.body) == ("default", None)
+    sent = send(fields, target=b"/v1/files")
+    assert (sent.route, sent.body) == ("default", None)
 
 
 @pytest.mark.parametrize(
@@ -89,17 +105,20 @@ def test_a_body_that_is_no_json_is_not_read(fields: dict[str, str]) -> None:
     [
         (b'{"model":"a","model":"b"}', {}, 400, "model_unreadable"),
         (b'{"model":"fast"}', {"Content-Encoding": "gzip"}, 400, "model_unreadable"),
-        (b"{}", {"Content-Length": str(MAX_MODEL_BODY_BYTES + 1)}, 413, "body_too_large"),
-        (b'{"x":"' + b"x" * 100, {}, 413, "body_too_large"),
+        (b"{}", {"Content-Length": str(MAX_BODY_BYTES + 1)}, 413, "body_too_large"),
+        (
+            b'{"x":"' + b"x" * MAX_BODY_BYTES,
+            {"Content-Length": "", "Transfer-Encoding": "chunked"},
+            413,
+            "body_too_large",
+        ),
     ],
 )
 def test_a_model_that_cannot_be_read_is_refused_and_not_guessed(
-    body: bytes, fields: dict[str, str], status: int, code: str, monkeypatch: pytest.MonkeyPatch
+    body: bytes, fields: dict[str, str], status: int, code: str
 ) -> None:
     """Sent to the default route, the call would go where the configuration says that its model does not."""
-    if not fields:
-        monkeypatch.setattr(model_choice, "MAX_MODEL_BODY_BYTES", 100)
     with pytest.raises(RouteError) as caught:
-        choose({**sized(body), **fields}, body)
+        send({**sized(body), **fields}, body)
     assert (caught.value.status, caught.value.code) == (status, code)
     assert "/u/NAME" in str(caught.value)
