@@ -18,6 +18,7 @@ from processing.convert import SkipReason
 from processing.ledger import Reason
 from processing.recorded_call import RejectReason
 from proxy.calls.route_config import RouteConfig
+from proxy.metrics.catalog import LABEL_VALUES, OWNERS, DropReason, Metric
 from proxy.settings import ENV_PREFIX, KIB, MIB, ServeSettings
 from store.filter_fields import FIELDS, TAG_PREFIX, Field, tag_field
 from tracemill.cli import load_all
@@ -352,12 +353,61 @@ def _member_texts(kind: type[Enum]) -> dict[str, str]:
     return texts
 
 
+METRICS_HEAD = """# Metrics
+
+Made by `make docs` from `proxy/metrics/catalog.py`; change it there. The [admin side](admin-api.md) shows them under
+`/metrics`, in the text format of Prometheus. Seconds, bytes and counts, nothing else.
+
+Each process counts in its own memory and writes what it counted into a folder in memory (`/dev/shm`), for its owner
+alone, every quarter of a second if something changed and once more at its end; a scrape adds all of them up. So a value
+can be a quarter of a second old, and that much is lost of the counts (never of the traces) when a process is killed.
+Counters of a process that is gone still count; what it held (calls in flight, connections) does not. All counters
+begin at 0 when the server starts.
+
+No label holds anything that a client or an upstream sent, so the number of series is bounded by the configuration.
+
+| label | values |
+|---|---|
+"""
+METRICS_USE = """
+## What to watch
+
+- `tracemill_capture_dropped_total` rises, other than by `sampled`: calls are missing from the record; the reason says
+  why. What is missing is declared in the store later, and counted in `tracemill_ingest_declared_missing_total`.
+- `tracemill_ingest_lag_seconds` above 10, or `tracemill_journal_bytes` rising for minutes: traces come late. Nothing is
+  lost until the journal has reached `max_journal_bytes`.
+- `tracemill_journal_stuck` above 0: a disk does not answer; calls go on and what is recorded waits in memory.
+- `tracemill_process_restarts_total` rises: the log says why.
+- `tracemill_snapshot_age_seconds` above 10: a process hangs.
+- `histogram_quantile(0.99, sum by (le) (rate(tracemill_added_seconds_bucket[5m])))`: what the proxy adds to calls.
+"""
+
+
+def metrics_page() -> str:
+    """Return the page of all metrics."""
+    labels = "".join(f"| `{name}` | {values} |\n" for name, values in LABEL_VALUES.items())
+    groups = "".join(
+        f"\n## {heading}\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n"
+        + "".join(_metric_row(metric) for metric in metrics)
+        for heading, metrics in OWNERS.items()
+    )
+    reasons = "".join(f"| `{DropReason[name].value}` | {text} |\n" for name, text in _member_texts(DropReason).items())
+    dropped = f"\n## Why something is not recorded\n\n| reason | what is missing, and why |\n|---|---|\n{reasons}"
+    return METRICS_HEAD + labels + groups + dropped + METRICS_USE
+
+
+def _metric_row(metric: Metric) -> str:
+    labels = ", ".join(f"`{label}`" for label in metric.labels)
+    return f"| `{metric.shown_name}` | {metric.kind} | {labels} | {metric.meaning} |\n"
+
+
 PAGES = {
     "settings.md": settings_page,
     "filter.md": filter_page,
     "cli.md": cli_page,
     "processing-config.md": config_page,
     "drop-reasons.md": reasons_page,
+    "metrics.md": metrics_page,
 }
 
 if __name__ == "__main__":

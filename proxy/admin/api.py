@@ -52,6 +52,7 @@ def create_admin_app(
     *,
     token: str | None = None,
     own_names: Iterable[str] = (),
+    metrics_folder: Path | None = None,
 ) -> ASGIApp:
     """Make the admin application; its reader is opened when a database appears and closed by lifespan shutdown.
 
@@ -59,8 +60,9 @@ def create_admin_app(
         data_dir: The data directory; it need not hold a database yet.
         token: Bearer token asked for everywhere but at `/healthz`.
         own_names: Host names, besides `localhost` and IP literals, that requests may name.
+        metrics_folder: Where the serving processes tell their counts; None to leave them out.
     """
-    api = _AdminApi(data_dir)
+    api = _AdminApi(data_dir, metrics_folder)
     app = Starlette(
         routes=[
             Route("/healthz", api.healthz),
@@ -86,8 +88,9 @@ def create_admin_app(
 
 
 class _AdminApi:
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, metrics_folder: Path | None) -> None:
         self._data_dir = data_dir
+        self._metrics_folder = metrics_folder
         self._store = AdminStore(data_dir)
 
     @asynccontextmanager
@@ -110,7 +113,11 @@ class _AdminApi:
         counts = Counts(0, 0) if reader is None else await reader.counts()
         journal_bytes = await asyncio.to_thread(journal_size, self._data_dir)
         text = await asyncio.to_thread(
-            metrics_text, traces=counts.traces, dead_letters=counts.dead_letters, journal_bytes=journal_bytes
+            metrics_text,
+            self._metrics_folder,
+            traces=counts.traces,
+            dead_letters=counts.dead_letters,
+            journal_bytes=journal_bytes,
         )
         return Response(text, media_type=CONTENT_TYPE)
 

@@ -1,40 +1,84 @@
-"""The `/metrics` text: the workers' counters added up, and what store and journal hold at this moment."""
+"""The `/metrics` text: the processes' snapshots added up, and what store and journal hold at this moment."""
 
-import os
+import platform
+import time
 from collections.abc import Iterable
+from importlib.metadata import version
+from itertools import accumulate
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from proxy.metrics import catalog
+from proxy.metrics.catalog import METRICS, Kind, Metric
+from proxy.metrics.counts import Counts, Spread
+from proxy.metrics.folder import Totals, read_totals
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class _Gauges(Collector):
-    def __init__(self, values: dict[str, tuple[str, float]]) -> None:
-        self._values = values
+def metrics_text(folder: Path | None, *, traces: int, dead_letters: int, journal_bytes: int) -> bytes:
+    """Give all metrics in the Prometheus text format; reads files, so call it off the event loop.
 
-    def collect(self) -> Iterable[Metric]:
-        return [GaugeMetricFamily(name, help_text, value=value) for name, (help_text, value) in self._values.items()]
-
-
-def metrics_text(*, traces: int, dead_letters: int, journal_bytes: int) -> bytes:
-    """Give all metrics in the Prometheus text format; reads the workers' files, so call it off the event loop."""
+    Args:
+        folder: Where the processes tell their counts; None to leave them out.
+        traces: Traces in the store.
+        dead_letters: Dead letters in the store.
+        journal_bytes: Bytes of all journal segments.
+    """
+    totals = Totals(Counts(), {}) if folder is None else read_totals(folder)
+    gauges = totals.counts.gauges
+    gauges[catalog.TRACES.name] = {(): traces}
+    gauges[catalog.DEAD_LETTERS.name] = {(): dead_letters}
+    gauges[catalog.JOURNAL_BYTES.name] = {(): journal_bytes}
+    gauges[catalog.BUILD.name] = {(version("tracemill"), platform.python_version()): 1}
+    now = time.time()
+    gauges[catalog.SNAPSHOT_AGE.name] = {(role,): max(0.0, now - at) for role, at in totals.told_at.items()}
     registry = CollectorRegistry()
-    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    registry.register(
-        _Gauges(
-            {
-                "tracemill_traces": ("Traces in the store.", traces),
-                "tracemill_dead_letters": ("What could not be understood and is kept aside.", dead_letters),
-                "tracemill_journal_bytes": ("Bytes of all journal segments on disk.", journal_bytes),
-            }
-        )
-    )
+    registry.register(_Totals(totals.counts))
     return generate_latest(registry)
+
+
+class _Totals(Collector):
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Family]:
+        """Yield every metric of the catalogue, those without a value too: a query can see that they exist."""
+        for metric in METRICS.values():
+            yield self._family(metric)
+
+    def _family(self, metric: Metric) -> Family:
+        match metric.kind:
+            case Kind.COUNTER:
+                counter = CounterMetricFamily(metric.name, metric.meaning, labels=metric.labels)
+                for labels, value in self._counts.counters.get(metric.name, {}).items():
+                    counter.add_metric(labels, value)
+                return counter
+            case Kind.GAUGE:
+                gauge = GaugeMetricFamily(metric.name, metric.meaning, labels=metric.labels)
+                for labels, value in self._counts.gauges.get(metric.name, {}).items():
+                    gauge.add_metric(labels, value)
+                return gauge
+            case Kind.HISTOGRAM:
+                histogram = HistogramMetricFamily(metric.name, metric.meaning, labels=metric.labels)
+                for labels, spread in self._counts.histograms.get(metric.name, {}).items():
+                    histogram.add_metric(labels, _buckets(metric, spread), spread.total)
+                return histogram
+
+
+def _buckets(metric: Metric, spread: Spread) -> list[tuple[str, float]]:
+    """Give the buckets as Prometheus wants them: each with all that lie below."""
+    bounds = [*metric.buckets, float("inf")]
+    return [(_bound_text(bound), below) for bound, below in zip(bounds, accumulate(spread.counts), strict=True)]
+
+
+def _bound_text(bound: float) -> str:
+    return str(floatToGoString(bound))  # type: ignore[no-untyped-call]
 
 
 def journal_size(data_dir: Path) -> int:

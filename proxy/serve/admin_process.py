@@ -3,6 +3,7 @@
 import socket
 
 from proxy.admin.api import create_admin_app
+from proxy.metrics.folder import metrics_folder
 from proxy.serve.web_server import serve_until_told
 from proxy.settings import ServeSettings
 
@@ -17,5 +18,6 @@ async def run_admin(settings: ServeSettings, listener: socket.socket) -> None:
         settings.data_dir,
         token=token.get_secret_value() if token else None,
         own_names=[settings.admin_host],
+        metrics_folder=metrics_folder(),
     )
     await serve_until_told(application, listener, keep_alive_s=_KEEPALIVE_S, graceful_s=_GRACEFUL_S)

@@ -5,21 +5,21 @@ import contextlib
 import logging
 import os
 import secrets
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import uvloop
-from prometheus_client.multiprocess import mark_process_dead
 
 from proxy.errors import StartError
+from proxy.metrics.folder import FOLDER_VARIABLE, bury, made_folder
+from proxy.metrics.supervisor_metrics import SupervisorMetrics
+from proxy.metrics.teller import Teller
 from proxy.serve.process import Assignment
 from proxy.settings import ServeSettings
 
@@ -57,18 +57,19 @@ def run_supervisor(settings: ServeSettings, on_ready: Callable[[Addresses], None
     with contextlib.ExitStack() as stack:
         data = stack.enter_context(_bind(settings.host, settings.port, "port"))
         admin = stack.enter_context(_bind(settings.admin_host, settings.admin_port, "admin-port"))
-        metrics_dir = stack.enter_context(_metrics_folder())
-        supervisor = _Supervisor(settings, data, admin, metrics_dir)
+        supervisor = _Supervisor(settings, data, admin, stack.enter_context(made_folder()))
+        stack.enter_context(supervisor.telling())
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(supervisor.run(on_ready))
 
 
 class _Supervisor:
-    def __init__(self, settings: ServeSettings, data: socket.socket, admin: socket.socket, metrics_dir: str) -> None:
+    def __init__(self, settings: ServeSettings, data: socket.socket, admin: socket.socket, metrics: Path) -> None:
         self._settings = settings
         self._data, self._admin = data, admin
-        self._metrics_dir = metrics_dir
-        self._environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": metrics_dir}
+        self._metrics_folder = metrics
+        self._metrics = SupervisorMetrics()
+        self._environment = {**os.environ, FOLDER_VARIABLE: str(metrics)}
         self._salt = _key_salt(settings.data_dir)
         self._stop = asyncio.Event()
         self._is_forced = asyncio.Event()
@@ -106,11 +107,21 @@ class _Supervisor:
         self._stop.set()
 
     def _child(self, name: str, role: str, listener: socket.socket | None) -> "_Child":
-        return _Child(name, self._starter(role, listener), self._forget)
+        self._metrics.watched(name)
+        return _Child(name, self._starter(role, listener), self._on_death)
 
-    def _forget(self, pid: int) -> None:
+    def telling(self) -> contextlib.closing[Teller]:
+        """Tell the supervisor's own counts while the context is open."""
+        return contextlib.closing(Teller(self._metrics_folder, "supervisor", self._metrics.counts))
+
+    def _on_death(self, name: str, pid: int, *, is_restarted: bool) -> None:
         """Take a dead process out of the gauges: the calls it had in flight are in flight no longer."""
-        mark_process_dead(pid, self._metrics_dir)  # type: ignore[no-untyped-call]
+        if is_restarted:
+            self._metrics.restarted(name)
+        try:
+            bury(self._metrics_folder, pid)
+        except OSError as error:
+            _log.warning("the counts of %s (process %d) cannot be put to the others (%s)", name, pid, error)
 
     def _starter(self, role: str, listener: socket.socket | None) -> Callable[[], Any]:
         async def start() -> asyncio.subprocess.Process:
@@ -153,10 +164,16 @@ class _Supervisor:
         forced.cancel()
 
 
+class _OnDeath(Protocol):
+    """Called with the name and the id of a process that ended, and whether another one takes its place."""
+
+    def __call__(self, name: str, pid: int, *, is_restarted: bool) -> None: ...
+
+
 class _Child:
     """One process that is kept running until it is told to end."""
 
-    def __init__(self, name: str, starter: Callable[[], Any], on_death: Callable[[int], None]) -> None:
+    def __init__(self, name: str, starter: Callable[[], Any], on_death: "_OnDeath") -> None:
         self.name = name
         self.failures = 0
         self._starter = starter
@@ -187,7 +204,7 @@ class _Child:
             assert self._process is not None  # noqa: S101 - start() has set it
             started = time.monotonic()
             code = await self._process.wait()
-            self._on_death(self._process.pid)
+            self._on_death(self.name, self._process.pid, is_restarted=not self._is_ending)
             if self._is_ending:
                 return
             self.failures += 1
@@ -233,17 +250,6 @@ def _bind(host: str, port: int, flag: str) -> socket.socket:
             ) from error
         listener.set_inheritable(True)
         return listener
-
-
-@contextlib.contextmanager
-def _metrics_folder() -> Iterator[str]:
-    """Make the folder of the counters in memory: one on a full disk would end the worker that touches it."""
-    memory = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
-    folder = tempfile.mkdtemp(prefix="tracemill-metrics-", dir=memory if memory.is_dir() else None)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _key_salt(data_dir: Path) -> str:

@@ -207,6 +207,7 @@ async def test_what_finds_no_room_even_in_memory_is_shed_and_counted(
     config.write_text("max_pending_bytes: 1048576\n")
     with small_disk(data_dir, "2m"), Server(upstream.base_url, data_dir, "--config", str(config)) as server:
         loaded = await load(server, calls=1200)
+        server.wait_for(lambda: range(int(metrics(server).total("tracemill_calls_total"))), 1200, 5)
         dropped = metrics(server).total("tracemill_capture_dropped_total", reason="journal_backlog")
         assert dropped > 0
         kept = subprocess.run(["mount", "-o", "remount,size=64m", str(data_dir)], check=False)

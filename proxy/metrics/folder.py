@@ -1,0 +1,131 @@
+"""The folder in memory where each process tells its counts, one file each, and where they are read and added up.
+
+A file is a whole *snapshot* of its process and replaces the one before by a rename, so a reader sees one or the other.
+The supervisor, who knows which process is dead, *buries* its snapshot: the counters are added to those of all the dead
+in one file, the gauges forgotten. So a process that dies again and again leaves one file behind and not thousands.
+
+A scrape may fall into a burial. It reads the file of the dead last, and that file names whom it holds, so nobody is
+left out and nobody counted twice: a counter that seems to fall would look like a restart to Prometheus.
+"""
+
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+from proxy.metrics.counts import Counts
+
+FOLDER_VARIABLE = "TRACEMILL_METRICS_FOLDER"
+"""The environment variable by which the supervisor tells its processes of the folder."""
+
+_log = logging.getLogger("tracemill.metrics")
+
+_THE_DEAD = "the-dead"
+_SUFFIX = ".json"
+_NAMES_KEPT = 256
+"""Of the buried: far more than can be buried while one scrape reads its files."""
+
+
+@contextmanager
+def made_folder() -> Iterator[Path]:
+    """Make the folder, in memory where there is such a place: on a disk that is full nobody could tell that it is."""
+    memory = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
+    folder = Path(tempfile.mkdtemp(prefix="tracemill-metrics-", dir=memory if memory.is_dir() else None))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def metrics_folder() -> Path | None:
+    """Give the folder of this server; None for a process that no supervisor started."""
+    folder = os.environ.get(FOLDER_VARIABLE)
+    return Path(folder) if folder else None
+
+
+class Totals(NamedTuple):
+    """What all processes counted, and when each of the living last told.
+
+    Attributes:
+        told_at: Seconds of the epoch by role, the oldest of several processes.
+    """
+
+    counts: Counts
+    told_at: dict[str, float]
+
+
+def snapshot_path(folder: Path, process: str) -> Path:
+    """Name the snapshot of this process: by its id, for the burial, and by chance, for ids come again."""
+    return folder / f"{process}-{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
+
+
+def tell(path: Path, counts: Counts) -> None:
+    """Replace a process's snapshot.
+
+    Raises:
+        OSError: The folder cannot be written; the snapshot before is untouched.
+    """
+    _replace(path, counts.to_json())
+
+
+def bury(folder: Path, pid: int) -> None:
+    """Add a dead process's counters to those of all the dead and take its file away. One process alone may do that.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    for path in folder.glob(f"*-{pid}-*{_SUFFIX}"):
+        dead, names = _the_dead(folder)
+        counts = _read(path)
+        if counts is not None and path.name not in names:
+            dead.add(counts, has_gauges=False)
+            _replace(folder / _THE_DEAD, orjson.dumps([[*names, path.name][-_NAMES_KEPT:], dead.to_json().decode()]))
+        path.unlink()
+
+
+def read_totals(folder: Path) -> Totals:
+    """Add up the living and the dead."""
+    living = {path.name: counts for path in folder.glob(f"*{_SUFFIX}") if (counts := _read(path)) is not None}
+    totals, names = _the_dead(folder)
+    told_at: dict[str, float] = {}
+    for name, counts in living.items():
+        if name in names:
+            continue
+        totals.add(counts, has_gauges=True)
+        told_at[counts.process] = min(counts.told_at, told_at.get(counts.process, counts.told_at))
+    return Totals(totals, told_at)
+
+
+def _the_dead(folder: Path) -> tuple[Counts, list[str]]:
+    """Give what the dead counted, and the names of their files."""
+    try:
+        names, counts = orjson.loads((folder / _THE_DEAD).read_bytes())
+    except FileNotFoundError:
+        return Counts(), []
+    return Counts.from_json(counts), names
+
+
+def _read(path: Path) -> Counts | None:
+    """Read a snapshot; None for one that went away meanwhile, or is none."""
+    try:
+        return Counts.from_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        _log.warning("%s cannot be read (%s); what it counts is missing in /metrics", path, error)
+        return None
+
+
+def _replace(path: Path, data: bytes) -> None:
+    hidden = path.with_name(f".{path.name}")
+    descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+    hidden.replace(path)
