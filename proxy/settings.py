@@ -73,13 +73,15 @@ class ServeSettings(BaseSettings):
         4096, ge=1, description="Most calls in flight of one worker; the next one is answered 503 with Retry-After."
     )
     max_connections: int = Field(
-        8192, ge=1, description="Most connections of clients to one worker; the next ones wait to be accepted."
+        8192,
+        ge=1,
+        description="Most connections of clients to one worker; the next one is answered 503 with Retry-After.",
     )
     max_head_bytes: int = Field(
         64 * KIB,
         ge=8 * KIB,
         le=MIB,
-        description="Most bytes of a request's or an answer's head; a longer request is answered 431.",
+        description="Most bytes of a request's or an answer's head; a longer request is answered 431, or 414 where its first line is.",
     )
     max_body_bytes: int = Field(
         1024 * MIB,
