@@ -81,7 +81,8 @@ class ServeSettings(BaseSettings):
         64 * KIB,
         ge=8 * KIB,
         le=MIB,
-        description="Most bytes of a request's or an answer's head; a longer request is answered 431, or 414 where its first line is.",
+        description="Most bytes of a request's or an answer's head; a longer request is answered 431, or 414 where its "
+        "first line is.",
     )
     max_body_bytes: int = Field(
         1024 * MIB,
