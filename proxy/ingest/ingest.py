@@ -10,14 +10,19 @@ import logging
 import shutil
 import time
 import traceback
-from dataclasses import dataclass
+from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from uuid import UUID
 
 from proxy.ingest.derive import derive
+from proxy.journal.folder import used_bytes
 from proxy.journal.raw_call import RawCall
 from proxy.journal.reader import JournalReader, call_entries
 from proxy.journal.writer import JOURNAL_FOLDER
+from proxy.metrics.folder import metrics_folder
+from proxy.metrics.ingest_metrics import IngestMetrics
+from proxy.metrics.teller import Teller
 from store.errors import StoreError, UnstorableTraceError, WriterBusyError
 from store.trace import DeadLetter, JournalPosition, Trace
 from store.traces import TraceWriter
@@ -38,40 +43,27 @@ async def run_ingest(data_dir: Path, stop: asyncio.Event, *, max_decoded_bytes: 
     A second instance on the same folder waits its turn; it takes over when the first one is gone. After trouble with
     database or files it begins again from the stored positions: nothing is lost by that, and nothing stored twice.
     """
-    while not stop.is_set():
-        try:
-            async with await TraceWriter.open(data_dir / TRACES_FILE) as writer:
-                await Ingest(data_dir / JOURNAL_FOLDER, writer, max_decoded_bytes=max_decoded_bytes).run(stop)
-        except WriterBusyError:
-            _log.debug("another process stores the traces of this data directory; waiting for it to end")
-        except (StoreError, OSError) as error:
-            _log.warning("traces cannot be stored (%s); the journal keeps them, trying again", error)
-        await _pause(stop, _TROUBLE_S)
-
-
-@dataclass(slots=True)
-class IngestStatus:
-    """What ingest has done since it began, for whoever watches it.
-
-    Attributes:
-        batches: Transactions.
-        calls: Calls resolved: stored as traces, known before, or set aside.
-        last_batch_calls: Calls of the last transaction.
-        last_batch_s: How long it took to make their traces and to store them.
-    """
-
-    batches: int = 0
-    calls: int = 0
-    last_batch_calls: int = 0
-    last_batch_s: float = 0.0
+    metrics = IngestMetrics()
+    journals = data_dir / JOURNAL_FOLDER
+    with closing(Teller(metrics_folder(), "ingest", metrics.counts)):
+        while not stop.is_set():
+            try:
+                async with await TraceWriter.open(data_dir / TRACES_FILE) as writer:
+                    await Ingest(journals, writer, metrics, max_decoded_bytes=max_decoded_bytes).run(stop)
+            except WriterBusyError:
+                _log.debug("another process stores the traces of this data directory; waiting for it to end")
+            except (StoreError, OSError) as error:
+                metrics.failed()
+                _log.warning("traces cannot be stored (%s); the journal keeps them, trying again", error)
+            await _pause(stop, _TROUBLE_S)
 
 
 class Ingest:
     """One round after the other over all writers' folders; a transaction takes in what several writers wrote."""
 
-    def __init__(self, journals: Path, writer: TraceWriter, *, max_decoded_bytes: int) -> None:
+    def __init__(self, journals: Path, writer: TraceWriter, metrics: IngestMetrics, *, max_decoded_bytes: int) -> None:
         """Begin where the stored positions say."""
-        self.status = IngestStatus()
+        self._metrics = metrics
         self._journals = journals
         self._writer = writer
         self._max_decoded_bytes = max_decoded_bytes
@@ -90,16 +82,19 @@ class Ingest:
 
     async def _round(self) -> bool:
         """Take in what every writer has written since; tell whether there was anything."""
-        resolved = self.status.calls
+        found = False
         finished: list[JournalReader] = []
         batch = _Batch()
-        for reader in self._find_readers():
+        readers = self._find_readers()
+        self._metrics.behind(_unread_bytes(readers))
+        for reader in readers:
             if not reader.folder.exists():
                 _log.error("%s was deleted; what had not been read of it is lost", reader.folder)
                 del self._readers[reader.folder.name]
                 continue
             is_alive = reader.is_writer_alive()
             for call in reader.read() if is_alive else reader.finish():
+                found = True
                 batch.add(call)
                 if batch.is_full:
                     await self._store(batch.calls)
@@ -111,7 +106,8 @@ class Ingest:
         for reader in finished:
             shutil.rmtree(reader.folder)
             del self._readers[reader.folder.name]
-        return self.status.calls > resolved
+        self._metrics.behind(_unread_bytes(self._readers.values()))
+        return found
 
     def _find_readers(self) -> list[JournalReader]:
         if self._journals.is_dir():
@@ -129,6 +125,8 @@ class Ingest:
         if not calls and not letters and not moved:
             return
         began = time.monotonic()
+        if calls:
+            self._metrics.batch_read(min(map(_ended_at, calls)))
         ids = {call.trace_id for call in calls} | {letter.trace_id for letter in letters if letter.trace_id}
         known = await self._writer.known(ids)
         letters = [letter for letter in letters if letter.trace_id not in known]
@@ -141,16 +139,13 @@ class Ingest:
                 traces.append(derived)
             else:
                 letters.append(derived)
-        await self._write(traces, letters, moved, {call.trace_id: call for call in calls})
+        letters = await self._write(traces, letters, moved, {call.trace_id: call for call in calls})
         for position in moved:
             self._stored[position.writer] = position
             self._readers[position.writer].delete_read_segments(position)
-        self._count(len(calls), time.monotonic() - began)
-
-    def _count(self, calls: int, seconds: float) -> None:
-        self.status.batches += 1
-        self.status.calls += calls
-        self.status.last_batch_calls, self.status.last_batch_s = calls, seconds
+        self._metrics.batch_stored(calls=len(calls), seconds=time.monotonic() - began)
+        for letter in letters:
+            self._metrics.letter_stored(letter)
 
     async def _write(
         self,
@@ -158,18 +153,19 @@ class Ingest:
         letters: list[DeadLetter],
         positions: list[JournalPosition],
         calls: dict[UUID, RawCall],
-    ) -> None:
-        """Write a batch; a trace that can never be stored becomes a dead letter."""
+    ) -> list[DeadLetter]:
+        """Write a batch and return its dead letters; a trace that can never be stored becomes one."""
         while True:
             try:
-                await self._writer.write(traces, letters, positions)
+                counts = await self._writer.write(traces, letters, positions)
             except UnstorableTraceError as error:
                 _log.error("call %s cannot be stored (%s); it is kept as a dead letter", error.trace_id, error)
                 traces = [trace for trace in traces if trace.id != error.trace_id]
                 body = call_entries(calls[error.trace_id])
                 letters = [*letters, DeadLetter("unstorable", str(error), body, error.trace_id)]
             else:
-                return
+                self._metrics.traces_stored(counts.traces)
+                return letters
 
     def _derive(self, call: RawCall) -> Trace | DeadLetter:
         try:
@@ -196,6 +192,14 @@ class _Batch:
     @property
     def is_full(self) -> bool:
         return len(self.calls) >= _BATCH_CALLS or self._bytes >= _BATCH_BYTES
+
+
+def _ended_at(call: RawCall) -> float:
+    return call.started_at.timestamp() + (call.duration_ms or 0) / 1000
+
+
+def _unread_bytes(readers: Iterable[JournalReader]) -> int:
+    return sum(used_bytes(reader.folder, *reader.place) for reader in readers)
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

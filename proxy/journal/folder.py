@@ -49,11 +49,12 @@ def make_folder(root: Path, disk: Disk) -> WriterFolder:
     return WriterFolder(path, lock)
 
 
-def used_bytes(folder: Path) -> int:
-    """Add up the segments that lie in a writer's folder."""
-    total = 0
+def used_bytes(folder: Path, segment: int = 0, offset: int = 0) -> int:
+    """Add up the segments that lie in a writer's folder, from a place on."""
+    total, first = 0, f"{segment:08d}"
     for path in folder.glob("*.seg"):
         # Ingest deletes segments meanwhile.
         with suppress(FileNotFoundError):
-            total += path.stat().st_size
+            if path.stem >= first:
+                total += path.stat().st_size - (offset if path.stem == first else 0)
     return total

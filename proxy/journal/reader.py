@@ -82,6 +82,11 @@ class JournalReader:
         segment, offset = min(oldest or (self._segment, self._offset), (self._segment, self._offset))
         return JournalPosition(self.folder.name, segment, offset)
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Segment and offset up to which everything was read."""
+        return self._segment, self._offset
+
     def is_writer_alive(self) -> bool:
         """Tell whether the writer's process still holds its lock."""
         try:
@@ -287,9 +292,8 @@ def call_entries(call: RawCall) -> bytes:
 
 
 def _mark_of(head: bytes) -> bytes | None:
-    if len(head) < SEGMENT_HEAD_SIZE or not head.startswith(SEGMENT_MAGIC):
-        return None
-    return head[-MARK_SIZE:]
+    is_one = len(head) >= SEGMENT_HEAD_SIZE and head.startswith(SEGMENT_MAGIC)
+    return head[-MARK_SIZE:] if is_one else None
 
 
 def _pairs(headers: list[list[str]]) -> tuple[tuple[str, str], ...]:

@@ -137,7 +137,12 @@ SYNC_FAILURES = _counter("tracemill_journal_sync_failures", "Flushes of the jour
 BATCH_CALLS = _histogram(
     "tracemill_ingest_batch_calls",
     "Calls stored in one transaction.",
-    (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0),
+    (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0),
+)
+BATCH_DURATION = _histogram(
+    "tracemill_ingest_batch_seconds",
+    "Time to make the traces of a transaction and to store them.",
+    (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
 TRACES_STORED = _counter("tracemill_ingest_traces", "Traces that ingest stored.")
 DEAD_LETTERS_STORED = _counter(
@@ -184,7 +189,8 @@ OWNERS: dict[str, tuple[Metric, ...]] = {
         SYNC_FAILURES,
     ),
     "Ingest": (
-        TRACES_STORED, BATCH_CALLS, DEAD_LETTERS_STORED, DECLARED, INGEST_FAILURES, INGEST_LAG, INGEST_BEHIND,
+        TRACES_STORED, BATCH_CALLS, BATCH_DURATION, DEAD_LETTERS_STORED, DECLARED, INGEST_FAILURES, INGEST_LAG,
+        INGEST_BEHIND,
     ),
     "Export of spans": (SPANS, SPANS_REJECTED, SPAN_FAILURES, SPANS_BEHIND),
     "Store": (TRACES, DEAD_LETTERS),

@@ -18,6 +18,7 @@ class IngestMetrics:
         """Begin at nothing; `clock` tells the time of day."""
         self._clock = clock
         self._batches = Distribution(catalog.BATCH_CALLS.buckets)
+        self._durations = Distribution(catalog.BATCH_DURATION.buckets)
         self._traces = 0
         self._letters = dict.fromkeys(LETTER_REASONS, 0)
         self._declared = dict.fromkeys(DROP_REASONS, 0)
@@ -33,17 +34,21 @@ class IngestMetrics:
         if self._oldest_at is None or oldest_ended_at < self._oldest_at:
             self._oldest_at = oldest_ended_at
 
-    def batch_stored(self, *, calls: int, traces: int) -> None:
+    def batch_stored(self, *, calls: int, seconds: float) -> None:
         """Count a transaction that was committed.
 
         Args:
             calls: Calls read from the journal for it; 0 for one that moved nothing but positions and dead letters.
-            traces: Traces that it wrote; fewer than calls when some were known or are dead letters.
+            seconds: How long it took to make their traces and to store them.
         """
         if calls:
             self._batches.observe(calls)
-        self._traces += traces
+            self._durations.observe(seconds)
         self._oldest_at = None
+
+    def traces_stored(self, traces: int) -> None:
+        """Count traces written; fewer than calls when some were known or are dead letters."""
+        self._traces += traces
 
     def letter_stored(self, letter: DeadLetter) -> None:
         """Count a dead letter, and what it declares missing when it is a gap's."""
@@ -76,5 +81,8 @@ class IngestMetrics:
                 catalog.INGEST_LAG.name: {(): lag_s},
                 catalog.INGEST_BEHIND.name: {(): self._behind_bytes},
             },
-            histograms={catalog.BATCH_CALLS.name: {(): Spread.of(self._batches)}},
+            histograms={
+                catalog.BATCH_CALLS.name: {(): Spread.of(self._batches)},
+                catalog.BATCH_DURATION.name: {(): Spread.of(self._durations)},
+            },
         )

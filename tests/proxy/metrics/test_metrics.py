@@ -263,8 +263,9 @@ def test_ingest_tells_batches_letters_gaps_and_how_late_it_is(tmp_path: Path) ->
     put(tmp_path, 1, metrics.counts(), "ingest")
     values = shown(tmp_path)
     assert (values["tracemill_ingest_lag_seconds"], values["tracemill_ingest_behind_bytes"]) == (10, 4096)
-    metrics.batch_stored(calls=3, traces=2)
-    metrics.batch_stored(calls=0, traces=0)
+    metrics.traces_stored(2)
+    metrics.batch_stored(calls=3, seconds=0.004)
+    metrics.batch_stored(calls=0, seconds=0.1)
     metrics.letter_stored(DeadLetter("torn", "", b""))
     metrics.letter_stored(DeadLetter("gap", "", b'{"reason":"journal_backlog","count":7}'))
     metrics.letter_stored(DeadLetter("gap", "", b'{"reason":"of a later version","count":2}'))
@@ -277,6 +278,7 @@ def test_ingest_tells_batches_letters_gaps_and_how_late_it_is(tmp_path: Path) ->
         'tracemill_ingest_batch_calls_bucket{le="2.0"}': 0,
         'tracemill_ingest_batch_calls_bucket{le="5.0"}': 1,
         "tracemill_ingest_batch_calls_count": 1,
+        "tracemill_ingest_batch_seconds_sum": 0.004,
         'tracemill_ingest_dead_letters_total{reason="torn"}': 1,
         'tracemill_ingest_dead_letters_total{reason="gap"}': 2,
         'tracemill_ingest_dead_letters_total{reason="orphan"}': 0,
