@@ -129,6 +129,7 @@ def _field_deltas(message: Json, random: Random) -> Any:
 
 @given(chat_answers(), _SEEDS)
 def test_chat_completions(answer: Json, seed: int) -> None:
+    """The plain answer is the reference: choices, fields and parallel calls come in any order among each other."""
     random = Random(seed)
     assert_same(Endpoint.CHAT_COMPLETIONS, answer, chat_stream(answer, random), random, named=False)
 
