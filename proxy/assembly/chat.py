@@ -49,15 +49,19 @@ class ChatAssembler:
         """Take one parsed chunk."""
         self._model = self._model or _text(chunk.get("model"))
         self._id = self._id or _text(chunk.get("id"))
-        self._system_fingerprint = _text(chunk.get("system_fingerprint")) or self._system_fingerprint
+        if (fingerprint := chunk.get("system_fingerprint")) != self._system_fingerprint:
+            self._system_fingerprint = _text(fingerprint) or self._system_fingerprint
         choices = chunk.get("choices")
         for place, choice in enumerate(choices if isinstance(choices, list) else ()):
             if isinstance(choice, dict):
                 index = read_index(choice.get("index"), place)
-                if index not in self._choices and len(self._choices) == MAX_CHOICES:
-                    self._json.is_exact = False
-                    continue
-                self._choices.setdefault(index, _ChoiceDraft()).add(choice)
+                draft = self._choices.get(index)
+                if draft is None:
+                    if len(self._choices) == MAX_CHOICES:
+                        self._json.is_exact = False
+                        continue
+                    draft = self._choices[index] = _ChoiceDraft()
+                draft.add(choice)
                 self._take_usage(choice)
         vendor = chunk.get("x_groq")
         if isinstance(vendor, dict):
@@ -107,9 +111,10 @@ class _ChoiceDraft:
         if isinstance(delta, dict) and delta:
             self._is_empty = False
             self._message.add(delta)
-        self._finish_reason = _text(choice.get("finish_reason")) or self._finish_reason
-        if isinstance(choice.get("logprobs"), dict):
-            self._add_logprobs(choice["logprobs"])
+        if (finish_reason := choice.get("finish_reason")) is not None:
+            self._finish_reason = _text(finish_reason) or self._finish_reason
+        if (logprobs := choice.get("logprobs")) is not None and isinstance(logprobs, dict):
+            self._add_logprobs(logprobs)
 
     def settle(self, index: int) -> Reply:
         message = json_text.dumps(self._message.settle())

@@ -141,13 +141,13 @@ def read_text(text: JsonText | None) -> str | None:
     if text is None or not text.startswith(b'"'):
         return None
     if b"\\" not in text:
-        return text[1:-1].decode() or None
+        return text[1:-1].decode() or None  # without an escape it is what stands between its quotes
     return encodable(json.loads(text)) or None
 
 
 def encodable(text: str) -> str:
     """Replace half surrogate pairs, which UTF-8 cannot hold, by U+FFFD."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _read_whole_number(text: JsonText | None) -> int | None:

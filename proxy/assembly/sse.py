@@ -70,8 +70,11 @@ class EventParser:
         *whole, rest = _LINE_END.split(block)
         events = []
         for piece in whole:
-            self._grow_line(piece)
-            line = self._take_line()
+            if self._line or len(piece) + self._data_bytes > self._max_event_bytes:
+                self._grow_line(piece)
+                line = self._take_line()
+            else:
+                line = piece
             if line:
                 self._take_field(line)
             elif (event := self._dispatch(is_terminated=True)) is not None:
@@ -134,4 +137,5 @@ class EventParser:
         self._data_bytes = 0
         if not data:
             return None
-        return Event(b"\n".join(data), name or "message", self._last_id, is_terminated)
+        whole = data[0] if len(data) == 1 else b"\n".join(data)
+        return Event(whole, name or "message", self._last_id, is_terminated)

@@ -34,6 +34,8 @@ _MAX_STREAM_WORK = 4_000_000
 """Of a stream, in values: some 180,000 ordinary chunks."""
 _LINE_WORK = 5
 _BLOCK_BYTES = 64 * 1024
+_REQUEST_IDS = ("x-request-id", "request-id")
+"""OpenAI's header and Anthropic's."""
 _NO_REQUEST = Request()
 _NO_COMPLETION = Completion()
 
@@ -234,7 +236,7 @@ def _header(headers: HeaderList, name: str) -> str:
 
 
 def _request_id(headers: HeaderList) -> str | None:
-    return next((value.strip() for key, value in headers if key == "x-request-id" and value.strip()), None)
+    return next((value.strip() for key, value in headers if key in _REQUEST_IDS and value.strip()), None)
 
 
 def _token_counts(usage: JsonText | None, dialect: Dialect) -> tuple[int | None, int | None]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from proxy.assembly.completion import encodable
 from proxy.journal.raw_call import HeaderList
+from proxy.traceparent import TraceParent
 from store import json_text
 from store.json_text import JsonTextError, JsonValue
 
@@ -40,10 +41,17 @@ def read_labels(headers: HeaderList) -> Labels:
         for name, value in headers
         if name.startswith(_PROPERTY_PREFIX) and name != _PROPERTY_PREFIX
     }
+    tags |= _trace_context(values.get("traceparent", ""))
     for name in _TAG_HEADERS:
         if text := values.get(name):
             tags |= _read_tags(text)
     return Labels(session=_first(values, _SESSION_HEADERS), user=_first(values, _USER_HEADERS), tags=tags)
+
+
+def _trace_context(value: str) -> dict[str, str]:
+    """Give the tags by which a call of a distributed trace is found, and its span put under the client's."""
+    parent = TraceParent.parse(value)
+    return {} if parent is None else {"trace_id": parent.trace_id, "traceparent": str(parent)}
 
 
 def _first(values: dict[str, str], names: tuple[str, ...]) -> str | None:
