@@ -22,6 +22,7 @@ from proxy.metrics.catalog import LABEL_VALUES, OWNERS, DropReason, Metric
 from proxy.settings import ENV_PREFIX, KIB, MIB, ServeSettings
 from store.filter_fields import FIELDS, TAG_PREFIX, Field, tag_field
 from tracemill.cli import load_all
+from tracemill.serve_command import WITHOUT_FLAG, flag_of
 
 DOCS = Path(__file__).parent
 SETTINGS_HEAD = """# Settings of `tracemill serve`
@@ -34,28 +35,6 @@ the file is an error at start.
 | key | flag | environment | default | meaning |
 |---|---|---|---|---|
 """
-FLAGS = {"drain_timeout_s": "--drain-timeout"}
-WITHOUT_FLAG = {
-    "admin_token",
-    "durability",
-    "first_byte_timeout_s",
-    "head_timeout_s",
-    "keep_alive_s",
-    "max_body_bytes",
-    "max_calls",
-    "max_capture_bytes",
-    "max_connections",
-    "max_head_bytes",
-    "max_journal_bytes",
-    "max_pending_bytes",
-    "on_capture_failure",
-    "require_proxy_key",
-    "routes",
-    "total_timeout_s",
-    "upstream_ca_file",
-    "upstream_http2",
-    "upstream_proxy_from_env",
-}
 ROUTES_HEAD = """
 ## A route
 
@@ -93,7 +72,7 @@ def _route_default(field: Any) -> str:  # noqa: ANN401 - pydantic's own type of 
 
 
 def _row(name: str, field: Any) -> str:  # noqa: ANN401 - pydantic's own type of a field
-    flag = "" if name in WITHOUT_FLAG else f"`{FLAGS.get(name, '--' + name.replace('_', '-'))}`"
+    flag = "" if name in WITHOUT_FLAG else f"`{flag_of(name)}`"
     cells = (f"`{name}`", flag, f"`{ENV_PREFIX}{name.upper()}`", _default(name, field.default), field.description)
     return f"| {' | '.join(cells)} |\n"
 

@@ -3,9 +3,12 @@
 ProxyError
 ├── SettingsError       a setting is wrong: said at start, exit code 1
 ├── StartError          the server cannot start: port taken, folder unusable
+├── KeyFileError        the file of the proxy keys cannot be read or written, or a name in it is at fault
 ├── HeadError           a message's head breaks the rules of HTTP, or has no end
 ├── FramingError        a message's body breaks the rules of HTTP, or ends too early
-├── KeyFileError        the file of the proxy keys cannot be read or written, or a name in it is at fault
+├── ClientLeft          the client went away before its call was over
+├── ClientSilentError   the client sent no more of its body
+├── BodyTooLargeError   the client's body is past the bound
 ├── RouteError          a call that no route serves: answered with its status
 └── UpstreamError       the upstream gave no whole answer
 """
@@ -25,6 +28,10 @@ class StartError(ProxyError):
     """The server cannot start; the message says what is in the way and how to clear it."""
 
 
+class KeyFileError(ProxyError):
+    """The file of the proxy keys is damaged or cannot be reached, or a name is taken, unknown or none."""
+
+
 class HeadError(ProxyError):
     """A message's head is none, or breaks a bound.
 
@@ -41,8 +48,19 @@ class FramingError(ProxyError):
     """A message's body cannot be told from what follows it, or ended before its end."""
 
 
-class KeyFileError(ProxyError):
-    """The file of the proxy keys is damaged or cannot be reached, or a name is taken, unknown or none."""
+class ClientLeft(ProxyError):  # noqa: N818 - an event of every day, not an error
+    """The client closed its connection before the call was over."""
+
+
+class ClientSilentError(ProxyError):
+    """The client began a body and sends no more of it."""
+
+
+class BodyTooLargeError(ProxyError):
+    """A request's body is larger than the setting allows."""
+
+    def __init__(self, max_body_bytes: int) -> None:
+        super().__init__(f"a request's body may have {max_body_bytes} bytes (max_body_bytes)")
 
 
 class RouteError(ProxyError):

@@ -1,8 +1,10 @@
 """`tracemill serve`: the proxy, ingest and the admin side on one machine."""
 
 import asyncio
+import inspect
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -14,60 +16,51 @@ from proxy.settings import ServeSettings, load_settings
 from store.errors import WriterBusyError
 from store.traces import TraceWriter
 
+WITHOUT_FLAG = frozenset({"admin_token", "routes"})
+"""Settings that the command line cannot give: a secret would stand in the list of processes, and a list has no flag."""
 
-def serve(
-    upstream: Annotated[
-        str | None, typer.Option(help="Base URL of the upstream as clients write it, https://host/v1.")
-    ] = None,
-    host: Annotated[str | None, typer.Option(help="Address the proxy listens on. [default: 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="Port of the proxy; 0 picks a free one. [default: 8080]")] = None,
-    admin_host: Annotated[
-        str | None, typer.Option(help="Address of the admin side; off loopback it needs a token. [default: 127.0.0.1]")
-    ] = None,
-    admin_port: Annotated[
-        int | None, typer.Option(help="Port of the admin side; 0 picks a free one. [default: 8081]")
-    ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder of journal and databases. [default: tracemill-data]")
-    ] = None,
-    workers: Annotated[int | None, typer.Option(help="Data worker processes. [default: 1]")] = None,
-    connect_timeout_s: Annotated[
-        float | None, typer.Option(help="Longest wait for a connection to the upstream. [default: 5]")
-    ] = None,
-    read_timeout_s: Annotated[float | None, typer.Option(help="Longest silence of an upstream. [default: 600]")] = None,
-    drain_timeout_s: Annotated[
-        float | None, typer.Option("--drain-timeout", help="Seconds calls in flight get after a stop. [default: 20]")
-    ] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error. [default: info]")] = None,
-    log_format: Annotated[str | None, typer.Option(help="console or json. [default: console]")] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="YAML file of settings. [default: tracemill.yaml, if it is there]")
-    ] = None,
-) -> None:
+_FLAG_NAMES = {"drain_timeout_s": "--drain-timeout"}
+_TYPES = {int: int, float: float, bool: bool, Path: Path}
+
+
+def flag_of(setting: str) -> str:
+    """Return the flag that gives a setting."""
+    return _FLAG_NAMES.get(setting, "--" + setting.replace("_", "-"))
+
+
+def serve(config: Path | None = None, **flags: Any) -> None:  # noqa: ANN401 - checked by the settings' model
     """Forward every call to the upstream, untouched, and record it.
 
     Every setting can also stand in the YAML file or the environment (TRACEMILL_PORT); docs/settings.md lists them all.
     """
-    given = {
-        "upstream": upstream,
-        "host": host,
-        "port": port,
-        "admin_host": admin_host,
-        "admin_port": admin_port,
-        "data_dir": data_dir,
-        "workers": workers,
-        "connect_timeout_s": connect_timeout_s,
-        "read_timeout_s": read_timeout_s,
-        "drain_timeout_s": drain_timeout_s,
-        "log_level": log_level,
-        "log_format": log_format,
-    }
-    flags: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    settings = load_settings(flags, config)
+    given = {name: value for name, value in flags.items() if value is not None}
+    settings = load_settings(given, config)
     set_up_logging(settings.log_level, settings.log_format)
     _make_data_dir(settings.data_dir)
     asyncio.run(_check_database(settings))
     run_supervisor(settings, _say_ready)
+
+
+def _parameters() -> Iterator[inspect.Parameter]:
+    """Make the command's options out of the settings, so that each is declared once."""
+    for name, field in ServeSettings.model_fields.items():
+        if name in WITHOUT_FLAG:
+            continue
+        kinds = [kind for kind in (field.annotation, *get_args(field.annotation)) if kind in _TYPES]
+        shown = False if field.default is None else str(field.default)
+        option = typer.Option(flag_of(name), help=field.description, show_default=shown)
+        yield _parameter(name, kinds[0] if kinds else str, option)
+    option = typer.Option("--config", help="YAML file of settings.", show_default="tracemill.yaml, if it is there")
+    yield _parameter("config", Path, option)
+
+
+def _parameter(name: str, kind: type, option: Any) -> inspect.Parameter:  # noqa: ANN401 - typer's own type
+    annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+serve.__signature__ = inspect.Signature(list(_parameters()))  # type: ignore[attr-defined]
+serve.__annotations__ = {each.name: each.annotation for each in _parameters()}
 
 
 def _say_ready(addresses: Addresses) -> None:

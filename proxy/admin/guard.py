@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from proxy.admin.host_check import is_own_host
-from proxy.calls.api_error import error_body
+from proxy.api_error import error_body
 
 _OPEN_PATHS = frozenset({"/healthz"})
 _SECURITY_HEADERS = (

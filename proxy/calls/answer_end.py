@@ -33,7 +33,7 @@ class Mark(Enum):
 class AnswerEnd:
     """Looks for the end of one answer; give it every block, in order."""
 
-    def __init__(self, method: str, status: int, headers: RawHeaders) -> None:
+    def __init__(self, method: bytes, status: int, headers: RawHeaders) -> None:
         """Read the framing off the head.
 
         Args:
@@ -43,9 +43,10 @@ class AnswerEnd:
         """
         length = first(headers, b"content-length")
         self._missing = int(length) if length is not None and length.isdigit() else None
-        self.has_body = method != "HEAD" and status not in (204, 304) and self._missing != 0
+        self.has_body = method != b"HEAD" and status not in (204, 304) and self._missing != 0
         content_type = first(headers, b"content-type") or b""
-        self._awaits_done = content_type.lower().startswith(b"text/event-stream")
+        self.is_event_stream = content_type.lower().startswith(b"text/event-stream")
+        self._awaits_done = self.is_event_stream
         self._tail = b"\n"  # the first line of a body begins a line, too
 
     def mark(self, block: bytes) -> Mark:

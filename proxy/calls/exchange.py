@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from proxy.assembly.endpoint import endpoint_of
 from proxy.calls.headers import RawHeaders, key_fingerprint, recorded_request, recorded_response
 from proxy.calls.metrics import WorkerMetrics
-from proxy.calls.routes import Route
+from proxy.calls.route import Capture, Route
 from proxy.journal.format import EntryKind
 from proxy.journal.writer import Journal
+from proxy.wire.head import RequestHead
 from store.trace import Outcome
-from store.uuid7 import uuid7
 
 _SPILL_BYTES = 256 * 1024
 """A captured body goes to the journal in parts of about this size, so that a call holds no more than that in memory."""
@@ -45,27 +46,29 @@ class Exchange:
     def __init__(
         self,
         recorder: Recorder,
-        *,
-        method: str,
-        path: str,
+        trace_id: UUID,
+        head: RequestHead,
         route: Route,
-        is_recorded: bool,
-        has_body_capture: bool,
+        capture: Capture,
+        *,
+        proxy_key: str | None = None,
     ) -> None:
         """Note the arrival; nothing is written before `begin`.
 
         Args:
             recorder: What to record with.
-            method: As sent.
-            path: As sent, without the query.
+            trace_id: The id that the call's trace will have.
+            head: The request's head.
             route: The route that serves the call.
-            is_recorded: False for a call that leaves no record at all.
-            has_body_capture: False for a call that is kept as metadata only.
+            capture: How much is kept; bodies only of the endpoints whose dialects are read.
+            proxy_key: Name of the proxy key that let the call in.
         """
-        self.trace_id: UUID = uuid7()
+        self.trace_id = trace_id
         self._recorder = recorder
-        self._journal: Journal | None = recorder.journal if is_recorded else None
-        self._method, self._path, self._route = method, path, route
+        self._journal: Journal | None = None if capture is Capture.OFF else recorder.journal
+        self._head, self._route, self._capture, self._proxy_key = head, route, capture, proxy_key
+        self._path = head.target.partition(b"?")[0]
+        has_bodies = capture is Capture.FULL and endpoint_of(head.method, self._path) is not None
         self._arrived_at = time.time()
         self._arrived = time.monotonic()
         self._ended = False
@@ -73,32 +76,33 @@ class Exchange:
         self._status: int | None = None
         self._response_headers: RawHeaders = ()
         self._ttft_ms: float | None = None
-        self._request = _Capture(has_body_capture, recorder.max_capture_bytes, self._spill_request)
-        self._response = _Capture(has_body_capture, recorder.max_capture_bytes, self._spill_response)
+        self._request = _BodyCopy(has_bodies, recorder.max_capture_bytes, self._spill_request)
+        self._response = _BodyCopy(has_bodies, recorder.max_capture_bytes, self._spill_response)
 
     @property
     def has_ended(self) -> bool:
         """Whether it is decided how the call ended."""
         return self._ended
 
-    def begin(self, headers: RawHeaders, first_block: bytes) -> None:
+    def begin(self, first_block: bytes) -> None:
         """Write that the call arrived, with what came of its body so far."""
         self._recorder.open.add(self)
         body = self._request.cut(first_block)
         if self._journal is None:
             return
         if not self._journal.has_room(len(body)):
-            self._recorder.metrics.dropped("journal_backlog")
+            self._shed("journal_backlog")
             self._journal = None
             return
+        fields = self._head.fields
         meta = {
             "started_at": self._arrived_at,
-            "method": self._method,
-            "path": self._path,
+            "method": self._head.method.decode(),
+            "path": self._path.decode("latin-1"),
             "route": self._route.name,
             "upstream": self._route.upstream,
-            "headers": recorded_request(headers),
-            "key": key_fingerprint(headers, self._recorder.salt),
+            "headers": recorded_request(fields, capture=self._capture, proxy_key=self._proxy_key),
+            "key": None if self._proxy_key else key_fingerprint(fields, self._recorder.salt),
         }
         self._journal.append_nowait(EntryKind.BEGIN, self.trace_id, meta, body)
 
@@ -176,7 +180,7 @@ class Exchange:
         body = self._response.take()
         if body and self._journal is not None and not self._journal.has_room(len(body)):
             self._response.is_truncated = True
-            self._recorder.metrics.dropped("journal_backlog_body")
+            self._shed("journal_backlog_body")
             body = b""
         return {
             "outcome": outcome,
@@ -201,16 +205,20 @@ class Exchange:
         if self._journal is None:
             return False
         if not self._journal.has_room(len(part)):
-            self._recorder.metrics.dropped("journal_backlog_body")
+            self._shed("journal_backlog_body")
             return False
         self._journal.append_nowait(kind, self.trace_id, None, part)
         return True
+
+    def _shed(self, reason: str) -> None:
+        self._recorder.metrics.dropped(reason)
+        self._recorder.journal.shed(reason)
 
     def _elapsed_ms(self) -> float:
         return round((time.monotonic() - self._arrived) * 1000, 3)
 
 
-class _Capture:
+class _BodyCopy:
     """A bounded copy of one body, on its way to the journal in parts."""
 
     def __init__(self, is_on: bool, limit: int, spill: Callable[[bytes], bool]) -> None:

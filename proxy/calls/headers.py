@@ -3,9 +3,8 @@
 Header fields are kept as the raw list they came as: order and duplicates (two `set-cookie`) are part of the message.
 """
 
-import hashlib
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from proxy.journal.raw_call import HeaderList
 
@@ -19,12 +18,15 @@ HOP_BY_HOP = frozenset(
         b"proxy-authorization",
         b"proxy-connection",
         b"te",
-        b"trailer",
         b"transfer-encoding",
         b"upgrade",
     }
 )
-"""Fields that concern one connection only (RFC 9110, 7.6.1; `proxy-connection` by custom)."""
+"""Fields that concern one connection only (RFC 9110, 7.6.1; `proxy-connection` by custom). `Trailer` is none of
+them: the trailer fields it announces are passed on."""
+
+_ONLY_OF_CONNECTION = frozenset({b"keep-alive", b"close", b"upgrade", b"te"})
+"""What `Connection` names nearly always, and is no field or in the fixed list."""
 
 OUR_PREFIX = b"x-tracemill-"
 """Request fields of this family are read here and never forwarded."""
@@ -33,21 +35,22 @@ TRACE_ID_HEADER = b"x-tracemill-trace-id"
 
 _RECORDED_REQUEST = frozenset(
     {
-        "content-type",
-        "content-encoding",
-        "op-tags",
-        "traceparent",
-        "x-request-id",
-        "helicone-session-id",
-        "helicone-user-id",
-        "x-portkey-trace-id",
-        "x-portkey-metadata",
-        "x-litellm-session-id",
-        "x-litellm-tags",
+        b"content-type",
+        b"content-encoding",
+        b"op-tags",
+        b"traceparent",
+        b"x-request-id",
+        b"helicone-session-id",
+        b"helicone-user-id",
+        b"x-portkey-trace-id",
+        b"x-portkey-metadata",
+        b"x-litellm-session-id",
+        b"x-litellm-tags",
     }
 )
-_RECORDED_REQUEST_PREFIXES = ("x-tracemill-", "helicone-property-")
-_RECORDED_RESPONSE = frozenset({"content-type", "content-encoding", "x-request-id", "openai-processing-ms"})
+_RECORDED_REQUEST_PREFIXES = (b"x-tracemill-", b"helicone-property-")
+_SAID_BY_US = frozenset({b"x-tracemill-capture", b"x-tracemill-proxy-key"})
+_RECORDED_RESPONSE = frozenset({b"content-type", b"content-encoding", b"x-request-id", b"openai-processing-ms"})
 
 _CREDENTIALS = (b"authorization", b"api-key", b"x-api-key")
 """Where OpenAI, Azure and Anthropic clients put their key."""
@@ -57,43 +60,84 @@ def forwarded(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
     """Return the fields that go on to the other side, in their order.
 
     Hop-by-hop fields stay behind: the fixed list and any field that `Connection` names. So does a length beside
-    `Transfer-Encoding`: it does not count, and whoever believed it would be tricked (RFC 9112, 6.3).
+    `Transfer-Encoding`: it does not count, and whoever believed it would be tricked (RFC 9112, 6.3). A length said
+    several times is said once.
     """
-    dropped = {
-        token.strip().lower() for name, value in headers if name.lower() == b"connection" for token in value.split(b",")
-    }
-    if first(headers, b"transfer-encoding") is not None:
-        dropped.add(b"content-length")
-    dropped |= HOP_BY_HOP
-    return [(name, value) for name, value in headers if name.lower() not in dropped]
+    dropped = _dropped(headers)
+    kept = [(name, value) for name, value in headers if name.lower() not in dropped]
+    lengths = [field for field in kept if field[0].lower() == b"content-length"]
+    if len(lengths) > 1 or (lengths and b"," in lengths[0][1]):
+        once = (lengths[0][0], lengths[0][1].partition(b",")[0].strip())
+        return [once if field is lengths[0] else field for field in kept if field not in lengths[1:]]
+    return kept
 
 
-def to_upstream(headers: RawHeaders, *, host: bytes) -> list[tuple[bytes, bytes]]:
+def to_upstream(headers: RawHeaders, *, host: bytes, has_upgrade: bool = False) -> list[tuple[bytes, bytes]]:
     """Return the request fields for the upstream: `Host` is the upstream's own, `X-Tracemill-…` stays here.
 
     The body's framing is the client's: sized, chunked, or none at all. Only the chunks' borders are new.
+
+    Args:
+        headers: As the client sent them; only one of length and `Transfer-Encoding` is among them.
+        host: The upstream's `Host`.
+        has_upgrade: Whether the offer of another protocol goes on, too.
     """
-    framing = [(name, value) for name, value in headers if name.lower() == b"transfer-encoding"]
+    dropped = _dropped(headers)
+    kept: list[tuple[bytes, bytes]] = []
+    has_host = False
+    for name, value in headers:
+        match name.lower():
+            case b"host":
+                has_host = True
+                kept.append((name, host))
+            case b"transfer-encoding":
+                kept.append((name, b"chunked"))
+            case b"te" if b"trailers" in value.lower():
+                # Trailer fields are passed on, so the client's readiness for them is ours (RFC 9110, 10.1.4).
+                kept += [(name, b"trailers"), (b"Connection", b"TE")]
+            case b"upgrade" if has_upgrade:
+                kept += [(name, value), (b"Connection", b"Upgrade")]
+            case lower if lower not in dropped and not lower.startswith(OUR_PREFIX):
+                kept.append((name, value))
+    return kept if has_host else [(b"Host", host), *kept]
+
+
+def _dropped(headers: RawHeaders) -> set[bytes] | frozenset[bytes]:
+    """Return the names of the fields that stay on their connection."""
+    named: set[bytes] = set()
+    for name, value in headers:
+        match name.lower():
+            case b"connection":
+                named.update(token.strip() for token in value.lower().split(b","))
+            case b"transfer-encoding":
+                named.add(b"content-length")
+    return HOP_BY_HOP | named if named - _ONLY_OF_CONNECTION else HOP_BY_HOP
+
+
+def recorded_request(headers: RawHeaders, *, capture: str = "full", proxy_key: str | None = None) -> HeaderList:
+    """Return the request fields that may be written down: an allow-list, so that no credential ever can be.
+
+    Args:
+        headers: As the client sent them.
+        capture: What is kept of the call; stands for what the client asked for when it is less than everything.
+        proxy_key: Name of the proxy key that let the call in; what the client calls it does not count.
+    """
     kept = [
-        (name, value)
-        for name, value in forwarded(headers)
-        if name.lower() != b"host" and not name.lower().startswith(OUR_PREFIX)
+        _text(lower, value)
+        for name, value in headers
+        if (lower := name.lower()) in _RECORDED_REQUEST
+        or (lower.startswith(_RECORDED_REQUEST_PREFIXES) and lower not in _SAID_BY_US)
     ]
-    return [(b"host", host), *kept, *framing]
-
-
-def recorded_request(headers: RawHeaders) -> HeaderList:
-    """Return the request fields that may be written down: an allow-list, so that no credential ever can be."""
-    return tuple(
-        (name, value)
-        for name, value in _texts(headers)
-        if name in _RECORDED_REQUEST or name.startswith(_RECORDED_REQUEST_PREFIXES)
-    )
+    if capture != "full":
+        kept.append(("x-tracemill-capture", str(capture)))
+    if proxy_key is not None:
+        kept.append(("x-tracemill-proxy-key", proxy_key))
+    return tuple(kept)
 
 
 def recorded_response(headers: RawHeaders) -> HeaderList:
     """Return the response fields that may be written down."""
-    return tuple((name, value) for name, value in _texts(headers) if name in _RECORDED_RESPONSE)
+    return tuple(_text(lower, value) for name, value in headers if (lower := name.lower()) in _RECORDED_RESPONSE)
 
 
 def key_fingerprint(headers: RawHeaders, salt: bytes) -> str | None:
@@ -104,7 +148,7 @@ def key_fingerprint(headers: RawHeaders, salt: bytes) -> str | None:
     """
     for name, value in headers:
         if name.lower() in _CREDENTIALS:
-            return hmac.new(salt, value, hashlib.sha256).hexdigest()[:16]
+            return hmac.digest(salt, value, "sha256").hex()[:16]
     return None
 
 
@@ -113,6 +157,6 @@ def first(headers: RawHeaders, name: bytes) -> bytes | None:
     return next((value for key, value in headers if key.lower() == name), None)
 
 
-def _texts(headers: RawHeaders) -> Iterable[tuple[str, str]]:
+def _text(name: bytes, value: bytes) -> tuple[str, str]:
     # Field values are opaque octets (RFC 9110, 5.5); Latin-1 maps each to one character and back.
-    return ((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers)
+    return name.decode("latin-1"), value.decode("latin-1")

@@ -1,175 +1,198 @@
 """The data path: a call in, the same bytes to the upstream, the same bytes back, and a copy to the journal.
 
-`Relay.__call__` tells the life of a call in the order it happens (`docs/life-of-a-call.md`). It is a bare ASGI
-application: the frameworks' request and response objects cost time and hide the client's departure.
+`Relay.serve` tells the life of a call in the order it happens (`docs/life-of-a-call.md`).
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
-
-from starlette.types import Receive, Scope, Send
+from contextlib import aclosing
+from dataclasses import dataclass
 
 from proxy.calls.answer_end import AnswerEnd, Mark
-from proxy.calls.api_error import error_body
-from proxy.calls.client_side import ClientLeft, ClientSide
+from proxy.calls.choice import Choice, choose
+from proxy.calls.credentials import for_route
 from proxy.calls.exchange import Exchange, Recorder
-from proxy.calls.headers import TRACE_ID_HEADER, RawHeaders, first, forwarded, to_upstream
-from proxy.calls.routes import Destination, RouteTable
-from proxy.calls.upstream import Upstream
-from proxy.errors import RouteError, UpstreamError
-from proxy.wire.client_connection import TARGET
+from proxy.calls.headers import TRACE_ID_HEADER, first, forwarded, to_upstream
+from proxy.calls.keys import KeyRing
+from proxy.calls.own_answer import answer_alive, answer_error
+from proxy.calls.route import Capture, OnDisconnect
+from proxy.calls.routes import RouteTable
+from proxy.calls.sampling import NOT_SAMPLED, allowed_capture, is_sampled
+from proxy.calls.tunnel import is_offered, run_tunnel
+from proxy.calls.upstream import Answer, Request, Upstream
+from proxy.errors import BodyTooLargeError, ClientSilentError, ProxyError, RouteError, UpstreamError
+from proxy.wire.client_call import ClientCall
 from store.trace import Outcome
+from store.uuid7 import uuid7
 
-_log = logging.getLogger("tracemill.relay")
-
-ERROR_HEADER = b"x-tracemill-error"
-"""On answers that are ours and not the upstream's: its value is the error's code."""
-
+_PROBES = (b"/healthz", b"/readyz")
 _STATUS_OF = {Outcome.UPSTREAM_UNREACHABLE: 502, Outcome.UPSTREAM_ABORTED: 502, Outcome.UPSTREAM_TIMEOUT: 504}
+_CLIENTS_FAULTS: dict[type[ProxyError], tuple[int, str]] = {
+    BodyTooLargeError: (413, "body_too_large"),
+    ClientSilentError: (408, "request_timeout"),
+}
 
 
-class AnswerCut(Exception):  # noqa: N818 - not a fault of ours
-    """The answer broke off after its head was sent; the client's connection must break off, too."""
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What stands between a call and its upstream.
+
+    Attributes:
+        keys: The proxy keys.
+        max_calls: Calls in flight at once.
+        max_model_body_bytes: What may be held of a body whose model decides where it goes.
+        must_record: Whether a call that cannot be recorded is refused.
+    """
+
+    keys: KeyRing
+    max_calls: int
+    max_model_body_bytes: int
+    must_record: bool
 
 
 class Relay:
-    """The data path of one worker, as an ASGI application."""
+    """The data path of one worker."""
 
-    def __init__(self, routes: RouteTable, upstream: Upstream, recorder: Recorder) -> None:
+    def __init__(self, routes: RouteTable, admission: Admission, upstream: Upstream, recorder: Recorder) -> None:
         """Wire the path; everything given is the worker's and closed by it."""
         self._routes = routes
+        self._admission = admission
         self._upstream = upstream
         self._recorder = recorder
+        self._calls_in_flight = 0
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve(self, call: ClientCall) -> None:
         """Forward one call and record it."""
-        try:
-            destination = self._routes.match(scope[TARGET])
-        except RouteError as error:
-            await _answer_ourselves(send, error.status, error.code, str(error))
+        if call.head.target in _PROBES:
+            answer_alive(call)
             return
-        exchange = self._arrive(scope, destination)
+        self._calls_in_flight += 1
         self._recorder.metrics.call_arrived()
         try:
-            await self._forward_while_client_stays(exchange, scope, destination, receive, send)
+            choice = await self._admit(call)
+            await self._record_while_served(call, choice)
+        except RouteError as error:
+            self._recorder.metrics.refused(error.status)
+            answer_error(call, error.status, error.code, str(error))
+        except ProxyError as error:
+            status, code = _CLIENTS_FAULTS.get(type(error), (400, "bad_request"))
+            self._recorder.metrics.refused(status)
+            answer_error(call, status, code, str(error))
         finally:
-            # Whatever was not ended by now was ended by our own stop.
-            exchange.end(Outcome.INTERRUPTED)
+            self._calls_in_flight -= 1
             self._recorder.metrics.call_left()
 
-    def _arrive(self, scope: Scope, destination: Destination) -> Exchange:
-        headers: RawHeaders = scope["headers"]
-        wish = (first(headers, b"x-tracemill-capture") or b"full").lower()
-        is_chat_call = scope["method"] == "POST" and scope["raw_path"].endswith(b"/chat/completions")
-        return Exchange(
-            self._recorder,
-            method=scope["method"],
-            path=scope["raw_path"].decode("latin-1"),
-            route=destination.route,
-            is_recorded=wish != b"off",
-            has_body_capture=is_chat_call and wish == b"full",
-        )
+    async def _admit(self, call: ClientCall) -> Choice:
+        """Decide which upstream the call goes to. Raises RouteError when it goes to none."""
+        admission = self._admission
+        if self._calls_in_flight > admission.max_calls:
+            raise RouteError(503, "too_many_calls", f"{admission.max_calls} calls are in flight; try again later.")
+        if admission.must_record and self._recorder.journal.is_failing:
+            raise RouteError(503, "capture_failing", "Calls cannot be recorded now, and this proxy is to record all.")
+        key = admission.keys.check(call.head.fields)
+        choice = await choose(call, self._routes, key, max_body_bytes=admission.max_model_body_bytes)
+        call.bound_body(choice.destination.route.max_body_bytes)
+        return choice
 
-    async def _forward_while_client_stays(
-        self, exchange: Exchange, scope: Scope, destination: Destination, receive: Receive, send: Send
-    ) -> None:
-        """Run the call and the watch for the client's departure side by side; the first to finish ends both."""
-        client = ClientSide(receive)
-        headers: RawHeaders = scope["headers"]
+    async def _record_while_served(self, call: ClientCall, choice: Choice) -> None:
+        exchange = self._arrive(call, choice)
+        total_s = choice.destination.route.timeouts.total_s
         try:
-            block, has_more = await client.first_block()
-        except ClientLeft:
-            exchange.begin(headers, b"")
-            exchange.end(Outcome.CLIENT_DISCONNECT)
-            return
-        exchange.begin(headers, block)
-        body = _captured(exchange, client.rest(block)) if has_more else block
-        call = asyncio.create_task(self._forward(exchange, scope, destination, body, send), name="call")
-        departure = asyncio.create_task(client.watch(has_more=has_more), name="departure")
-        try:
-            await asyncio.wait({call, departure}, return_when=asyncio.FIRST_COMPLETED)
-            if exchange.has_ended:
-                # A server reports its own last byte as a departure, too: let the upstream's connection be given back.
-                await asyncio.wait({call})
-            elif not call.done():
-                exchange.end(Outcome.CLIENT_DISCONNECT)
+            if total_s is None:
+                await self._forward(call, exchange, choice)
+                return
+            async with asyncio.timeout(total_s):
+                await self._forward(call, exchange, choice)
+        except TimeoutError:
+            message = f"the call was not over within {total_s:g} s (total_timeout_s)"
+            exchange.end(Outcome.UPSTREAM_TIMEOUT, message)
+            answer_error(call, 504, "upstream_timeout", message, str(exchange.trace_id))
         finally:
-            await _cancel(departure)
-            await _cancel(call)
-        if not call.cancelled():
-            call.result()
+            # Whatever was not ended by now was ended by the client's leaving or by our own stop.
+            exchange.end(Outcome.CLIENT_DISCONNECT if call.is_departed else Outcome.INTERRUPTED)
 
-    async def _forward(
-        self,
-        exchange: Exchange,
-        scope: Scope,
-        destination: Destination,
-        body: bytes | AsyncIterator[bytes],
-        send: Send,
-    ) -> None:
-        headers = to_upstream(scope["headers"], host=destination.route.host)
-        is_head_sent = False
+    def _arrive(self, call: ClientCall, choice: Choice) -> Exchange:
+        head, route = call.head, choice.destination.route
+        trace_id = uuid7()
+        capture = allowed_capture(route, head.fields)
+        if capture is not Capture.OFF and not is_sampled(route, head.fields, trace_id):
+            self._recorder.metrics.dropped(NOT_SAMPLED)
+            capture = Capture.OFF
+        return Exchange(self._recorder, trace_id, head, route, capture, proxy_key=choice.proxy_key)
+
+    async def _forward(self, call: ClientCall, exchange: Exchange, choice: Choice) -> None:
+        """Send the call on and its answer back, and say how it ended when it did not end well."""
         try:
-            async with self._upstream.call(destination, scope["method"], headers, body) as answer:
-                exchange.capture_head(answer.status, answer.headers)
-                fields = forwarded(answer.headers)
-                end = AnswerEnd(scope["method"], answer.status, fields)
-                if not end.has_body:
-                    await exchange.complete()
-                    # Only of HEAD the server knows that its answer may tell a length and have no body; a 304 is the
-                    # same (RFC 9110, 8.6).
-                    scope["method"] = "HEAD"
-                fields.append((TRACE_ID_HEADER, str(exchange.trace_id).encode()))
-                await send({"type": "http.response.start", "status": answer.status, "headers": fields})
-                is_head_sent = True
-                await _relay_body(exchange, end, answer.blocks, send)
+            request = await _begin(call, exchange, choice)
+            if call.failure is not None:
+                raise call.failure
+            answer = await self._upstream.call(choice.destination, request)
+            del request  # its body need not lie in memory while the answer comes
+            try:
+                await _relay_answer(call, exchange, answer)
+            finally:
+                await answer.close()
         except UpstreamError as error:
             exchange.end(error.outcome, str(error))
-            if is_head_sent:
-                raise AnswerCut from error
-            await _answer_ourselves(send, _STATUS_OF[error.outcome], error.outcome.value, str(error), exchange)
+            trace_id = str(exchange.trace_id)
+            answer_error(call, _STATUS_OF[error.outcome], error.outcome.value, str(error), trace_id)
+        except ProxyError as error:
+            # The client's own doing: its body is too large, has no end, or breaks the rules.
+            exchange.end(Outcome.CLIENT_DISCONNECT, str(error))
+            raise
 
 
-async def _relay_body(exchange: Exchange, end: AnswerEnd, blocks: AsyncIterator[bytes], send: Send) -> None:
-    """Send the body on, each block as it comes; what completes it only when the trace is down."""
-    async for block in blocks:
-        exchange.capture_response(block)
-        match end.mark(block):
-            case Mark.DONE_EVENT:
-                await exchange.answered()
-            case Mark.LAST:
-                await exchange.complete()
-        await send({"type": "http.response.body", "body": block, "more_body": True})
-    await exchange.complete()
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+async def _begin(call: ClientCall, exchange: Exchange, choice: Choice) -> Request:
+    """Record that the call arrived, with what has come of its body, and make the request of it."""
+    head, route = call.head, choice.destination.route
+    body = call.read_nowait()
+    if not body and not call.is_body_whole and not call.awaits_continue:
+        body = await call.read()  # it is on its way: most clients send head and body apart
+    exchange.begin(body)
+    if route.on_disconnect is OnDisconnect.DRAIN and call.is_body_whole:
+        call.on_departure = _stay
+    fields = for_route(to_upstream(head.fields, host=route.host, has_upgrade=is_offered(head)), route)
+    fields, body = choice.rewrite(fields, body)
+    blocks = body if call.is_body_whole else _blocks(call, exchange, body)
+    return Request(head.method, fields, blocks, call.interim, lambda: call.trailers)
 
 
-async def _captured(exchange: Exchange, blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Copy the later blocks of a request's body; the first one was written with the call's beginning."""
-    is_first = True
-    async for block in blocks:
-        if not is_first:
-            exchange.capture_request(block)
-        is_first = False
+def _stay() -> None:
+    """Read the answer to its end, though its client is gone."""
+
+
+async def _blocks(call: ClientCall, exchange: Exchange, block: bytes) -> AsyncIterator[bytes]:
+    """Yield the body as it comes, the part in front that was recorded with the call's beginning."""
+    yield block
+    while block := await call.read():
+        exchange.capture_request(block)
         yield block
 
 
-async def _answer_ourselves(send: Send, status: int, code: str, message: str, exchange: Exchange | None = None) -> None:
-    """Answer with an error of ours, in the shape OpenAI clients read."""
-    body = error_body(message, code=code)
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (ERROR_HEADER, code.encode()),
-    ]
-    if exchange is not None:
-        headers.append((TRACE_ID_HEADER, str(exchange.trace_id).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    """Cancel a task and wait until it has cleaned up; what it raised stays in it."""
-    task.cancel()
-    await asyncio.wait({task})
+async def _relay_answer(call: ClientCall, exchange: Exchange, answer: Answer) -> None:
+    """Send the answer on, each block as it comes; what completes it only when the trace is down."""
+    exchange.capture_head(answer.status, answer.fields)
+    if answer.status == 101:
+        await run_tunnel(call, exchange, answer)
+        return
+    fields = forwarded(answer.fields)
+    end = AnswerEnd(call.head.method, answer.status, fields)
+    if not end.has_body:
+        await exchange.complete()
+    if end.is_event_stream and first(fields, b"x-accel-buffering") is None:
+        # nginx in front of us would hold events back otherwise.
+        fields.append((b"X-Accel-Buffering", b"no"))
+    fields.append((TRACE_ID_HEADER, str(exchange.trace_id).encode()))
+    call.begin_answer(answer.status, answer.reason, fields, has_body=end.has_body)
+    async with aclosing(answer.blocks()) as blocks:
+        async for block in blocks:
+            exchange.capture_response(block)
+            match end.mark(block):
+                case Mark.DONE_EVENT:
+                    await exchange.answered()
+                case Mark.LAST:
+                    await exchange.complete()
+            call.send(block)
+            await call.drained()
+    await exchange.complete()
+    call.finish(answer.trailers)

@@ -1,161 +1,199 @@
 """The upstream side: one call out, its answer's bytes back. The only module of this room that knows the HTTP client.
 
-The transport is used directly, below httpx's client: a client object would add header fields of its own, keep one
-cookie jar for everybody, follow redirects and decode bodies. Its types are the seam, so another transport fits here.
+Our own pool is used (`proxy.wire.pool`), below httpx's client: a client object would add header fields of its own, keep
+one cookie jar for everybody, follow redirects and decode bodies. httpx's types are the seam: any transport fits here.
 """
 
-import re
-import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import httpx2 as httpx
 
-from proxy.calls.headers import RawHeaders
-from proxy.calls.routes import Destination
+from proxy.calls.route import Destination, RouteTimeouts
 from proxy.errors import UpstreamError
+from proxy.wire.head import Fields
 from store.trace import Outcome
 
-_KEEPALIVE_S = 2.0
-"""Many servers close an idle connection after 5 s; a request sent at that moment would be lost, and a paid call must
-not be sent twice (RFC 9110, 9.2.2), so ours is closed well before."""
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-"""What no field value may hold (RFC 9110, 5.5)."""
+_TUNNEL_BYTES = 64 * 1024
 _MAX_DETAIL = 300
 """Most of the client library's words on a failure that are passed on: they quote the upstream's bytes."""
 
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long to wait for an upstream, in seconds; none bounds the whole call."""
-
-    connect_s: float
-    silence_s: float
+Interim = Callable[[int, bytes, Fields], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class Request:
+    """What goes to the upstream.
+
+    Attributes:
+        method: As the client sent it.
+        fields: The header fields to send, all of them, the body's framing among them; nothing is added.
+        body: The body, whole or as it comes.
+        interim: Told of each answer that is not the last one (1xx).
+        trailers: Asked for the fields behind a chunked body when it has ended.
+    """
+
+    method: bytes
+    fields: Fields
+    body: bytes | AsyncIterator[bytes]
+    interim: Interim
+    trailers: Callable[[], Fields]
+
+
+@dataclass(slots=True)
 class Answer:
     """An upstream's answer whose body is still coming.
 
     Attributes:
-        headers: As they came: order, case and duplicates kept.
-        blocks: The body as it comes, content-encoding still on.
+        fields: As they came: order, case and duplicates kept.
+        trailers: The fields behind a chunked body; filled when `blocks` has ended.
     """
 
     status: int
-    headers: RawHeaders
-    blocks: AsyncIterator[bytes]
+    reason: bytes
+    fields: Fields
+    trailers: Fields
+    _response: httpx.Response
+    _upstream: str
+    _timeouts: RouteTimeouts
+
+    async def blocks(self) -> AsyncGenerator[bytes]:
+        """Yield the body as it comes, content-encoding still on.
+
+        Raises:
+            UpstreamError: It was cut short, or the upstream fell silent.
+        """
+        with _translated(self._upstream, self._timeouts):
+            async for block in cast("httpx.AsyncByteStream", self._response.stream):
+                yield block
+
+    @property
+    def tunnel(self) -> "Tunnel":
+        """The connection as a stream of bytes, after a 101."""
+        return Tunnel(self._response.extensions["network_stream"], self._upstream, self._timeouts)
+
+    async def close(self) -> None:
+        """End the call at the upstream, whatever is still to come."""
+        await self._response.aclose()
+
+
+class Tunnel:
+    """A connection that speaks another protocol now. Every method raises UpstreamError when the connection breaks."""
+
+    def __init__(self, stream: Any, upstream: str, timeouts: RouteTimeouts) -> None:  # noqa: ANN401 - httpcore's own type
+        self._stream = stream
+        self._upstream = upstream
+        self._timeouts = timeouts
+
+    async def read(self) -> bytes:
+        """Return the next bytes; empty when the upstream has ended its side."""
+        with _translated(self._upstream, self._timeouts):
+            return cast("bytes", await self._stream.read(_TUNNEL_BYTES))
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes, as fast as the upstream takes them."""
+        with _translated(self._upstream, self._timeouts):
+            await self._stream.write(data)
+
+    async def close(self) -> None:
+        """End the connection."""
+        await self._stream.aclose()
 
 
 class Upstream:
-    """A pool of connections to the upstreams."""
+    """All upstreams, behind one transport."""
 
-    def __init__(self, timeouts: Timeouts) -> None:
-        """Make the pool; it has no bound of its own.
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        """Take the transport; it is closed with this."""
+        self._transport = transport
+        self._urls: dict[str, httpx.URL] = {}
 
-        httpx's default limits stop reusing connections once 20 calls are active, since busy ones are counted as idle
-        (encode/httpcore, PR 1000), and make the 101st stream wait.
-        """
-        self._timeouts = timeouts
-        self._transport = httpx.AsyncHTTPTransport(
-            verify=ssl.create_default_context(),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=_KEEPALIVE_S),
-            retries=0,
-            trust_env=False,
-        )
-
-    @asynccontextmanager
-    async def call(
-        self, destination: Destination, method: str, headers: RawHeaders, body: bytes | AsyncIterator[bytes]
-    ) -> AsyncIterator[Answer]:
-        """Send one call and give its answer; leaving the block ends it, whatever is still to come.
-
-        Args:
-            destination: Route and target.
-            method: As the client sent it.
-            headers: The fields to send, all of them, the body's framing among them; nothing is added.
-            body: The body, whole or as it comes.
+    async def call(self, destination: Destination, request: Request) -> Answer:
+        """Send one call and return its answer as soon as the head is there; the caller closes it.
 
         Raises:
-            UpstreamError: No connection, no answer in time, or an answer cut short; also while the body is read.
+            UpstreamError: No connection, or no answer in time.
         """
-        request = httpx.Request(
-            method,
-            destination.route.origin,
-            headers=list(headers),
-            stream=_RequestStream(body),
+        route = destination.route
+        timeouts = route.timeouts
+        sent = httpx.Request(
+            "",
+            self._url(route.origin),
+            headers=request.fields,
+            stream=_Body(request.body),
             extensions={
                 "target": destination.target,
-                "timeout": {
-                    "connect": self._timeouts.connect_s,
-                    "read": self._timeouts.silence_s,
-                    "write": self._timeouts.silence_s,
-                    "pool": None,
-                },
+                "timeout": _extension(timeouts),
+                "informational": request.interim,
+                "trailers": request.trailers,
             },
         )
-        with _translated(destination.route.upstream, self._timeouts):
-            response = await self._transport.handle_async_request(request)
-        stream = cast("httpx.AsyncByteStream", response.stream)
-        try:
-            _check_head(response, destination.route.upstream)
-            async with aclosing(_read(stream, destination.route.upstream, self._timeouts)) as blocks:
-                yield Answer(response.status_code, response.headers.raw, blocks)
-        finally:
-            await response.aclose()
+        sent.method = request.method.decode()  # the constructor would put it into capitals
+        with _translated(route.upstream, timeouts):
+            response = await self._transport.handle_async_request(sent)
+        extensions = response.extensions
+        return Answer(
+            response.status_code,
+            extensions.get("reason_phrase", b""),
+            response.headers.raw,
+            extensions.get("trailers", []),
+            response,
+            route.upstream,
+            timeouts,
+        )
 
     async def close(self) -> None:
         """Close every connection."""
         await self._transport.aclose()
 
+    def _url(self, origin: str) -> httpx.URL:
+        # Parsing one costs four times as much as the rest of the request.
+        url = self._urls.get(origin)
+        if url is None:
+            url = self._urls[origin] = httpx.URL(origin)
+        return url
 
-class _RequestStream(httpx.AsyncByteStream):
-    """A request's body, whole or as it comes, handed on block by block."""
+
+class _Body(httpx.AsyncByteStream):
+    """A request's body, whole (then `body` has it) or as it comes."""
 
     def __init__(self, body: bytes | AsyncIterator[bytes]) -> None:
-        self._body = body
+        self.body = body if isinstance(body, bytes) else None
+        self._blocks = body
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        if isinstance(self._body, bytes):
-            if self._body:
-                yield self._body
+        if isinstance(self._blocks, bytes):
+            if self._blocks:
+                yield self._blocks
             return
-        async for block in self._body:
+        async for block in self._blocks:
             if block:
                 yield block
 
 
-def _check_head(response: httpx.Response, upstream: str) -> None:
-    """Refuse a head that our server could not send: the client's library lets through more than HTTP allows."""
-    if response.status_code > 599 or any(_CONTROL.search(value) for _, value in response.headers.raw):
-        raise UpstreamError(
-            Outcome.UPSTREAM_ABORTED,
-            f"upstream {upstream} gave a head that is no HTTP: a status above 599 or a control character in a field.",
-        )
-
-
-async def _read(stream: httpx.AsyncByteStream, upstream: str, timeouts: Timeouts) -> AsyncGenerator[bytes]:
-    with _translated(upstream, timeouts):
-        async for block in stream:
-            yield block
+def _extension(timeouts: RouteTimeouts) -> dict[str, float]:
+    return {
+        "connect": timeouts.connect_s, "first_byte": timeouts.first_byte_s, "read": timeouts.read_s,
+        "write": timeouts.read_s,
+    }  # fmt: skip
 
 
 @contextmanager
-def _translated(upstream: str, timeouts: Timeouts) -> Iterator[None]:
+def _translated(upstream: str, timeouts: RouteTimeouts) -> Iterator[None]:
     """Turn the client library's errors into how the call ends."""
     try:
         yield
-    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        detail = str(error) or f"no connection within {timeouts.connect_s:g} s"
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+        detail = str(error)[:_MAX_DETAIL] or f"no connection within {timeouts.connect_s:g} s"
         raise UpstreamError(
             Outcome.UPSTREAM_UNREACHABLE, f"upstream {upstream} cannot be reached: {detail}."
         ) from error
     except httpx.TimeoutException as error:
         raise UpstreamError(
             Outcome.UPSTREAM_TIMEOUT,
-            f"upstream {upstream}: no byte for {timeouts.silence_s:g} s. Slow model? Raise --read-timeout-s.",
+            f"upstream {upstream}: {error}. Slow model? Raise first_byte_timeout_s or read_timeout_s.",
         ) from error
     except httpx.LocalProtocolError as error:
         # The library's own words quote the field at fault, which may be the client's key.

@@ -1,4 +1,4 @@
-"""How our processes run uvicorn: on an inherited socket, and stopped by SIGTERM at whatever moment it comes."""
+"""How the admin side runs uvicorn: on an inherited socket, and stopped by SIGTERM at whatever moment it comes."""
 
 import signal
 import socket
@@ -6,7 +6,7 @@ import socket
 import uvicorn
 from starlette.types import ASGIApp
 
-from proxy.wire.client_connection import ClientConnection
+_MAX_HEAD_BYTES = 64 * 1024
 
 
 async def serve_until_told(
@@ -23,7 +23,9 @@ async def serve_until_told(
     server = uvicorn.Server(
         uvicorn.Config(
             application,
-            http=ClientConnection,
+            # The other implementation has no bound on a request's head.
+            http="h11",
+            h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
             ws="none",
             # "auto" would serve on after a start that failed, and answer 500 to everybody.
             lifespan="on",

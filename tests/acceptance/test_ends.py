@@ -119,12 +119,13 @@ def test_an_upstream_that_is_down_is_said_in_the_clients_own_error_shape(server_
     assert trace["status"] is None
 
 
+@pytest.mark.parametrize("flag", ["first-byte", "total"])
 def test_silence_ends_in_a_timeout_of_ours(
-    upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory
+    upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory, flag: str
 ) -> None:
     upstream.script = lambda _call: [Stall()]
     data_dir = tmp_path_factory.mktemp("silence") / "data"
-    with Server(upstream.base_url, data_dir, "--read-timeout-s", "0.3") as server:
+    with Server(upstream.base_url, data_dir, f"--{flag}-timeout-s", "0.3") as server:
         with client(server.base_url) as talking, pytest.raises(openai.InternalServerError) as caught:
             talking.chat.completions.create(**ASK)
         assert (caught.value.status_code, caught.value.code) == (504, "upstream_timeout")

@@ -37,6 +37,8 @@ SCHEMA = {
 }
 ASK = [{"role": "system", "content": "Answer."}, {"role": "user", "content": "Wie spät ist es? 🕰️\u2028 \x00 nul"}]
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding"}
+OURS = {"x-tracemill-trace-id", "x-accel-buffering"}
+"""What we add: the trace's id, and to an event stream the word that no proxy in front of us may hold it back."""
 KEY = "sk-canary-0123456789abcdef"
 
 
@@ -80,7 +82,7 @@ class Seen(NamedTuple):
 def seen(response: Any, body: bytes) -> tuple[Seen, str | None]:
     fields = [(name.lower(), value) for name, value in response.headers.multi_items()]
     ours = dict(fields).get("x-tracemill-trace-id")
-    rest = [(name, value) for name, value in fields if name not in HOP_BY_HOP and name != "x-tracemill-trace-id"]
+    rest = [(name, value) for name, value in fields if name not in HOP_BY_HOP | OURS]
     return Seen(response.status_code, rest, body), ours
 
 

@@ -34,7 +34,7 @@ from tests.upstream import (
     plain,
 )
 
-_OURS = {b"x-tracemill-trace-id"}
+_OURS = {b"x-tracemill-trace-id", b"x-accel-buffering"}
 _FRAMING = {b"connection", b"transfer-encoding", b"trailer", b"keep-alive"}
 
 
@@ -155,7 +155,7 @@ def test_a_request_reaches_the_upstream_as_the_client_wrote_it(
         answers = [ask(port, REQUESTS[name]) for port in (upstream.port, server.port)]
         informed = [wire.startswith(b"HTTP/1.1 100 Continue\r\n\r\n") for wire in answers]
         direct, through = (parse(wire.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")) for wire in answers)
-        assert informed[1], "a client that waits for 100 would wait for ever"
+        assert informed[0] == informed[1]
         assert sent(upstream.calls[-1]) == sent(upstream.calls[-2])
     else:
         direct, through = both(upstream, server, REQUESTS[name])

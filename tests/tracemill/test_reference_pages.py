@@ -13,6 +13,7 @@ from proxy.admin.metrics import metrics_text
 from proxy.settings import ServeSettings
 from store.filter import parse_filter
 from tracemill.cli import app
+from tracemill.serve_command import WITHOUT_FLAG
 
 DOCS = Path(__file__).parents[2] / "docs"
 PROXY = Path(admin.__file__).parents[1]
@@ -36,7 +37,7 @@ def test_a_reference_page_is_what_the_code_makes_it(name: str) -> None:
 
 
 def test_settings_without_a_flag_are_settings() -> None:
-    for name in generate.WITHOUT_FLAG:
+    for name in WITHOUT_FLAG:
         assert name in ServeSettings.model_fields
 
 

@@ -14,7 +14,7 @@ STREAM = b'data: {"a":"say \\"data: [DONE]\\" twice"}\n\n: comment\n\ndata: [DON
 
 
 def marks(headers: Sequence[tuple[bytes, bytes]], blocks: Sequence[bytes]) -> list[Mark]:
-    end = AnswerEnd("POST", 200, headers)
+    end = AnswerEnd(b"POST", 200, headers)
     return [end.mark(block) for block in blocks]
 
 
@@ -34,11 +34,11 @@ def test_an_answer_of_unknown_size_is_ended_by_its_framing_and_no_block_waits_fo
 
 @pytest.mark.parametrize(
     ("method", "status", "length", "has_body"),
-    [("GET", 200, b"0", False), ("HEAD", 200, b"9", False), ("GET", 304, b"9", False), ("GET", 204, None, False),
-     ("GET", 200, None, True), ("POST", 500, b"9", True)],
+    [(b"GET", 200, b"0", False), (b"HEAD", 200, b"9", False), (b"GET", 304, b"9", False), (b"GET", 204, None, False),
+     (b"GET", 200, None, True), (b"POST", 500, b"9", True)],
 )  # fmt: skip
 def test_an_answer_without_a_body_is_whole_with_its_head(
-    method: str, status: int, length: bytes | None, has_body: bool
+    method: bytes, status: int, length: bytes | None, has_body: bool
 ) -> None:
     headers = [] if length is None else [(b"content-length", length)]
     assert AnswerEnd(method, status, headers).has_body is has_body

@@ -23,13 +23,35 @@ def test_the_upstream_sees_its_own_host_and_none_of_our_fields() -> None:
     assert to_upstream(headers, host=b"api.example") == [(b"host", b"api.example"), (b"authorization", SECRET)]
 
 
-def test_the_clients_framing_goes_on_and_a_length_beside_chunks_does_not() -> None:
+def test_the_clients_framing_goes_on_in_its_place_and_a_length_beside_chunks_does_not() -> None:
     """Two framings on one message are how requests are smuggled (RFC 9112, 6.3)."""
-    chunked = (b"Transfer-Encoding", b"chunked")
-    assert to_upstream([chunked, (b"x-a", b"1")], host=b"h") == [(b"host", b"h"), (b"x-a", b"1"), chunked]
-    assert to_upstream([(b"content-length", b"3"), chunked], host=b"h") == [(b"host", b"h"), chunked]
+    host, chunked = (b"Host", b"h"), (b"Transfer-Encoding", b"chunked")
+    assert to_upstream([chunked, (b"x-a", b"1")], host=b"h") == [host, chunked, (b"x-a", b"1")]
+    assert to_upstream([(b"content-length", b"3"), chunked], host=b"h") == [host, chunked]
     assert forwarded([(b"content-length", b"3"), chunked]) == []
-    assert to_upstream([(b"content-length", b"0")], host=b"h") == [(b"host", b"h"), (b"content-length", b"0")]
+    assert to_upstream([(b"content-length", b"0")], host=b"h") == [host, (b"content-length", b"0")]
+
+
+def test_a_length_said_several_times_is_said_once() -> None:
+    """RFC 9110, 8.6."""
+    assert forwarded([(b"Content-Length", b"5"), (b"a", b"b"), (b"content-length", b"5")]) == [
+        (b"Content-Length", b"5"),
+        (b"a", b"b"),
+    ]
+    assert forwarded([(b"content-length", b"5, 5")]) == [(b"content-length", b"5")]
+
+
+def test_readiness_for_trailers_and_an_offer_of_another_protocol_are_said_anew() -> None:
+    """Both concern one connection, and are true of ours, too (RFC 9110, 7.8 and 10.1.4)."""
+    sent = [(b"Host", b"us"), (b"Connection", b"Upgrade, TE"), (b"Upgrade", b"websocket"), (b"TE", b"trailers, gzip")]
+    assert to_upstream(sent, host=b"h", has_upgrade=True) == [
+        (b"Host", b"h"),
+        (b"Upgrade", b"websocket"),
+        (b"Connection", b"Upgrade"),
+        (b"TE", b"trailers"),
+        (b"Connection", b"TE"),
+    ]
+    assert to_upstream(sent, host=b"h") == [(b"Host", b"h"), (b"TE", b"trailers"), (b"Connection", b"TE")]
 
 
 def test_no_credential_can_be_recorded() -> None:
