@@ -25,7 +25,9 @@ UNPAIRED_TOOL_RESULT = "unpaired_tool_result"
 
 _ROLE_ALIASES = {"function": "tool"}
 _CALL_FIELDS = ("tool_calls", "toolCalls")
-_KNOWN_FIELDS = frozenset(
+# What a message of another dialect was made of says the same once more, and would outlive a change of the message.
+_DROPPED_FIELDS = frozenset({"verbatim"})
+_KNOWN_FIELDS = _DROPPED_FIELDS | frozenset(
     {
         "role", "content", "tool_calls", "toolCalls", "function_call", "tool_call_id", "toolCallId", "name", "refusal",
         "reasoning_content",

@@ -49,7 +49,7 @@ class RejectReason(StrEnum):
     NOT_GENERATION = "not_generation"
     """A Langfuse observation that is not a model's answer (a span, an event)."""
     NOT_CHAT = "not_chat"
-    """A stored trace of another endpoint than chat completions."""
+    """A stored trace of an endpoint that holds no conversation, such as text completions."""
 
 
 class LineError(SourceError):

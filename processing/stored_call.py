@@ -8,6 +8,9 @@ from processing.recorded_call import LineError, RecordedCall, RejectReason, load
 from store.export import ExportFormat, export_lines
 from store.trace import Trace
 
+_IN_CHAT_FORM = ("chat.completions", "responses", "messages")
+"""Endpoints whose traces are conversations; a text completion is none, though its trace has the same shape."""
+
 
 def read_trace(trace: Trace) -> Iterable[RecordedCall]:
     """Read a trace: one recorded call per reply, or one without a reply when the call got none.
@@ -15,9 +18,9 @@ def read_trace(trace: Trace) -> Iterable[RecordedCall]:
     The outcome of a trace that is not whole, although the call completed (its capture was cut, say), is `incomplete`.
 
     Raises:
-        LineError: `not_chat` for other endpoints, or a reason of the line format.
+        LineError: `not_chat` for endpoints that hold no conversation, or a reason of the line format.
     """
-    if trace.endpoint != "chat.completions":
+    if trace.endpoint not in _IN_CHAT_FORM:
         raise LineError(RejectReason.NOT_CHAT, f"the trace is of {trace.endpoint or 'another endpoint'}")
     outcome = trace.outcome.value
     if outcome == "completed" and trace.replies and not trace.is_complete:

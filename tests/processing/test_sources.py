@@ -291,18 +291,29 @@ async def test_stored_calls_of_one_chat_are_one_conversation_with_model_and_fini
     assert (intake.records, intake.absorbed) == (2, 1)
 
 
+@pytest.mark.parametrize("endpoint", ["responses", "messages"])
+async def test_stored_calls_of_other_dialects_are_read_as_chats(tmp_path: Path, endpoint: str) -> None:
+    told = {**assistant("b"), "verbatim": [{"type": "text", "text": "b"}]}
+    replies = (Reply(0, json.dumps(told, separators=(",", ":")).encode(), "end_turn"),)
+    intake = await read_stored(tmp_path / "traces.db", [stored(1, [user("a")], replies, endpoint=endpoint)])
+    (conversation,) = intake.conversations
+    assert [message.content for message in conversation.messages] == ["a", "b"]
+    assert conversation.messages[-1].extra == {}
+
+
 async def test_what_the_store_holds_besides_whole_chats_is_accounted_for(tmp_path: Path) -> None:
     intake = await read_stored(
         tmp_path / "traces.db",
         [
             stored(1, [user("two")], (reply("x"), reply("y", 1))),
             stored(2, [], (), endpoint=None),
+            stored(5, [user("Once")], (reply(" upon"),), endpoint="completions"),
             stored(3, [user("fails")], (), outcome=Outcome.UPSTREAM_ERROR, status=500),
             stored(4, [user("cut")], (reply("half", finish_reason=None),), flags=frozenset({Flag.RESPONSE_TRUNCATED})),
         ],
     )
     assert is_conserved(intake)
-    assert intake.reasons == {"not_chat": 1}
+    assert intake.reasons == {"not_chat": 2}
     assert [c.messages[-1].content for c in intake.conversations] == ["x", "y", "fails", "half"]
     converted = convert(intake.conversations, single_turn=True)
     assert [example.messages[-1].content for example in converted.examples] == ["x", "y"]
