@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import uvloop
 
@@ -20,6 +20,7 @@ from proxy.errors import StartError
 from proxy.metrics.folder import FOLDER_VARIABLE, bury, made_folder
 from proxy.metrics.supervisor_metrics import SupervisorMetrics
 from proxy.metrics.teller import Teller
+from proxy.serve.child import Child
 from proxy.serve.process import Assignment
 from proxy.settings import ServeSettings
 
@@ -29,9 +30,6 @@ _BIND_PATIENCE_S = 3.0
 """A server that was killed a moment ago may hold its port until its processes have noticed."""
 _READY_PATIENCE_S = 30.0
 _PROBE_S = 0.05
-_FIRST_BACKOFF_S = 0.1
-_LAST_BACKOFF_S = 5.0
-_STABLE_S = 10.0
 _END_PATIENCE_S = 10.0
 _BACKLOG = 2048
 
@@ -82,7 +80,8 @@ class _Supervisor:
         workers = [self._child(f"worker {n + 1}", "worker", self._data) for n in range(self._settings.workers)]
         ingest = self._child("ingest", "ingest", None)
         admin = self._child("admin", "admin", self._admin)
-        children = [ingest, admin, *workers]
+        otlp = [self._child("otlp", "otlp", None)] if self._settings.otlp_endpoint else []
+        children = [ingest, admin, *otlp, *workers]
         try:
             async with asyncio.timeout(_READY_PATIENCE_S):
                 for child in children:
@@ -99,16 +98,16 @@ class _Supervisor:
             self._data.close()
             self._admin.close()
             await self._end(workers, self._settings.drain_timeout_s + _END_PATIENCE_S)
-            await self._end([ingest, admin], _END_PATIENCE_S)
+            await self._end([ingest, admin, *otlp], _END_PATIENCE_S)
 
     def _on_signal(self) -> None:
         if self._stop.is_set():
             self._is_forced.set()
         self._stop.set()
 
-    def _child(self, name: str, role: str, listener: socket.socket | None) -> "_Child":
+    def _child(self, name: str, role: str, listener: socket.socket | None) -> Child:
         self._metrics.watched(name)
-        return _Child(name, self._starter(role, listener), self._on_death)
+        return Child(name, self._starter(role, listener), self._on_death)
 
     def telling(self) -> contextlib.closing[Teller]:
         """Tell the supervisor's own counts while the context is open."""
@@ -145,7 +144,7 @@ class _Supervisor:
 
         return start
 
-    async def _wait_ready(self, children: list["_Child"]) -> None:
+    async def _wait_ready(self, children: list[Child]) -> None:
         for listener in (self._data, self._admin):
             while not await _answers(listener, patience_s=1.0):
                 failed = next((child for child in children if child.failures > 3), None)
@@ -153,7 +152,7 @@ class _Supervisor:
                     raise StartError(f"{failed.name if failed else 'the server'} ended while starting.")
                 await asyncio.sleep(_PROBE_S)
 
-    async def _end(self, children: list["_Child"], patience_s: float) -> None:
+    async def _end(self, children: list[Child], patience_s: float) -> None:
         forced = asyncio.create_task(self._is_forced.wait())
         ending = asyncio.create_task(_gather([child.end() for child in children]))
         await asyncio.wait({forced, ending}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
@@ -162,68 +161,6 @@ class _Supervisor:
                 child.kill()
             await ending
         forced.cancel()
-
-
-class _OnDeath(Protocol):
-    """Called with the name and the id of a process that ended, and whether another one takes its place."""
-
-    def __call__(self, name: str, pid: int, *, is_restarted: bool) -> None: ...
-
-
-class _Child:
-    """One process that is kept running until it is told to end."""
-
-    def __init__(self, name: str, starter: Callable[[], Any], on_death: "_OnDeath") -> None:
-        self.name = name
-        self.failures = 0
-        self._starter = starter
-        self._on_death = on_death
-        self._process: asyncio.subprocess.Process | None = None
-        self._keeper: asyncio.Task[None] | None = None
-        self._is_ending = False
-
-    async def start(self) -> None:
-        self._process = await self._starter()
-        self._keeper = asyncio.create_task(self._keep_running(), name=f"keep {self.name}")
-
-    async def end(self) -> None:
-        """Ask the process to stop and wait until it has."""
-        self._is_ending = True
-        self._signal(signal.SIGTERM)
-        if self._keeper is not None:
-            await self._keeper
-
-    def kill(self) -> None:
-        """End the process at once."""
-        _log.warning("%s did not stop in time and is killed; the journal keeps what it had written", self.name)
-        self._signal(signal.SIGKILL)
-
-    async def _keep_running(self) -> None:
-        backoff_s = _FIRST_BACKOFF_S
-        while True:
-            assert self._process is not None  # noqa: S101 - start() has set it
-            started = time.monotonic()
-            code = await self._process.wait()
-            self._on_death(self.name, self._process.pid, is_restarted=not self._is_ending)
-            if self._is_ending:
-                return
-            self.failures += 1
-            if time.monotonic() - started > _STABLE_S:
-                backoff_s = _FIRST_BACKOFF_S
-            _log.error(
-                "%s (process %d) ended with code %d; starting it again in %g s",
-                self.name, self._process.pid, code, backoff_s,
-            )  # fmt: skip
-            await asyncio.sleep(backoff_s)
-            backoff_s = min(backoff_s * 2, _LAST_BACKOFF_S)
-            if self._is_ending:
-                return
-            self._process = await self._starter()
-
-    def _signal(self, signum: signal.Signals) -> None:
-        if self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(signum)
 
 
 def _bind(host: str, port: int, flag: str) -> socket.socket:

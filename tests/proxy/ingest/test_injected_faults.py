@@ -14,6 +14,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -35,23 +36,30 @@ from tests import chat
 from tests.proxy.journal.calls import BEGIN, END, open_journal, wait_until
 
 CALLS = 12
+OPEN_AT_ONCE = 3
+"""Calls overlap, as they do: those still open when a batch is stored are read again after a restart."""
 POINTS = ("read", "commit", "delete_segments", "delete_folder")
 
 
 async def make_journal(data_dir: Path) -> dict[UUID, str]:
-    """Leave a dead worker's journal of several segments; one of its calls has no end."""
+    """Leave a dead worker's journal of several segments, its calls overlapping, one without an end."""
     writer_thread_bytes, writer_thread.SEGMENT_BYTES = writer_thread.SEGMENT_BYTES, 2500
     try:
         journal = open_journal(data_dir / JOURNAL_FOLDER)
         texts: dict[UUID, str] = {}
-        for number in range(CALLS):
-            trace_id, text = uuid7(), f"question {number}"
-            texts[trace_id] = text
-            request = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}).encode()
-            answer = json.dumps(chat.completion(chat.text(text.upper()))).encode()
-            journal.append_nowait(EntryKind.BEGIN, trace_id, BEGIN, request)
-            await journal.append(EntryKind.RESPONSE, trace_id, None, answer[:50])
-            await journal.append(EntryKind.END, trace_id, END, answer[50:])
+        open_calls: deque[tuple[UUID, bytes]] = deque()
+        for number in range(CALLS + OPEN_AT_ONCE):
+            if number < CALLS:
+                trace_id, text = uuid7(), f"question {number}"
+                texts[trace_id] = text
+                request = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}).encode()
+                answer = json.dumps(chat.completion(chat.text(text.upper()))).encode()
+                journal.append_nowait(EntryKind.BEGIN, trace_id, BEGIN, request)
+                await journal.append(EntryKind.RESPONSE, trace_id, None, answer[:50])
+                open_calls.append((trace_id, answer[50:]))
+            if number >= OPEN_AT_ONCE:
+                trace_id, rest = open_calls.popleft()
+                await journal.append(EntryKind.END, trace_id, END, rest)
         journal.append_nowait(EntryKind.BEGIN, uuid7(), BEGIN, b"no end")
         await asyncio.to_thread(journal.close)
     finally:
