@@ -8,6 +8,7 @@ import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import brotli  # type: ignore[import-untyped]
 
@@ -21,7 +22,9 @@ else:
 _ZSTD_WINDOW_LOG_MAX = 23
 """RFC 9659: the `zstd` content coding uses windows of at most 8 MiB."""
 
-_STEP_BYTES = 64 * 1024
+_STEP_BYTES = 16 * 1024
+_MAX_FRAMES = 10_000
+"""Servers write one member or frame, or one for each block they flush; a million empty ones only cost our time."""
 
 
 class ContentCodingError(ProxyError):
@@ -86,17 +89,48 @@ def _over_bound(coding: str, max_bytes: int) -> ContentCodingError:
 
 def _gunzip(body: bytes, coding: str, max_bytes: int) -> Decoded:
     """Decode gzip members one after another; padding after the last one is not data (RFC 1952 section 2.2)."""
+    return _decode_frames(body, coding, max_bytes, lambda: zlib.decompressobj(wbits=31), start=b"\x1f\x8b")
+
+
+def _unzstd(body: bytes, coding: str, max_bytes: int) -> Decoded:
+    """Decode zstd frames one after another (RFC 8878 section 3)."""
+    options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG_MAX}
+    return _decode_frames(body, coding, max_bytes, lambda: zstd.ZstdDecompressor(options=options), start=b"")
+
+
+class _FrameDecoder(Protocol):
+    """What the decoders of one gzip member and of one zstd frame have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
+def _decode_frames(
+    body: bytes, coding: str, max_bytes: int, make_decoder: Callable[[], _FrameDecoder], *, start: bytes
+) -> Decoded:
+    """Decode frames until the body ends or goes on with something else than the start of a frame.
+
+    They are fed in steps: a decoder hands back what follows its frame as a copy, and a body of nothing but empty frames
+    would be copied whole for each of them.
+    """
     out = bytearray()
-    while True:
-        member = zlib.decompressobj(wbits=31)
-        out += member.decompress(body, max_bytes + 1 - len(out))
-        if len(out) > max_bytes:
-            raise _over_bound(coding, max_bytes)
-        if not member.eof:
+    position = 0
+    for _ in range(_MAX_FRAMES):
+        decoder = make_decoder()
+        while not decoder.eof and position < len(body):
+            step = body[position : position + _STEP_BYTES]
+            out += decoder.decompress(step, max_bytes + 1 - len(out))
+            if len(out) > max_bytes:
+                raise _over_bound(coding, max_bytes)
+            position += len(step) - len(decoder.unused_data)
+        if not decoder.eof:
             return Decoded(bytes(out), is_whole=False)
-        body = member.unused_data
-        if not body.startswith(b"\x1f\x8b"):
+        if position == len(body) or not body.startswith(start, position):
             return Decoded(bytes(out), is_whole=True)
+    raise ContentCodingError(coding, "broken", f"the body is cut into more than {_MAX_FRAMES} pieces")
 
 
 def _inflate(body: bytes, coding: str, max_bytes: int) -> Decoded:
@@ -122,20 +156,6 @@ def _unbrotli(body: bytes, coding: str, max_bytes: int) -> Decoded:
     if len(out) > max_bytes:
         raise _over_bound(coding, max_bytes)
     return Decoded(bytes(out), is_whole=stream.is_finished())
-
-
-def _unzstd(body: bytes, coding: str, max_bytes: int) -> Decoded:
-    """Decode zstd frames one after another (RFC 8878 section 3)."""
-    out = bytearray()
-    while body:
-        frame = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG_MAX})
-        out += frame.decompress(body, max_length=max_bytes + 1 - len(out))
-        if len(out) > max_bytes:
-            raise _over_bound(coding, max_bytes)
-        if not frame.eof:
-            return Decoded(bytes(out), is_whole=False)
-        body = frame.unused_data
-    return Decoded(bytes(out), is_whole=True)
 
 
 _DECODERS: dict[str, Callable[[bytes, str, int], Decoded]] = {

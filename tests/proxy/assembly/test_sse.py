@@ -106,3 +106,19 @@ def test_an_event_past_the_bound_is_refused(text: bytes) -> None:
 
 def test_keep_alive_comments_never_add_up_to_a_large_event() -> None:
     assert [event.data for event in parse(b": ping\n" * 1000 + b"data: a\n\n", bound=100)] == [b"a"]
+
+
+def test_an_event_has_the_id_that_came_last_even_in_an_event_without_data() -> None:
+    first, second = parse(b"id: 1\nevent: x\n\ndata: a\n\nid\ndata: b\n\n")
+    assert (first.name, first.last_id, first.data) == ("message", "1", b"a")
+    assert second.last_id == ""
+
+
+def test_large_events_after_each_other_are_each_within_the_bound() -> None:
+    assert len(parse(b"data: " + b"x" * 90 + b"\n\n" + b"data: " + b"y" * 90 + b"\n\n", bound=100)) == 2
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
+def test_a_character_cut_anywhere_is_whole(end: bytes) -> None:
+    text = end.join(["data: {漢字🙂".encode(), "data: é}".encode(), b"", b""])
+    assert {tuple(datas(text[:at], text[at:])) for at in range(len(text) + 1)} == {("{漢字🙂\né}".encode(),)}
