@@ -124,8 +124,6 @@ class Relay:
         """Send the call on and its answer back, and say how it ended when it did not end well."""
         try:
             request = await _begin(call, exchange, choice)
-            if call.failure is not None:
-                raise call.failure
             answer = await self._upstream.call(choice.destination, request)
             del request  # its body need not lie in memory while the answer comes
             try:
@@ -146,9 +144,13 @@ async def _begin(call: ClientCall, exchange: Exchange, choice: Choice) -> Reques
     """Record that the call arrived, with what has come of its body, and make the request of it."""
     head, route = call.head, choice.destination.route
     body = call.read_nowait()
-    if not body and not call.is_body_whole and not call.awaits_continue:
-        body = await call.read()  # it is on its way: most clients send head and body apart
-    exchange.begin(body)
+    try:
+        if not body and not call.is_body_whole and not call.awaits_continue:
+            body = await call.read()  # it is on its way: most clients send head and body apart
+    finally:
+        exchange.begin(body)
+    if call.failure is not None:
+        raise call.failure
     if route.on_disconnect is OnDisconnect.DRAIN and call.is_body_whole:
         call.on_departure = _stay
     fields = for_route(to_upstream(head.fields, host=route.host, has_upgrade=is_offered(head)), route)

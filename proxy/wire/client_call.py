@@ -27,6 +27,7 @@ class ClientCall:
         head: The request's head.
         task: The task that serves it.
         received_bytes: Content of the body that has come so far.
+        is_begun: Whether that task has taken its first step.
         is_body_whole: Whether all of the body has come; more of it than was read may be waiting.
         failure: Why no more of the body comes; None while it may.
         is_departed: Whether the client is gone.
@@ -45,6 +46,7 @@ class ClientCall:
         "head",
         "is_answer_begun",
         "is_answered",
+        "is_begun",
         "is_body_whole",
         "is_departed",
         "is_last",
@@ -60,6 +62,7 @@ class ClientCall:
         self.on_departure: Callable[[], None] = self._give_up
         self.received_bytes = 0
         self.is_body_whole = body.is_done
+        self.is_begun = False
         self.is_departed = False
         self.is_answer_begun = False
         self.is_answered = False
@@ -216,7 +219,8 @@ class ClientCall:
 
     def _give_up(self) -> None:
         self.fail_body(ClientLeft("the client left"))
-        if self.task is not None:
+        # A task that is cancelled before its first step never runs at all, and could record nothing.
+        if self.task is not None and self.is_begun:
             self.task.cancel()
 
 

@@ -286,8 +286,12 @@ class ClientConnection(asyncio.Protocol):
         self._call = call
         self._body = None if body.is_done else body
         self.bound_body(self._max_body_bytes)
-        call.task = self.loop.create_task(self._connections.serve(call))
+        call.task = self.loop.create_task(self._serve(call))
         call.task.add_done_callback(self._end_call)
+
+    async def _serve(self, call: ClientCall) -> None:
+        call.is_begun = True
+        await self._connections.serve(call)
 
     def _read_body(self, body: BodyReader) -> None:
         call = self._call
