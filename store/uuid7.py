@@ -2,13 +2,14 @@
 
 import os
 import time
+from collections.abc import Callable
 from uuid import UUID
 
 _last_ms = 0
 _counter = 0
 
 
-def uuid7() -> UUID:
+def uuid7(clock_ns: Callable[[], int] = time.time_ns) -> UUID:
     """Make a UUIDv7 whose order within this process is the order of the calls.
 
     The 12 bits after the timestamp are a counter (RFC 9562, 6.2, method 1) that starts at a random place each
@@ -16,7 +17,7 @@ def uuid7() -> UUID:
     never go backwards.
     """
     global _last_ms, _counter
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = clock_ns() // 1_000_000
     random_bits = int.from_bytes(os.urandom(10))
     if now_ms > _last_ms:
         _last_ms = now_ms

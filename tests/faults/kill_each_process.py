@@ -11,16 +11,21 @@ from tests.faults.drill import Report, main
 from tests.faults.evidence import check_each_once
 from tests.faults.load import Load, answer_in_own_words, kill_and_wait
 from tests.server import Server
-from tests.upstream import ScriptedUpstream
+from tests.upstream import Answer, Dawdle, ReceivedCall, ScriptedUpstream
 
 ROUNDS = 20
 ROLES = ("worker", "ingest", "admin")
 
 
+def answer_slowly(call: ReceivedCall) -> Answer:
+    """Let every answer be under way for a while, so that a kill meets some in each of their stages."""
+    return [each for step in answer_in_own_words(call) for each in (step, Dawdle(0.01))]
+
+
 async def drill(folder: Path, rounds: int) -> Report:
     report, load = Report(), Load()
     data_dir = folder / "data"
-    with ScriptedUpstream(answer_in_own_words) as upstream:
+    with ScriptedUpstream(answer_slowly) as upstream:
         for _ in range(rounds):
             with Server(upstream.base_url, data_dir) as server:
                 async with load.on(server):
