@@ -110,7 +110,11 @@ class MessageAssembler:
             self._blocks[place] = _BlockDraft(_object(block))
 
     def _block(self, fields: dict[str, Any]) -> "_BlockDraft":
-        return self._blocks.setdefault(_index(fields), _BlockDraft({}))
+        index = _index(fields)
+        block = self._blocks.get(index)
+        if block is None:
+            block = self._blocks[index] = _BlockDraft({})
+        return block
 
     def _take_usage(self, usage: JsonValue) -> None:
         """Take counts as they come: later ones are totals, and those left out still hold."""

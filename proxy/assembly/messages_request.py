@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from proxy.assembly.assistant import AssistantMessage, as_text, is_text, join_texts, others_of
 from proxy.assembly.completion import read_text
 from proxy.assembly.request import (
+    MAX_MESSAGES,
     Members,
     Request,
     is_object,
@@ -30,14 +31,17 @@ def read_messages_request(members: Members) -> Request:
     system = fields.get("system")
     has_system = is_text(system) or bool(read_objects(system))
     tools = read_objects(fields.get("tools"))
-    messages = None if sent is None else tuple(part for message in sent for part in _chat_messages(message))
+    messages = None if sent is None else [part for message in sent for part in _chat_messages(message)]
+    if messages is not None and len(messages) > MAX_MESSAGES:
+        messages = None
+    has_messages = messages is not None
     if has_system and system is not None and messages is not None:
-        messages = (write_object([("role", b'"system"'), ("content", system)]), *messages)
-    used = {"messages": sent is not None, "system": has_system and sent is not None, "tools": tools is not None}
+        messages.insert(0, write_object([("role", b'"system"'), ("content", system)]))
+    used = {"messages": has_messages, "system": has_system and has_messages, "tools": tools is not None}
     return make_request(
         members,
         lifted=[name for name, is_used in used.items() if is_used],
-        messages=messages,
+        messages=None if messages is None else tuple(messages),
         tools=None if tools is None else write_array([_chat_tool(tool) for tool in tools]),
         response_format=_response_format(fields),
         user=_user(fields.get("metadata")),

@@ -160,7 +160,10 @@ class ResponseAssembler:
     def _item(self, fields: dict[str, Any]) -> "_ItemDraft":
         index = fields.get("output_index")
         self._latest = index if type(index) is int else self._latest
-        return self._items.setdefault(self._latest, _ItemDraft())
+        item = self._items.get(self._latest)
+        if item is None:
+            item = self._items[self._latest] = _ItemDraft()
+        return item
 
 
 class _Draft:
@@ -221,9 +224,11 @@ class _ItemDraft:
     def part(self, name: str, index: int, part_type: str) -> _Draft:
         """Give one part of a list of parts; its type is that until an event names it."""
         parts = self._parts.setdefault(name, {})
-        part = parts.setdefault(index, _Draft())
-        if part_type:
-            part.values.setdefault("type", part_type)
+        part = parts.get(index)
+        if part is None:
+            part = parts[index] = _Draft()
+            if part_type:
+                part.values["type"] = part_type
         return part
 
     def settle(self) -> JsonText:

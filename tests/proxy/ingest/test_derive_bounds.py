@@ -77,3 +77,12 @@ def test_lists_and_arguments_that_grow_entry_by_entry_take_time_in_step_with_the
     message = json.loads(trace.replies[0].message)
     assert [entry["t"] for entry in message["x"]] == ["aa"] * 30_000
     assert message["tool_calls"][0]["function"]["arguments"] == "}" * 30_000
+
+
+def test_messages_that_become_too_many_are_kept_as_they_stand() -> None:
+    result = b'{"type":"tool_result","tool_use_id":"t"}'
+    message = b'{"role":"user","content":[' + b",".join([result] * 10_001) + b"]}"
+    sent = b'{"system":"s","messages":[' + message + b"," + message + b"]}"
+    trace = made(request_body=sent, path="/v1/messages")
+    assert (trace.messages, trace.flags) == ((), {Flag.REQUEST_MALFORMED})
+    assert json.loads(trace.parameters)["system"] == "s"
