@@ -359,6 +359,24 @@ METRICS_USE = """
 - `tracemill_process_restarts_total` rises: the log says why.
 - `tracemill_snapshot_age_seconds` above 10: a process hangs.
 - `histogram_quantile(0.99, sum by (le) (rate(tracemill_added_seconds_bucket[5m])))`: what the proxy adds to calls.
+
+## Distributed traces
+
+`traceparent` and `tracestate` pass through untouched. A call that comes with a W3C `traceparent` gets two tags:
+`trace_id`, the id that a tracing tool shows, and `traceparent` as it came. So
+`tracemill traces list --where 'tag.trace_id = 4bf92f3577b34da6a3ce929d0e0e4736'` finds what belongs to a trace.
+
+With `otlp_endpoint` (and `pip install 'tracemill[otel]'`) a process of its own sends one span for each stored trace to
+an OTLP/HTTP collector, as protobuf, by the `gen_ai.*` conventions: operation, models, parameters, token counts, finish
+reasons, `error.type`, time to the first block. It stands under the client's own span when there was a `traceparent`,
+and is left out when that one is marked as not sampled. Messages and error texts go along only with `otlp_content`; of
+each side at most 256 KiB, else that side is left out. User, tags and keys never do. `OTEL_SERVICE_NAME` names the
+service.
+
+The process reads the store, so capture waits for nothing of it. It begins with what is stored after its first start and
+notes its place in `otlp-position`. Each trace is sent at least once; one that is sent twice has the same ids. A
+collector that is down, or answers 429, 502, 503 or 504, is asked again after 1 s to 60 s, or when it says; what it
+refuses otherwise is counted, logged and left out. Traces that are deleted before they are sent are not sent.
 """
 
 

@@ -17,12 +17,13 @@ from proxy.calls.route import RouteTimeouts
 from proxy.calls.route_config import RouteConfig
 from proxy.calls.routes import RouteTable, make_route_table
 from proxy.errors import SettingsError
+from proxy.otlp.config import check_extra, read_headers, traces_url
 
 KIB = 1024
 MIB = 1024 * KIB
 DEFAULT_CONFIG = Path("tracemill.yaml")
 ENV_PREFIX = "TRACEMILL_"
-_SECRET_WORDS = ("token", "key_env", "headers")
+_SECRET_WORDS = ("token", "key_env", "headers", "otlp")
 """What stands under keys with these words may be a secret, if only by mistake, and is never quoted."""
 
 
@@ -118,6 +119,17 @@ class ServeSettings(BaseSettings):
     upstream_proxy_from_env: bool = Field(
         True, description="Whether HTTPS_PROXY, HTTP_PROXY and NO_PROXY decide how upstreams are reached."
     )
+    otlp_endpoint: str | None = Field(
+        None,
+        description="URL of an OTLP/HTTP collector that gets a span of each stored trace: see metrics.md. Needs "
+        "`pip install 'tracemill[otel]'`.",
+    )
+    otlp_headers_env: str | None = Field(
+        None,
+        description="Name of the environment variable that holds header fields for the collector, as "
+        "`name=value,name=value`.",
+    )
+    otlp_content: bool = Field(False, description="Whether messages and upstreams' error texts go to the collector.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged to stderr.")
     log_format: Literal["console", "json"] = Field("console", description="Lines for people or for machines.")
 
@@ -135,12 +147,21 @@ class ServeSettings(BaseSettings):
             )
         if self.upstream_ca_file is not None and not self.upstream_ca_file.is_file():
             raise SettingsError(f"upstream_ca_file is {str(self.upstream_ca_file)!r}: no such file.")
+        self._check_otlp()
         if not is_loopback(self.admin_host) and self.admin_token is None:
             raise SettingsError(
                 f"admin_host is {self.admin_host!r}, which others can reach; set {ENV_PREFIX}ADMIN_TOKEN to a random "
                 "token of at least 16 characters, or listen on 127.0.0.1."
             )
         return self
+
+    def _check_otlp(self) -> None:
+        if self.otlp_endpoint is not None:
+            traces_url(self.otlp_endpoint)
+            read_headers(self.otlp_headers_env, os.environ)
+            check_extra()
+        elif self.otlp_content or self.otlp_headers_env is not None:
+            raise SettingsError("otlp_content and otlp_headers_env have no effect without otlp_endpoint.")
 
     def route_table(self) -> RouteTable:
         """Return the routes, with the upstreams' keys as this process's environment has them.

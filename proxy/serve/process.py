@@ -1,4 +1,4 @@
-"""The inside of each process that the supervisor starts: `python -m proxy.serve.process worker|ingest|admin`.
+"""The inside of each process that the supervisor starts: `python -m proxy.serve.process worker|ingest|admin|otlp`.
 
 A process reads one line of JSON from its standard input, what it is to do, and then watches that pipe: when it closes,
 the supervisor is gone, and the process ends as if told to stop. So nothing is left running, whatever kills the parent.
@@ -27,7 +27,7 @@ class Assignment(NamedTuple):
     Attributes:
         settings: All settings, secrets in the clear: they travel through a pipe, not through arguments or environment.
         salt: For key fingerprints, hexadecimal.
-        listener: Descriptor of the inherited listening socket, None for ingest.
+        listener: Descriptor of the inherited listening socket; None for a process that listens to nobody.
     """
 
     settings: dict[str, Any]
@@ -65,6 +65,11 @@ async def _run(role: str, settings: ServeSettings, assignment: Assignment) -> No
         stop = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         await run_ingest(settings.data_dir, stop, max_decoded_bytes=settings.max_capture_bytes)
+        return
+    if role == "otlp":
+        from proxy.serve.otlp_process import run_otlp
+
+        await run_otlp(settings)
         return
     listener = socket.socket(fileno=assignment.listener)
     if role == "worker":
