@@ -186,6 +186,8 @@ class DeadLetter:
             `derive_failed`, `unstorable`, `gap` (calls that were shed: the body is JSON and tells how many and when).
         detail: One sentence for a person; holds no message content.
         body: The raw bytes.
+        trace_id: The call's; of a gap or a damaged stretch, which are no calls, an id of its own, by which it is known
+            when it is read again; None when it can only be read once.
     """
 
     reason: str

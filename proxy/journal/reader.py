@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from proxy.journal.format import (
     MARK_SIZE,
@@ -32,6 +32,9 @@ from store.trace import DeadLetter, JournalPosition, Outcome
 _READ_BYTES = 8 * 1024 * 1024
 _DEAD_LETTER_BYTES = 1024 * 1024
 """How much of a damaged stretch is kept; the rest of it is only counted in the detail."""
+
+_DAMAGE = UUID("5d0c2f7e-6a53-4d5c-9a0b-3f1f0c4c8a11")
+"""The namespace of the ids of damaged stretches, which belong to no call."""
 
 
 class _Part(NamedTuple):
@@ -256,7 +259,9 @@ class JournalReader:
         with self._path(self._segment).open("rb") as file:
             body = os.pread(file.fileno(), min(end - offset, _DEAD_LETTER_BYTES), offset)
         where = f"{self.folder.name}/{self._segment:08d}.seg"
-        self._letters.append(DeadLetter(reason, f"{end - offset} bytes at {offset} of {where} hold no entry", body))
+        detail = f"{end - offset} bytes at {offset} of {where} hold no entry"
+        # An open call before it lets it be read again after a restart: by its place it is known, and counted once.
+        self._letters.append(DeadLetter(reason, detail, body, uuid5(_DAMAGE, f"{where}/{offset}")))
 
 
 def call_entries(call: RawCall) -> bytes:

@@ -169,6 +169,30 @@ async def test_an_error_at_the_nth_operation_of_every_kind_loses_and_doubles_not
     assert nth > 1, "the fault was never met"
 
 
+async def test_damage_and_gaps_that_are_read_again_are_counted_once(tmp_path: Path) -> None:
+    """A call that stays open holds the position back; what lies behind it is read after every restart of ingest."""
+    journal = open_journal(tmp_path / JOURNAL_FOLDER)
+    open_id, hit_id = uuid7(), uuid7()
+    await journal.append(EntryKind.BEGIN, open_id, BEGIN, b"open")
+    await journal.append(EntryKind.BEGIN, hit_id, BEGIN, b"to be hit")
+    await journal.append(EntryKind.GAP, uuid7(), {"reason": "journal_backlog", "count": 3, "from": 1.0, "to": 2.0})
+    (segment,) = (tmp_path / JOURNAL_FOLDER).glob("*/*.seg")
+    segment.write_bytes(segment.read_bytes().replace(b"to be hit", b"to be HIT"))
+
+    def letters() -> list[str]:
+        with closing(sqlite3.connect(f"file:{tmp_path / TRACES_FILE}?mode=ro", uri=True)) as database:
+            return sorted(row[0] for row in database.execute("SELECT reason FROM dead_letters"))
+
+    for _ in range(3):
+        stop = asyncio.Event()
+        task = asyncio.create_task(run_ingest(tmp_path, stop, max_decoded_bytes=1 << 24))
+        await asyncio.sleep(0)
+        stop.set()
+        await task
+        assert letters() == ["bad_crc", "gap"]
+    await asyncio.to_thread(journal.close)
+
+
 MORTAL = """
 import asyncio, os, signal, sys
 from pathlib import Path
