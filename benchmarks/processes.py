@@ -81,6 +81,8 @@ def _role(pid: int, *, is_root: bool) -> str:
         return "gone"
     if "proxy.serve.process" in words:
         return words[words.index("proxy.serve.process") + 1]
+    if "tracemill.cli" in words:
+        return "supervisor"
     if words[0].startswith("nginx: "):
         return words[0].split()[1]
     return "main" if is_root else "child"

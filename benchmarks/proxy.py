@@ -79,7 +79,8 @@ def profile(ours: Figures, folder: Path, seconds: float) -> str:
     recorders: list[subprocess.Popen[bytes]] = []
     for pid, role in tree(ours.target.pid).items():
         graph = str(folder / f"{role}-{pid}.svg")
-        command = [program, "record", "--pid", str(pid), "--duration", f"{seconds:g}", "--output", graph]
+        # Only what holds the interpreter counts, else the threads that wait would fill the picture.
+        command = [program, "record", "--gil", "--pid", str(pid), "--duration", f"{seconds:g}", "--output", graph]
         recorders.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
     ours.target.caller.run("closed", connections=phases.CONNECTIONS, seconds=seconds)
     for recorder in recorders:
