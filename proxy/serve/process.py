@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import uvloop
 
+from proxy.serve.logs import log_the_unforeseen, on_loop_error, set_up_logging
 from proxy.settings import ServeSettings
 
 _LIFELINE = 0
@@ -51,9 +52,11 @@ def main(role: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     assignment = Assignment.from_line(_read_line())
     settings = ServeSettings(**assignment.settings)
-    _set_up_logging(settings)
+    set_up_logging(settings.log_level, settings.log_format)
+    log_the_unforeseen()
     threading.Thread(target=_end_with_supervisor, name="lifeline", daemon=True).start()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.get_loop().set_exception_handler(on_loop_error)
         runner.run(_run(role, settings, assignment))
 
 
@@ -97,12 +100,6 @@ def _end_with_supervisor() -> None:
     while os.read(_LIFELINE, 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _set_up_logging(settings: ServeSettings) -> None:
-    from proxy.serve.logs import set_up_logging
-
-    set_up_logging(settings.log_level, settings.log_format)
 
 
 if __name__ == "__main__":
