@@ -6,7 +6,8 @@ The faults that need a load under way are drills of their own, in `tests/faults/
 import asyncio
 import shutil
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import httpx2 as httpx
 import pytest
 
 from proxy.journal.writer import JOURNAL_FOLDER
-from tests.faults.disks import small_disk
+from tests.faults.disks import no_file_may_grow, small_disk
 from tests.faults.drill import NotPossibleHereError
 from tests.faults.evidence import DROPPED, settled_metrics, stored, wait_declared
 from tests.process_state import MIB, peak_bytes
@@ -93,6 +94,36 @@ async def test_what_finds_no_room_even_in_memory_is_shed_and_counted(
         assert kept.returncode == 0
         wait_stored(server, loaded, missing=dropped)
         assert await wait_declared(data_dir, dropped) == dropped
+
+
+async def test_where_capture_is_a_must_calls_are_refused_while_it_fails_and_served_again_after(
+    upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    config = tmp_path / "tracemill.yaml"
+    config.write_text("on_capture_failure: refuse\ndurability: power\n")
+    with Server(upstream.base_url, tmp_path / "data", "--config", str(config)) as server:
+        async with httpx.AsyncClient(timeout=20) as client:
+
+            async def status() -> int:
+                response = await client.post(f"{server.base_url}/chat/completions", content=BODY)
+                return response.status_code
+
+            before = await load(server, calls=50)
+            with no_file_may_grow(server):
+                await wait_until_status(status, 503)
+                reached = len(upstream.calls)
+                assert [await status() for _ in range(5)] == [503] * 5
+                assert len(upstream.calls) == reached, "a refused call was made, and paid for"
+            await wait_until_status(status, 200)
+        after = await load(server, calls=50)
+        wait_stored(server, before | after)
+
+
+async def wait_until_status(status: Callable[[], Awaitable[int]], wanted: int) -> None:
+    deadline = time.monotonic() + 10
+    while await status() != wanted:
+        assert time.monotonic() < deadline, f"no {wanted}"
+        await asyncio.sleep(0.02)
 
 
 HOSTILE = {

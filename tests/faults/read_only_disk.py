@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tests.faults.disks import read_only
 from tests.faults.drill import Report, main
-from tests.faults.evidence import check_each_once
-from tests.faults.load import Load, answer_in_own_words, kill_and_wait
+from tests.faults.evidence import check_each_once, stored
+from tests.faults.load import Load, answer_in_own_words, kill_and_wait, wait_until
 from tests.server import Server
 from tests.upstream import ScriptedUpstream
 
@@ -32,6 +32,9 @@ async def drill(folder: Path, rounds: int) -> Report:
                 failed = sum(not each.is_whole for each in after[served:])
                 report.add(kills=1, served_while_read_only=sum(each.is_whole for each in after))
                 report.promise(not failed, f"{failed} calls failed after the worker was back")
+                # What waits in memory for a disk dies with the worker: the next kill must not come before it is down.
+                held = {each.trace_id for each in after if each.is_whole}
+                await wait_until(lambda held=held: held <= stored(data_dir))
         await check_each_once(report, data_dir, load.received)
     return report
 

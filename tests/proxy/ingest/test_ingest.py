@@ -18,7 +18,7 @@ from proxy.journal.writer import JOURNAL_FOLDER, Journal
 from store.traces import TraceReader, TraceWriter
 from store.uuid7 import uuid7
 from tests import chat
-from tests.proxy.journal.test_journal import BEGIN
+from tests.proxy.journal.calls import BEGIN
 
 END = {"outcome": "completed", "status": 200, "headers": [["content-type", "application/json"]], "duration_ms": 5.0}
 

@@ -15,7 +15,7 @@ from proxy.metrics.counts import Counts
 from proxy.metrics.folder import FOLDER_VARIABLE, read_totals
 from store.uuid7 import uuid7
 from tests.proxy.ingest.test_ingest import END, journal_in, run_once, write_call
-from tests.proxy.journal.test_journal import BEGIN
+from tests.proxy.journal.calls import BEGIN
 
 
 @pytest.fixture
