@@ -78,7 +78,8 @@ class Batch:
             raise UnstorableTraceError(f"trace {trace.id} cannot be stored: {exc}", trace.id) from exc
 
     def _add_links(self, links: list[Link]) -> Link | None:
-        self.links.update((link.id, link) for link in links)
+        for link in links:
+            self.links[link.id] = link
         return links[-1] if links else None
 
     def _add_blob(self, body: bytes | None) -> bytes | None:

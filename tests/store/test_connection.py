@@ -5,12 +5,14 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from store.connection import hand_over
 from store.database import TRACES, open_reader, open_writer, transaction
-from store.errors import WriterBusyError
+from store.errors import StoreError, WriterBusyError
+from store.trace import JournalPosition
 from store.traces import TraceReader, TraceWriter
 from tests.store.traces import make_trace
 
@@ -134,3 +136,34 @@ async def test_a_writer_closes_although_a_reader_is_in_the_middle(tmp_path: Path
         async with await TraceWriter.open(path) as again:
             assert await again.known([make_trace(1).id]) == {make_trace(1).id}
     await reader.close()
+
+
+async def test_a_batch_whose_task_is_cancelled_is_stored_whole_or_not_at_all(tmp_path: Path) -> None:
+    """Whoever gave up waiting may write the same batch again; nothing of it stays half done or doubled."""
+    batch = [make_trace(number) for number in range(200)]
+    async with await TraceWriter.open(tmp_path / "traces.db") as writer:
+        for steps in range(6):
+            writing = asyncio.create_task(writer.write(batch, positions=[JournalPosition("w", 1, steps)]))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+            known = await writer.known([trace.id for trace in batch])
+            assert len(known) in (0, 200)
+            assert bool(known) == bool(await writer.positions())
+        assert sum(await writer.write(batch)) == 200
+    async with await TraceReader.open(tmp_path / "traces.db") as reader:
+        assert (await reader.counts())[0] == 200
+
+
+async def test_a_batch_that_fails_in_the_middle_leaves_nothing_and_the_next_one_is_stored(tmp_path: Path) -> None:
+    """What was hashed for a batch that failed is remembered; its nodes must not be taken for stored."""
+    first, second = make_trace(1, messages=(b'{"role":"user"}',)), make_trace(2, messages=(b'{"role":"user"}', b"{}"))
+    async with await TraceWriter.open(tmp_path / "traces.db") as writer:
+        # The position is written last, and its column takes integers alone.
+        with pytest.raises(StoreError, match="cannot store TEXT"):
+            await writer.write([first], positions=[JournalPosition("w", 1, cast("int", "no number"))])
+        assert await writer.write([second]) == (1, 0, 0)
+        assert await writer.write([first]) == (1, 0, 0)
+    async with await TraceReader.open(tmp_path / "traces.db") as reader:
+        assert [trace async for trace in reader.traces()] == [first, second]
