@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
+
 from proxy.metrics.otlp_metrics import OtlpMetrics
 from proxy.otlp.collector import Collector, Delivery, Verdict
 from proxy.otlp.span import is_wanted, resource_spans
@@ -101,7 +103,9 @@ class SpanExport:
         )
         wait_s, failures = _FIRST_WAIT_S, 0
         while not self._stop.is_set():
-            delivery = await self._collector.send(spans)
+            delivery = await self._send(spans)
+            if delivery is None:
+                return False
             if delivery.verdict is not Verdict.LATER:
                 self._count(delivery, len(traces))
                 if failures:
@@ -114,6 +118,17 @@ class SpanExport:
             await self._pause(wait_s if delivery.wait_s is None else delivery.wait_s)
             wait_s = min(wait_s * 2, _LAST_WAIT_S)
         return False
+
+    async def _send(self, spans: ResourceSpans) -> Delivery | None:
+        """Send once; None when told to stop before there was an answer, for a stop waits for no collector."""
+        sending = asyncio.create_task(self._collector.send(spans))
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({sending, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if sending.done():
+            return sending.result()
+        sending.cancel()
+        return None
 
     def _count(self, delivery: Delivery, spans: int) -> None:
         is_refused = delivery.verdict is Verdict.REFUSED

@@ -10,8 +10,9 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 
-from tests.acceptance.test_capture_faults import BODY, load, metrics, wait_stored
+from tests.acceptance.test_capture_faults import BODY, load, wait_stored
 from tests.acceptance.test_departures import in_flight
+from tests.faults.evidence import metrics
 from tests.server import Server
 from tests.upstream import STREAM_HEAD, Answer, ReceivedCall, ScriptedUpstream, Stall, framed, plain
 
@@ -52,12 +53,12 @@ async def test_when_one_of_two_workers_is_killed_the_other_serves(server: Server
         os.kill(worker, signal.SIGSTOP)
         during = await load(server, calls=100)
         os.kill(worker, signal.SIGCONT)
-        before.trace_ids.update(during.trace_ids)
-    wait_total(server, len(before.trace_ids), outcome="completed")  # a kill takes what was not told yet
+        before.update(during)
+    wait_total(server, len(before), outcome="completed")  # a kill takes what was not told yet
     os.kill(workers[0], signal.SIGKILL)
     after = await load(server, calls=200)
-    wait_stored(server, before.trace_ids | after.trace_ids)
-    wait_total(server, len(before.trace_ids | after.trace_ids), outcome="completed")
+    wait_stored(server, before | after)
+    wait_total(server, len(before | after), outcome="completed")
     assert metrics(server).total("tracemill_process_restarts_total") == 1
 
 
