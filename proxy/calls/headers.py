@@ -55,6 +55,9 @@ _RECORDED_RESPONSE = frozenset({b"content-type", b"content-encoding", b"x-reques
 _CREDENTIALS = (b"authorization", b"api-key", b"x-api-key")
 """Where OpenAI, Azure and Anthropic clients put their key."""
 
+_MAX_FINGERPRINTS = 4096
+_fingerprints: dict[int, str] = {}
+
 
 def forwarded(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
     """Return the fields that go on to the other side, in their order.
@@ -64,11 +67,16 @@ def forwarded(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
     several times is said once.
     """
     dropped = _dropped(headers)
-    kept = [(name, value) for name, value in headers if name.lower() not in dropped]
-    lengths = [field for field in kept if field[0].lower() == b"content-length"]
-    if len(lengths) > 1 or (lengths and b"," in lengths[0][1]):
-        once = (lengths[0][0], lengths[0][1].partition(b",")[0].strip())
-        return [once if field is lengths[0] else field for field in kept if field not in lengths[1:]]
+    kept: list[tuple[bytes, bytes]] = []
+    has_length = False
+    for name, value in headers:
+        lower = name.lower()
+        if lower in dropped or (lower == b"content-length" and has_length):
+            continue
+        if lower == b"content-length":
+            has_length = True
+            value = value.partition(b",")[0].strip()
+        kept.append((name, value))
     return kept
 
 
@@ -148,13 +156,27 @@ def key_fingerprint(headers: RawHeaders, salt: bytes) -> str | None:
     """
     for name, value in headers:
         if name.lower() in _CREDENTIALS:
-            return hmac.digest(salt, value, "sha256").hex()[:16]
+            return _fingerprint(salt, value)
     return None
+
+
+def _fingerprint(salt: bytes, key: bytes) -> str:
+    # A client sends the same key with every call. What is remembered it by is no key: a hash with a random start.
+    place = hash((salt, key))
+    known = _fingerprints.get(place)
+    if known is None:
+        if len(_fingerprints) >= _MAX_FINGERPRINTS:
+            _fingerprints.clear()
+        known = _fingerprints[place] = hmac.digest(salt, key, "sha256").hex()[:16]
+    return known
 
 
 def first(headers: RawHeaders, name: bytes) -> bytes | None:
     """Return the value of the first field of that name (lower case), None when there is none."""
-    return next((value for key, value in headers if key.lower() == name), None)
+    for key, value in headers:
+        if key.lower() == name:
+            return value
+    return None
 
 
 def _text(name: bytes, value: bytes) -> tuple[str, str]:

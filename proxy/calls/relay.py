@@ -5,7 +5,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from dataclasses import dataclass
 
 from proxy.calls.answer_end import AnswerEnd, Mark
@@ -186,15 +185,17 @@ async def _relay_answer(call: ClientCall, exchange: Exchange, answer: Answer) ->
         fields.append((b"X-Accel-Buffering", b"no"))
     fields.append((TRACE_ID_HEADER, str(exchange.trace_id).encode()))
     call.begin_answer(answer.status, answer.reason, fields, has_body=end.has_body)
-    async with aclosing(answer.blocks()) as blocks:
-        async for block in blocks:
-            exchange.capture_response(block)
-            match end.mark(block):
-                case Mark.DONE_EVENT:
-                    await exchange.answered()
-                case Mark.LAST:
-                    await exchange.complete()
-            call.send(block)
+    if not answer.has_block:
+        call.flush()
+    async for block in answer:
+        exchange.capture_response(block)
+        mark = end.mark(block)
+        if mark is Mark.DONE_EVENT:
+            await exchange.answered()
+        elif mark is Mark.LAST:
+            await exchange.complete()
+        call.send(block)
+        if call.is_full:
             await call.drained()
     await exchange.complete()
     call.finish(answer.trailers)

@@ -3,7 +3,7 @@
 import asyncio
 
 from proxy.calls.exchange import Exchange
-from proxy.calls.headers import TRACE_ID_HEADER, first
+from proxy.calls.headers import TRACE_ID_HEADER
 from proxy.calls.upstream import Answer
 from proxy.wire.client_call import ClientCall
 from proxy.wire.head import RequestHead
@@ -17,8 +17,8 @@ def is_offered(head: RequestHead) -> bool:
     return (
         head.method == b"GET"
         and head.version == b"1.1"
-        and (first(head.fields, b"upgrade") or b"").lower() == b"websocket"
-        and b"upgrade" in (first(head.fields, b"connection") or b"").lower()
+        and (head.field(b"upgrade") or b"").lower() == b"websocket"
+        and b"upgrade" in (head.field(b"connection") or b"").lower()
     )
 
 
@@ -38,7 +38,8 @@ async def run_tunnel(call: ClientCall, exchange: Exchange, answer: Answer) -> No
         while block := await stream.read():
             exchange.capture_response(block)
             call.send(block)
-            await call.drained()
+            if call.is_full:
+                await call.drained()
 
     directions = [asyncio.create_task(to_upstream()), asyncio.create_task(to_client())]
     try:

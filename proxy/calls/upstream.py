@@ -4,10 +4,9 @@ Our own pool is used (`proxy.wire.pool`), below httpx's client: a client object 
 one cookie jar for everybody, follow redirects and decode bodies. httpx's types are the seam: any transport fits here.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import httpx2 as httpx
 
@@ -42,32 +41,42 @@ class Request:
     trailers: Callable[[], Fields]
 
 
-@dataclass(slots=True)
 class Answer:
-    """An upstream's answer whose body is still coming.
+    """An upstream's answer whose body is still coming; iterate over it for the blocks, content-encoding still on.
+
+    Iterating raises UpstreamError when the answer is cut short, or the upstream falls silent.
 
     Attributes:
         fields: As they came: order, case and duplicates kept.
-        trailers: The fields behind a chunked body; filled when `blocks` has ended.
+        trailers: The fields behind a chunked body; filled when the last block has come.
     """
 
-    status: int
-    reason: bytes
-    fields: Fields
-    trailers: Fields
-    _response: httpx.Response
-    _upstream: str
-    _timeouts: RouteTimeouts
+    def __init__(self, response: httpx.Response, upstream: str, timeouts: RouteTimeouts) -> None:
+        """Take the response that a transport gave."""
+        extensions = response.extensions
+        self.status = response.status_code
+        self.reason: bytes = extensions.get("reason_phrase", b"")
+        self.fields: Fields = response.headers.raw
+        self.trailers: Fields = extensions.get("trailers", [])
+        self._response = response
+        self._stream = cast("httpx.AsyncByteStream", response.stream)
+        self._blocks = aiter(self._stream)
+        self._upstream = upstream
+        self._timeouts = timeouts
 
-    async def blocks(self) -> AsyncGenerator[bytes]:
-        """Yield the body as it comes, content-encoding still on.
+    @property
+    def has_block(self) -> bool:
+        """Whether some of the body has come already."""
+        return getattr(self._stream, "unread_bytes", 0) > 0
 
-        Raises:
-            UpstreamError: It was cut short, or the upstream fell silent.
-        """
-        with _translated(self._upstream, self._timeouts):
-            async for block in cast("httpx.AsyncByteStream", self._response.stream):
-                yield block
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._blocks)
+        except httpx.TransportError as error:
+            raise _translated(error, self._upstream, self._timeouts) from error
 
     @property
     def tunnel(self) -> "Tunnel":
@@ -76,7 +85,7 @@ class Answer:
 
     async def close(self) -> None:
         """End the call at the upstream, whatever is still to come."""
-        await self._response.aclose()
+        await self._stream.aclose()
 
 
 class Tunnel:
@@ -89,13 +98,17 @@ class Tunnel:
 
     async def read(self) -> bytes:
         """Return the next bytes; empty when the upstream has ended its side."""
-        with _translated(self._upstream, self._timeouts):
+        try:
             return cast("bytes", await self._stream.read(_TUNNEL_BYTES))
+        except httpx.TransportError as error:
+            raise _translated(error, self._upstream, self._timeouts) from error
 
     async def write(self, data: bytes) -> None:
         """Send bytes, as fast as the upstream takes them."""
-        with _translated(self._upstream, self._timeouts):
+        try:
             await self._stream.write(data)
+        except httpx.TransportError as error:
+            raise _translated(error, self._upstream, self._timeouts) from error
 
     async def close(self) -> None:
         """End the connection."""
@@ -131,18 +144,11 @@ class Upstream:
             },
         )
         sent.method = request.method.decode()  # the constructor would put it into capitals
-        with _translated(route.upstream, timeouts):
+        try:
             response = await self._transport.handle_async_request(sent)
-        extensions = response.extensions
-        return Answer(
-            response.status_code,
-            extensions.get("reason_phrase", b""),
-            response.headers.raw,
-            extensions.get("trailers", []),
-            response,
-            route.upstream,
-            timeouts,
-        )
+        except httpx.TransportError as error:
+            raise _translated(error, route.upstream, timeouts) from error
+        return Answer(response, route.upstream, timeouts)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -180,27 +186,20 @@ def _extension(timeouts: RouteTimeouts) -> dict[str, float]:
     }  # fmt: skip
 
 
-@contextmanager
-def _translated(upstream: str, timeouts: RouteTimeouts) -> Iterator[None]:
-    """Turn the client library's errors into how the call ends."""
-    try:
-        yield
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-        detail = str(error)[:_MAX_DETAIL] or f"no connection within {timeouts.connect_s:g} s"
-        raise UpstreamError(
-            Outcome.UPSTREAM_UNREACHABLE, f"upstream {upstream} cannot be reached: {detail}."
-        ) from error
-    except httpx.TimeoutException as error:
-        raise UpstreamError(
-            Outcome.UPSTREAM_TIMEOUT,
-            f"upstream {upstream}: {error}. Slow model? Raise first_byte_timeout_s or read_timeout_s.",
-        ) from error
-    except httpx.LocalProtocolError as error:
-        # The library's own words quote the field at fault, which may be the client's key.
-        raise UpstreamError(
+def _translated(error: httpx.TransportError, upstream: str, timeouts: RouteTimeouts) -> UpstreamError:
+    """Say what an error of the transport means to the call."""
+    detail = str(error)[:_MAX_DETAIL]
+    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)):
+        detail = detail or f"no connection within {timeouts.connect_s:g} s"
+        return UpstreamError(Outcome.UPSTREAM_UNREACHABLE, f"upstream {upstream} cannot be reached: {detail}.")
+    if isinstance(error, httpx.TimeoutException):
+        message = f"upstream {upstream}: {detail}. Slow model? Raise first_byte_timeout_s or read_timeout_s."
+        return UpstreamError(Outcome.UPSTREAM_TIMEOUT, message)
+    if isinstance(error, httpx.LocalProtocolError):
+        # The library's own words may quote the field at fault, which may be the client's key.
+        return UpstreamError(
             Outcome.UPSTREAM_ABORTED,
             f"the call cannot be sent to {upstream}: its target, a header field or its body breaks the rules of HTTP.",
-        ) from error
-    except httpx.TransportError as error:
-        detail = str(error)[:_MAX_DETAIL] or type(error).__name__
-        raise UpstreamError(Outcome.UPSTREAM_ABORTED, f"upstream {upstream} broke off its answer: {detail}") from error
+        )
+    detail = detail or type(error).__name__
+    return UpstreamError(Outcome.UPSTREAM_ABORTED, f"upstream {upstream} broke off its answer: {detail}")

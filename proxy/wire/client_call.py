@@ -16,6 +16,7 @@ from proxy.wire.head import Fields, RequestHead, encode_head
 if TYPE_CHECKING:
     from proxy.wire.client_connection import ClientConnection
 
+_COMMON_OPTIONS = (None, b"keep-alive", b"Keep-Alive")
 _AHEAD_BYTES = 256 * 1024
 """What may have come of a request's body beyond what the upstream has taken."""
 
@@ -38,6 +39,7 @@ class ClientCall:
     __slots__ = (
         "_blocks",
         "_connection",
+        "_head",
         "_held_bytes",
         "_is_chunked",
         "_trailers",
@@ -66,7 +68,7 @@ class ClientCall:
         self.is_departed = False
         self.is_answer_begun = False
         self.is_answered = False
-        self.is_last = head.version == b"1.0" or wants_close(head.fields)
+        self.is_last = head.version == b"1.0" or wants_close(head)
         self._connection = connection
         self._blocks: list[bytes] = []
         self._held_bytes = 0
@@ -74,6 +76,7 @@ class ClientCall:
         self.failure: ProxyError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._is_chunked = False
+        self._head = b""
 
     # The request.
 
@@ -125,7 +128,7 @@ class ClientCall:
     @property
     def awaits_continue(self) -> bool:
         """Whether the client wants to hear 100 before it sends its body (RFC 9110, 10.1.1)."""
-        return any(name.lower() == b"expect" and value.lower() == b"100-continue" for name, value in self.head.fields)
+        return (self.head.field(b"expect") or b"").lower() == b"100-continue"
 
     # The answer.
 
@@ -135,7 +138,7 @@ class ClientCall:
             self._connection.write(encode_head(b"HTTP/1.1 %d %b" % (status, reason), fields))
 
     def begin_answer(self, status: int, reason: bytes, fields: Fields, *, has_body: bool) -> None:
-        """Send the head.
+        """Make the head; it leaves with the first block, with `flush`, or with the end of the answer.
 
         Args:
             status: The status code.
@@ -156,26 +159,44 @@ class ClientCall:
             self.is_last = True
         if self.is_last:
             framing.append((b"connection", b"close"))
-        self._connection.write(encode_head(b"HTTP/1.1 %d %b" % (status, reason), fields + framing))
+        self._head = encode_head(b"HTTP/1.1 %d %b" % (status, reason), fields + framing)
+
+    def flush(self) -> None:
+        """Send the head, when nothing of the body has been sent that it could have left with."""
+        if self._head:
+            head, self._head = self._head, b""
+            self._connection.write(head)
 
     def send(self, block: bytes) -> None:
         """Send a block of the body on; it goes out now, and waits in memory as far as the client does not take it."""
-        if block:
-            self._connection.write(encode_chunk(block) if self._is_chunked else block)
+        if not block:
+            return
+        if self._is_chunked:
+            block = encode_chunk(block)
+        if self._head:
+            block, self._head = self._head + block, b""
+        self._connection.write(block)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the client takes less than it is sent, so that `drained` is to be awaited."""
+        return self._connection.is_full
 
     async def drained(self) -> None:
         """Return when the client has taken nearly all that was sent."""
-        if self._connection.is_full:
-            await self._connection.drained()
+        await self._connection.drained()
 
     def finish(self, trailers: Fields) -> None:
         """Complete the answer."""
         self.is_answered = True
-        if self._is_chunked:
-            self._connection.write(encode_last_chunk(trailers))
+        end = self._head + (encode_last_chunk(trailers) if self._is_chunked else b"")
+        if end:
+            self._head = b""
+            self._connection.write(end)
 
     def cut(self) -> None:
         """Break the answer off, so that the client sees that it did not end."""
+        self.flush()
         self._connection.cut(is_end_visible=self._is_chunked or not self.is_last)
 
     def begin_tunnel(self, fields: Fields, reason: bytes) -> None:
@@ -224,9 +245,11 @@ class ClientCall:
             self.task.cancel()
 
 
-def wants_close(fields: Fields) -> bool:
-    """Tell whether a message says that its connection ends with it (RFC 9112, 9.6)."""
+def wants_close(head: RequestHead) -> bool:
+    """Tell whether a request says that its connection ends with it (RFC 9112, 9.6)."""
+    if head.field(b"connection") in _COMMON_OPTIONS:
+        return False
     return any(
         name.lower() == b"connection" and b"close" in [token.strip() for token in value.lower().split(b",")]
-        for name, value in fields
+        for name, value in head.fields
     )

@@ -9,7 +9,7 @@ Field names keep their case and fields their order: both are part of what a clie
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from proxy.errors import HeadError
 
@@ -33,8 +33,26 @@ _FOLD = re.compile(rb"[ \t]*\r\n[ \t]+")
 _SPACE_BEFORE_COLON = re.compile(rb"(\r\n" + _TOKEN + rb")[ \t]+:")
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
+class _Lookup:
+    """Finds a field by its name."""
+
+    __slots__ = ()
+
+    fields: Fields
+    _by_name: dict[bytes, bytes] | None
+
+    def field(self, name: bytes) -> bytes | None:
+        """Return the value of the first field of that name (lower case), None when there is none."""
+        if self._by_name is None:
+            # Made once, since a call asks a dozen times.
+            self._by_name = {  # type: ignore[misc]  # the slots are those of the two heads
+                key.lower(): value for key, value in reversed(self.fields)
+            }
+        return self._by_name.get(name)
+
+
+@dataclass(slots=True)
+class RequestHead(_Lookup):
     """A request without its body.
 
     Attributes:
@@ -47,10 +65,11 @@ class RequestHead:
     target: bytes
     version: bytes
     fields: Fields
+    _by_name: dict[bytes, bytes] | None = field(default=None, init=False, repr=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseHead:
+@dataclass(slots=True)
+class ResponseHead(_Lookup):
     """A response without its body.
 
     Attributes:
@@ -62,6 +81,7 @@ class ResponseHead:
     status: int
     reason: bytes
     fields: Fields
+    _by_name: dict[bytes, bytes] | None = field(default=None, init=False, repr=False, compare=False)
 
 
 def parse_request_head(head: bytes) -> RequestHead:
