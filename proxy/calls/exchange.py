@@ -12,10 +12,10 @@ from uuid import UUID
 
 from proxy.assembly.endpoint import endpoint_of
 from proxy.calls.headers import RawHeaders, key_fingerprint, recorded_request, recorded_response
-from proxy.calls.metrics import WorkerMetrics
 from proxy.calls.route import Capture, Route
 from proxy.journal.format import EntryKind
 from proxy.journal.writer import Journal
+from proxy.metrics.worker_metrics import WorkerMetrics
 from proxy.wire.head import RequestHead
 from store.trace import Outcome
 

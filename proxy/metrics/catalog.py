@@ -106,7 +106,7 @@ FIRST_BLOCK = _histogram(
 )
 ADDED = _histogram(
     "tracemill_added_seconds",
-    "Time that the proxy itself added to a call; waiting for the upstream and for the client is not in it.",
+    "What the proxy added to a call: from its arrival until it was sent on, and from the answer's end until that was.",
     _OWN_SECONDS,
     "route",
 )

@@ -51,28 +51,35 @@ class _RouteTimes:
 class WorkerMetrics:
     """The counts of one worker. Counted on the event loop's thread, taken on any."""
 
-    def __init__(
-        self,
-        *,
-        journal: JournalState | None = None,
-        upstream_connections: Callable[[], tuple[int, int]] | None = None,
-    ) -> None:
-        """Begin at nothing.
-
-        Args:
-            journal: Asked at each snapshot.
-            upstream_connections: Gives the busy and the idle connections to upstreams; called on another thread at
-                each snapshot, so it may only read.
-        """
-        self._journal = journal
-        self._upstream_connections = upstream_connections
+    def __init__(self) -> None:
+        """Begin at nothing."""
+        self._journal: JournalState | None = None
+        self._upstream_connections: Callable[[], tuple[int, int]] | None = None
+        self._client_connections: Callable[[], int] | None = None
         self._calls: dict[tuple[str, int | None, Outcome], int] = {}
         self._times: dict[str, _RouteTimes] = {}
         self._dropped = dict.fromkeys(DROP_REASONS, 0)
         self._refused: dict[int, int] = {}
         self._in_flight = 0
         self._streams = 0
-        self._client_connections = 0
+
+    def watch(
+        self,
+        *,
+        journal: JournalState | None = None,
+        client_connections: Callable[[], int] | None = None,
+        upstream_connections: Callable[[], tuple[int, int]] | None = None,
+    ) -> None:
+        """Have others asked at each snapshot, on another thread: what is given here may only read.
+
+        Args:
+            journal: The worker's own.
+            client_connections: Gives how many are open.
+            upstream_connections: Gives how many are busy and how many idle.
+        """
+        self._journal = journal
+        self._client_connections = client_connections
+        self._upstream_connections = upstream_connections
 
     def call_arrived(self) -> None:
         """Count a call in flight."""
@@ -90,7 +97,6 @@ class WorkerMetrics:
         outcome: Outcome,
         duration_s: float,
         ttft_s: float | None,
-        added_s: float | None = None,
     ) -> None:
         """Count a call's end.
 
@@ -100,7 +106,6 @@ class WorkerMetrics:
             outcome: How the call ended.
             duration_s: Arrival to end.
             ttft_s: Arrival to the first block of the answer's body; None when none came.
-            added_s: What of the duration was neither waiting for the upstream nor for the client; None when not known.
         """
         key = (route, status, outcome)
         calls = self._calls
@@ -111,8 +116,6 @@ class WorkerMetrics:
         times.duration.observe(duration_s)
         if ttft_s is not None:
             times.ttft.observe(ttft_s)
-        if added_s is not None:
-            times.added.observe(added_s)
 
     def dropped(self, reason: str, count: int = 1) -> None:
         """Count what was not recorded; the reason is one of `DROP_REASONS`."""
@@ -122,9 +125,12 @@ class WorkerMetrics:
         """Count a request that was answered without asking an upstream."""
         self._refused[status] = self._refused.get(status, 0) + 1
 
-    def client_connections(self, change: int) -> None:
-        """Count connections of clients that were opened (1) or closed (-1)."""
-        self._client_connections += change
+    def added(self, *, route: str, seconds: float) -> None:
+        """Count what we added to a call that is over: known only when its last block was sent."""
+        times = self._times.get(route)
+        if times is None:
+            times = self._times[route] = _RouteTimes()
+        times.added.observe(seconds)
 
     def streams(self, change: int) -> None:
         """Count event streams whose relaying began (1) or ended (-1)."""
@@ -145,7 +151,6 @@ class WorkerMetrics:
             gauges={
                 catalog.IN_FLIGHT.name: {(): self._in_flight},
                 catalog.STREAMS.name: {(): self._streams},
-                catalog.CLIENT_CONNECTIONS.name: {(): self._client_connections},
             },
             histograms={
                 catalog.CALL_DURATION.name: {(route,): Spread.of(each.duration) for route, each in times.items()},
@@ -155,6 +160,8 @@ class WorkerMetrics:
         )
         if self._journal is not None:
             _tell_journal(self._journal, counts)
+        if self._client_connections is not None:
+            counts.gauges[catalog.CLIENT_CONNECTIONS.name] = {(): self._client_connections()}
         if self._upstream_connections is not None:
             busy, idle = self._upstream_connections()
             counts.gauges[catalog.UPSTREAM_CONNECTIONS.name] = {("busy",): busy, ("idle",): idle}

@@ -6,10 +6,12 @@ import socket
 
 from proxy.calls.exchange import Recorder
 from proxy.calls.keys import KeyRing
-from proxy.calls.metrics import WorkerMetrics
 from proxy.calls.relay import Admission, Relay
 from proxy.calls.upstream import Upstream
 from proxy.journal.writer import JOURNAL_FOLDER, Journal
+from proxy.metrics.folder import metrics_folder
+from proxy.metrics.teller import Teller
+from proxy.metrics.worker_metrics import WorkerMetrics
 from proxy.settings import ServeSettings
 from proxy.wire.client_connection import ClientLimits
 from proxy.wire.listener import Listener
@@ -31,9 +33,16 @@ async def run_worker(settings: ServeSettings, listener: socket.socket, salt: byt
     keys = KeyRing(settings.data_dir, is_required=settings.require_proxy_key)
     keeping_fresh = asyncio.create_task(keys.keep_fresh(), name="proxy keys")
     recorder = _recorder(settings, salt)
-    upstream = Upstream(_pool(settings))
+    pool = _pool(settings)
+    upstream = Upstream(pool)
     relay = Relay(settings.route_table(), _admission(settings, keys), upstream, recorder)
     server = Listener(relay.serve, _limits(settings), recorder.metrics.refused)
+    recorder.metrics.watch(
+        journal=recorder.journal,
+        client_connections=lambda: server.open_connections,
+        upstream_connections=lambda: (pool.connections - pool.idle_connections, pool.idle_connections),
+    )
+    teller = Teller(metrics_folder(), "worker", recorder.metrics.counts)
     await server.open(listener)
     await stop.wait()
     await server.drain(settings.drain_timeout_s)
@@ -44,6 +53,7 @@ async def run_worker(settings: ServeSettings, listener: socket.socket, salt: byt
     keeping_fresh.cancel()
     await asyncio.to_thread(recorder.journal.close)
     await upstream.close()
+    teller.close()
 
 
 def _recorder(settings: ServeSettings, salt: bytes) -> Recorder:

@@ -70,7 +70,12 @@ class Pool(httpx.AsyncBaseTransport):
     @property
     def connections(self) -> int:
         """How many connections of our own are open."""
-        return sum(len(each.connections) for each in self._upstreams.values() if isinstance(each, _Upstream))
+        return sum(len(each.connections) for each in self._upstreams.copy().values() if isinstance(each, _Upstream))
+
+    @property
+    def idle_connections(self) -> int:
+        """How many of those carry no call."""
+        return sum(each.idle_connections for each in self._upstreams.copy().values() if isinstance(each, _Upstream))
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and return its answer as soon as its head is there.
@@ -133,6 +138,10 @@ class _Upstream:
         self._idle: dict[UpstreamConnection, None] = {}
         """The one that became idle last is at the end."""
         self._is_closed = False
+
+    @property
+    def idle_connections(self) -> int:
+        return len(self._idle)
 
     async def call(self, request: UpstreamRequest) -> httpx.Response:
         connection = self._take_idle() or await self._connect(request.timeouts.connect)

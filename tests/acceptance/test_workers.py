@@ -75,6 +75,7 @@ async def test_metrics_add_up_over_workers_and_outlive_them(server: Server) -> N
         for body in bodies:
             await anext(body)
         await asyncio.to_thread(server.wait_for, lambda: [True] if in_flight(server) == 6 else [], 1, 5)
+        await asyncio.to_thread(wait_total, server, len(wishes))  # a kill takes what was not told yet
         for worker in server.children("worker"):
             os.kill(worker, signal.SIGKILL)
         for stream in streams:

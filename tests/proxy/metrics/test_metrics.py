@@ -44,15 +44,15 @@ def put(path: Path, pid: int, counts: Counts, process: str = "worker") -> None:
 
 
 def test_everything_that_a_worker_counts_is_shown_under_its_name(tmp_path: Path) -> None:
-    metrics = WorkerMetrics(journal=WaitingJournal(), upstream_connections=lambda: (3, 2))
+    metrics = WorkerMetrics()
+    metrics.watch(journal=WaitingJournal(), client_connections=lambda: 3, upstream_connections=lambda: (3, 2))
     for _ in range(4):
         metrics.call_arrived()
         metrics.streams(1)
-        metrics.client_connections(1)
     metrics.call_left()
     metrics.streams(-1)
-    metrics.client_connections(-1)
-    end_call(metrics, ttft_s=0.011, added_s=0.0004)
+    end_call(metrics, ttft_s=0.011)
+    metrics.added(route="default", seconds=0.0004)
     end_call(metrics, status=None, outcome=Outcome.UPSTREAM_UNREACHABLE)
     metrics.dropped("journal_backlog", 5)
     metrics.refused(400)
@@ -107,7 +107,8 @@ def test_counting_a_call_takes_no_noticeable_time() -> None:
         began = time.perf_counter()
         for _ in range(2000):
             metrics.call_arrived()
-            end_call(metrics, ttft_s=0.01, added_s=0.0003)
+            end_call(metrics, ttft_s=0.01)
+            metrics.added(route="default", seconds=0.0003)
             metrics.call_left()
         best = min(best, (time.perf_counter() - began) / 2000)
     assert best < 10e-6
@@ -115,7 +116,8 @@ def test_counting_a_call_takes_no_noticeable_time() -> None:
 
 def test_processes_add_up_and_the_worst_lag_is_told(tmp_path: Path) -> None:
     for pid in (1, 2):
-        metrics = WorkerMetrics(journal=WaitingJournal())
+        metrics = WorkerMetrics()
+        metrics.watch(journal=WaitingJournal())
         metrics.call_arrived()
         end_call(metrics)
         put(tmp_path, pid, metrics.counts())
