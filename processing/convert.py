@@ -38,6 +38,18 @@ class SkipReason(StrEnum):
     """Another conversation of the same tree already gave this very example: they share the turn."""
 
 
+_CUT_SHORT = {
+    "length": SkipReason.LENGTH,
+    "max_tokens": SkipReason.LENGTH,
+    "model_context_window_exceeded": SkipReason.LENGTH,
+    "max_output_tokens": SkipReason.LENGTH,
+    "content_filter": SkipReason.CONTENT_FILTER,
+    "refusal": SkipReason.CONTENT_FILTER,
+}
+"""Finish reasons of a reply that was cut: those of chat completions, of Anthropic's messages, of the Responses API. A
+model that refuses in its own words has another one; `refusal` is Anthropic's word for its filter."""
+
+
 @dataclass(frozen=True, slots=True)
 class Skipped:
     """An assistant message that is no target, or a conversation without any.
@@ -127,8 +139,8 @@ def skip_reason(conversation: Conversation, position: int) -> SkipReason | None:
     message, turn = conversation.messages[position], conversation.turns.get(position)
     if turn is not None and turn.outcome not in (None, "completed"):
         return SkipReason.INCOMPLETE
-    if turn is not None and turn.finish_reason in (SkipReason.LENGTH, SkipReason.CONTENT_FILTER):
-        return SkipReason(turn.finish_reason)
+    if turn is not None and turn.finish_reason in _CUT_SHORT:
+        return _CUT_SHORT[turn.finish_reason]
     if _is_empty(message):
         return SkipReason.EMPTY_REPLY
     is_asked = any(before.role not in _SYSTEM_ROLES for before in conversation.messages[:position])

@@ -6,7 +6,7 @@ are written as escapes: they are data, but some readers take them for the end of
 
 import errno
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
@@ -57,6 +57,8 @@ def _line(trace: Trace, reply: Reply | None, export_format: ExportFormat) -> byt
     messages = list(trace.messages)
     if reply is not None:
         messages.append(_as_assistant(reply.message))
+    if export_format is ExportFormat.OPENAI:
+        messages = [_without_verbatim(message) for message in messages]
     fields: list[tuple[bytes, JsonText | None]] = [(b"messages", b"[" + b",".join(messages) + b"]")]
     fields.append((b"tools", trace.tools))
     if trace.tools is None:
@@ -75,8 +77,18 @@ def _as_assistant(message: JsonText) -> JsonText:
     members = dict(json_text.members(message))
     if members.get("role", b"null") not in (b"null", b'""'):
         return message
-    others = [json_text.dumps(name) + b":" + value for name, value in members.items() if name != "role"]
-    return b"{" + b",".join([b'"role":"assistant"', *others]) + b"}"
+    return _object([("role", b'"assistant"'), *((name, value) for name, value in members.items() if name != "role")])
+
+
+def _without_verbatim(message: JsonText) -> JsonText:
+    """Leave out what another dialect's message was before it was put into chat form: trainers know no such field."""
+    if b'"verbatim"' not in message:
+        return message
+    return _object((name, value) for name, value in json_text.members(message) if name != "verbatim")
+
+
+def _object(members: Iterable[tuple[str, JsonText]]) -> JsonText:
+    return b"{" + b",".join(json_text.dumps(name) + b":" + value for name, value in members) + b"}"
 
 
 def _parameter(trace: Trace, name: str, starts: tuple[bytes, ...]) -> JsonText | None:

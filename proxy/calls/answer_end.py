@@ -6,8 +6,9 @@ framed:
 - without a body (`HEAD`, 204, 304, a length of 0): the head itself;
 - sized (`Content-Length`): the block that brings the last byte;
 - chunked, or until the connection closes: the end of the framing, which is sent apart from every block;
-- an event stream, however framed: the block that holds `data: [DONE]`, after which clients stop reading; bytes may
-  still follow. Without `[DONE]`, or where a content-encoding hides it, the framing ends it as above.
+- an event stream, however framed: the block that holds `data: [DONE]`, or completes the last event of a dialect that
+  has no `[DONE]` (Anthropic's `message_stop`, `response.completed` of the Responses API): clients stop reading there,
+  though bytes may still follow. Where none of these comes, or a content-encoding hides it, the framing ends it.
 
 So no block is ever held back.
 """
@@ -18,7 +19,9 @@ from enum import Enum
 from proxy.calls.headers import RawHeaders, first
 
 _DONE = re.compile(rb"[\r\n]data: ?\[DONE\]")
-_DONE_SPAN = len(b"\ndata: [DONE]")
+_LAST_EVENT = re.compile(rb"[\r\n]event: ?(?:message_stop|response\.(?:completed|incomplete|failed))[\r\n]")
+_BLANK_LINE = re.compile(rb"\n\r?\n|\r\r")
+_LONGEST_LINE = len(b"\nevent: response.incomplete\n")
 
 
 class Mark(Enum):
@@ -47,6 +50,7 @@ class AnswerEnd:
         content_type = first(headers, b"content-type") or b""
         self.is_event_stream = content_type.lower().startswith(b"text/event-stream")
         self._awaits_done = self.is_event_stream
+        self._is_in_last_event = False
         self._tail = b"\n"  # the first line of a body begins a line, too
 
     def mark(self, block: bytes) -> Mark:
@@ -58,8 +62,18 @@ class AnswerEnd:
         return Mark.DONE_EVENT if self._awaits_done and self._finds_done(block) else Mark.PART
 
     def _finds_done(self, block: bytes) -> bool:
-        if b"]" in block and _DONE.search(self._tail + block):
-            self._awaits_done = False
-            return True
-        self._tail = (self._tail + block)[-_DONE_SPAN:]
-        return False
+        """Tell whether the block completes the event after which clients stop reading."""
+        text = self._tail + block
+        if not self._is_in_last_event:
+            if b"]" in block and _DONE.search(text):
+                self._awaits_done = False
+                return True
+            last = _LAST_EVENT.search(text) if b"event:" in text else None
+            if last is None:
+                self._tail = text[-_LONGEST_LINE:]
+                return False
+            self._is_in_last_event = True
+            text = text[last.end() - 1 :]
+        self._awaits_done = _BLANK_LINE.search(text) is None
+        self._tail = text[-2:]
+        return not self._awaits_done

@@ -50,7 +50,9 @@ _RECORDED_REQUEST = frozenset(
 )
 _RECORDED_REQUEST_PREFIXES = (b"x-tracemill-", b"helicone-property-")
 _SAID_BY_US = frozenset({b"x-tracemill-capture", b"x-tracemill-proxy-key"})
-_RECORDED_RESPONSE = frozenset({b"content-type", b"content-encoding", b"x-request-id", b"openai-processing-ms"})
+_RECORDED_RESPONSE = frozenset(
+    {b"content-type", b"content-encoding", b"request-id", b"x-request-id", b"openai-processing-ms"}
+)
 
 _CREDENTIALS = (b"authorization", b"api-key", b"x-api-key")
 """Where OpenAI, Azure and Anthropic clients put their key."""

@@ -79,6 +79,9 @@ def test_the_seeds_banking_conversation_gives_its_two_documented_examples() -> N
     [
         (Turn(finish_reason="length"), SkipReason.LENGTH),
         (Turn(finish_reason="content_filter"), SkipReason.CONTENT_FILTER),
+        (Turn(finish_reason="max_tokens"), SkipReason.LENGTH),
+        (Turn(finish_reason="max_output_tokens"), SkipReason.LENGTH),
+        (Turn(finish_reason="refusal"), SkipReason.CONTENT_FILTER),
         (Turn(outcome="client_disconnect"), SkipReason.INCOMPLETE),
     ],
 )

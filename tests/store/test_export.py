@@ -184,3 +184,13 @@ def test_the_longest_file_name_will_do(tmp_path: Path) -> None:
     with ExportFile(path) as file:
         file.write(b"one\n")
     assert path.read_bytes() == b"one\n"
+
+
+def test_a_training_file_holds_no_field_of_another_dialect() -> None:
+    """What a message was before it was put into chat form is kept with the trace, and no trainer knows it."""
+    message = b'{"role":"assistant","content":"Hi","verbatim":[{"type":"text","text":"Hi"}]}'
+    trace = replace(WHOLE, messages=(b'{"role":"user","content":"Hi"}', message), replies=(Reply(0, message),))
+    (line,) = export_lines(trace, ExportFormat.OPENAI)
+    assert [sorted(each) for each in json.loads(line)["messages"]] == [["content", "role"]] * 3
+    (line,) = export_lines(trace, ExportFormat.TRACES)
+    assert [("verbatim" in each) for each in json.loads(line)["messages"]] == [False, True, True]

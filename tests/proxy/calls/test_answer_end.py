@@ -61,3 +61,26 @@ def test_every_spelling_of_the_done_event_counts(body: bytes) -> None:
 @pytest.mark.parametrize("body", [b'data: "[DONE]"\n\n', b"data: x data: [DONE]\n\n", b"event: [DONE]\n\n"])
 def test_the_words_inside_a_message_do_not_count(body: bytes) -> None:
     assert marks(EVENTS, [body]) == [Mark.PART]
+
+
+LAST_EVENTS = {
+    "messages": b'event: message_delta\ndata: {"type":"message_delta"}\n\nevent: message_stop\ndata: {"type":"x"}\n\n',
+    "responses": b'event: response.output_text.done\ndata: {}\n\nevent: response.completed\ndata: {"a":"b"}\n\n',
+    "incomplete": b'event: response.incomplete\r\ndata: {"a":"b"}\r\n\r\n',
+    "carriage returns": b'event:response.failed\rdata: {"a":"b"}\r\r',
+}
+
+
+@pytest.mark.parametrize("stream", LAST_EVENTS.values(), ids=LAST_EVENTS)
+def test_the_last_event_of_a_dialect_without_done_is_marked_where_it_is_complete(stream: bytes) -> None:
+    """The SDKs stop reading there, so the trace must be down by then (`docs/contract.md`, C1)."""
+    bytewise = marks(EVENTS, [stream[at : at + 1] for at in range(len(stream))])
+    assert bytewise.index(Mark.DONE_EVENT) == len(stream) - 1
+    assert marks(EVENTS, [stream]) == [Mark.DONE_EVENT]
+    for cut in range(1, len(stream)):
+        assert marks(EVENTS, [stream[:cut], stream[cut:], b": more\n\n"]) == [Mark.PART, Mark.DONE_EVENT, Mark.PART]
+
+
+def test_a_field_that_looks_like_the_last_event_is_none() -> None:
+    stream = b'event: response.completed.part\ndata: "event: message_stop"\n\ndata: {}\n\n'
+    assert set(marks(EVENTS, [stream[at : at + 1] for at in range(len(stream))])) == {Mark.PART}
