@@ -1,31 +1,22 @@
-"""Opening a connection: name to addresses, the first one that answers, a tunnel if need be, TLS.
-
-Names are looked up by the platform, for each connection anew. Several addresses are tried one after the other without
-waiting for each to fail (RFC 8305), which uvloop does not do by itself.
-"""
+"""Opening a connection: name to addresses, the first one that answers, a tunnel if need be, TLS."""
 
 import asyncio
-import contextlib
-import ipaddress
+import os
 import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import chain, zip_longest
 
 import httpx2 as httpx
 
 from proxy.errors import HeadError
+from proxy.wire.addresses import connect_first, find_addresses
 from proxy.wire.head import encode_head
 from proxy.wire.incoming_head import IncomingHead
 from proxy.wire.upstream_proxy import UpstreamProxy
 
-_HEAD_START_S = 0.25
-"""How much sooner an address is tried than the next one (RFC 8305, 5)."""
 _TLS_GOODBYE_S = 1.0
 """How long a closing connection waits for the peer's closing message; asyncio's 30 s would pile sockets up."""
-
-_Address = tuple[socket.AddressFamily, tuple[object, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +61,10 @@ async def dial(endpoint: Endpoint, make_protocol: Callable[[], asyncio.Protocol]
 
 
 def _connect_error(endpoint: Endpoint, error: Exception) -> httpx.ConnectError:
-    detail = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    number = (
+        error.errno if isinstance(error, OSError) and not isinstance(error, (ssl.SSLError, socket.gaierror)) else None
+    )
+    detail = os.strerror(number) if number else getattr(error, "strerror", None) or str(error) or type(error).__name__
     return httpx.ConnectError(f"{endpoint.host}:{endpoint.port}: {detail}")
 
 
@@ -78,7 +72,7 @@ async def _open(endpoint: Endpoint, make_protocol: Callable[[], asyncio.Protocol
     loop = asyncio.get_running_loop()
     proxy = endpoint.tunnel
     host, port = (proxy.host, proxy.port) if proxy else (endpoint.host, endpoint.port)
-    connected = await _connect(host, port)
+    connected = await connect_first(await find_addresses(host, port))
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if endpoint.tls is None:
         await loop.create_connection(make_protocol, sock=connected)
@@ -154,51 +148,3 @@ class _Tunnel(asyncio.Protocol):
         del exc
         if not self._answered.done():
             self._answered.set_result(None)
-
-
-async def _connect(host: str, port: int) -> socket.socket:
-    """Return a socket that is connected to one of the host's addresses."""
-    loop = asyncio.get_running_loop()
-    waiting = await _addresses(host, port)
-    tries: dict[asyncio.Task[None], socket.socket] = {}
-    errors: list[OSError] = []
-    try:
-        while waiting or tries:
-            if waiting:
-                family, address = waiting.pop(0)
-                tried = socket.socket(family, socket.SOCK_STREAM)
-                tried.setblocking(False)
-                tries[loop.create_task(loop.sock_connect(tried, address), name="connect")] = tried
-            done, _ = await asyncio.wait(
-                tries, timeout=_HEAD_START_S if waiting else None, return_when=asyncio.FIRST_COMPLETED
-            )
-            for task in done:
-                failure = task.exception()
-                if failure is None:
-                    return tries.pop(task)
-                tries.pop(task).close()
-                errors.append(failure if isinstance(failure, OSError) else OSError(str(failure)))
-        raise errors[0]
-    finally:
-        for task in tries:
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            if tries:
-                await asyncio.wait(tries)
-        for each in tries.values():
-            each.close()
-
-
-async def _addresses(host: str, port: int) -> list[_Address]:
-    """Return the host's addresses in the platform's order, the families taking turns (RFC 8305, 4)."""
-    try:
-        version = ipaddress.ip_address(host).version
-    except ValueError:
-        pass
-    else:
-        return [(socket.AF_INET6 if version == 6 else socket.AF_INET, (host, port))]
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses: list[_Address] = [(family, address) for family, _, _, _, address in found]
-    first = [each for each in addresses if each[0] == addresses[0][0]]
-    others = [each for each in addresses if each[0] != addresses[0][0]]
-    return [each for each in chain.from_iterable(zip_longest(first, others)) if each is not None]

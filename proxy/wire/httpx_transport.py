@@ -39,7 +39,9 @@ class HttpxTransport(httpx.AsyncBaseTransport):
                 verify=tls,
                 http2=http2,
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=keepalive_s),
-                proxy=None if proxy is None else httpx.Proxy(proxy.url),
+                proxy=None
+                if proxy is None
+                else httpx.Proxy(proxy.url, ssl_context=tls if proxy.scheme == "https" else None),
                 trust_env=False,
             )
         except ImportError as error:
@@ -55,6 +57,9 @@ class HttpxTransport(httpx.AsyncBaseTransport):
         longest = None if read is None or first_byte is None else max(read, first_byte)
         timeout = {"connect": given.get("connect"), "write": given.get("write"), "read": longest, "pool": None}
         request.extensions = {**request.extensions, "timeout": timeout}
+        whole = getattr(request.stream, "body", None)
+        if isinstance(whole, bytes):
+            request.stream = httpx.ByteStream(whole)
         return await self._transport.handle_async_request(request)
 
     async def aclose(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 _MAX_BYTES = 256 * 1024
 
 
-def read_last_bytes(fileno: int) -> Iterator[bytes]:
+def last_bytes_of_socket(fileno: int) -> Iterator[bytes]:
     """Give what lies unread in a socket whose transport has failed.
 
     An upstream may answer and close before it has read a request to its end. Our next write then fails, and asyncio
@@ -28,6 +28,21 @@ def read_last_bytes(fileno: int) -> Iterator[bytes]:
                 return
             left -= len(data)
             yield data
+
+
+def last_bytes_of_tls(tls: ssl.SSLObject) -> Iterator[bytes]:
+    """Give what TLS has received and not handed on.
+
+    When the connection ends while reading is paused, uvloop tells of the end and forgets these.
+    """
+    while True:
+        try:
+            data = tls.read(_MAX_BYTES)
+        except ssl.SSLError:
+            return
+        if not data:
+            return
+        yield data
 
 
 def ended_with_notice(tls: ssl.SSLObject) -> bool:

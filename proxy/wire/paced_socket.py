@@ -1,12 +1,17 @@
 """A transport with its flow control: who sends waits for the other end, who is slow to read holds it up."""
 
 import asyncio
+import fcntl
 import select
+import sys
+import termios
 from typing import Any
 
 import httpx2 as httpx
 
-_WRITE_BUFFER_BYTES = 64 * 1024
+_WRITE_BUFFER_BYTES = 1
+"""Whatever the kernel does not take at once holds the writer, so that what is unsent is always known; uvloop, too, then
+writes at once and not at the end of its turn."""
 _MAX_JOINED_BYTES = 64 * 1024
 """Two pieces up to this size leave in one packet; larger ones are not worth the copy."""
 
@@ -25,8 +30,12 @@ class PacedSocket:
         self._transport = transport
         self._writable: asyncio.Future[None] | None = None
         self._arrivals = select.poll()
-        self._arrivals.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
-        transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES, low=0)
+        self._fileno = transport.get_extra_info("socket").fileno()
+        self._arrivals.register(self._fileno, select.POLLIN)
+
+    def begin_pace(self) -> None:
+        """Have the protocol told when writers have to wait; TLS may say so at once."""
+        self._transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES, low=0)
 
     def has_arrivals(self) -> bool:
         """Tell whether bytes, or the end of the connection, have arrived and were not read yet."""
@@ -39,6 +48,19 @@ class PacedSocket:
     def unsent_bytes(self) -> int:
         """Return how much of what was written waits on this machine's side of the socket."""
         return self._transport.get_write_buffer_size()
+
+    def untaken_bytes(self) -> int:
+        """Return how much of what was written the other end has not taken: unsent, or sent and not acknowledged.
+
+        The kernel's own buffer is megabytes large, and tells of room in it only when a third is free: looking at ours
+        alone, an upload over a slow line would seem to stand still.
+        """
+        in_kernel = bytearray(4)
+        try:
+            fcntl.ioctl(self._fileno, termios.TIOCOUTQ, in_kernel)
+        except OSError:
+            return self.unsent_bytes()
+        return self.unsent_bytes() + int.from_bytes(in_kernel, sys.byteorder)
 
     def extra_info(self, name: str) -> Any:  # noqa: ANN401 - asyncio's own
         """Return what asyncio's transport knows by this name."""

@@ -68,12 +68,15 @@ class UpstreamCall:
         self._reader: BodyReader | None = None
         self._is_kept = False
         self._is_over = False
-        self._unsent_bytes = 0
+        self._untaken_bytes = 0
         paced.write(request.head, request.body)
         if request.blocks is not None:
             self._upload = asyncio.create_task(upload(request.blocks, request, paced), name="upload")
             self._upload.add_done_callback(self._on_upload_end)
-        self.watch()
+        if paced.is_write_held:
+            self.writing_held()
+        else:
+            self.watch()
 
     # What the reader of the answer asks.
 
@@ -114,7 +117,7 @@ class UpstreamCall:
 
     def writing_held(self) -> None:
         """Note that the upstream takes less than we send."""
-        self._unsent_bytes = self._socket.unsent_bytes()
+        self._untaken_bytes = self._socket.untaken_bytes()
         self.watch()
 
     def writing_released(self) -> None:
@@ -145,11 +148,10 @@ class UpstreamCall:
     def time_out(self) -> None:
         """Take the deadline: the upstream has not done in time what it owed."""
         name, timeouts = self._carrier.name, self._request.timeouts
-        unsent, before = self._socket.unsent_bytes(), self._unsent_bytes
-        if self._socket.is_write_held and unsent < before:
-            self._unsent_bytes = unsent
+        before, self._untaken_bytes = self._untaken_bytes, self._socket.untaken_bytes()
+        if self._socket.is_write_held and self._untaken_bytes < before:
             self._deadline.move(timeouts.write)
-        elif self._socket.is_write_held or unsent:
+        elif self._socket.is_write_held or self._socket.unsent_bytes():
             self._carrier.abort(httpx.WriteTimeout(f"{name} took no more of the request in time"))
         elif self._reader is None:
             self._carrier.abort(httpx.ReadTimeout(f"{name} began no answer within {timeouts.first_byte:g} s"))

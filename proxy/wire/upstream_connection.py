@@ -8,7 +8,7 @@ import httpx2 as httpx
 
 from proxy.errors import FramingError, HeadError
 from proxy.wire.deadline import Deadline
-from proxy.wire.last_bytes import read_last_bytes
+from proxy.wire.last_bytes import last_bytes_of_socket, last_bytes_of_tls
 from proxy.wire.paced_socket import PacedSocket
 from proxy.wire.upstream_call import UpstreamCall
 from proxy.wire.upstream_request import UpstreamRequest
@@ -119,6 +119,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
         self._socket = PacedSocket(cast("asyncio.Transport", transport))
+        self._socket.begin_pace()
 
     def data_received(self, data: bytes) -> None:
         """Hand the bytes to the call."""
@@ -138,11 +139,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._end(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take the end of the connection, and what the upstream had said before."""
+        """Take the end of the connection."""
         self.lost.set()
-        if exc is not None and self._call is not None and self._socket.is_plain and not self.is_gone:
-            for data in read_last_bytes(self._socket.extra_info("socket").fileno()):
-                self.data_received(data)
         self._end(exc)
 
     def pause_writing(self) -> None:
@@ -158,5 +156,15 @@ class UpstreamConnection(asyncio.Protocol):
             self._call.writing_released()
 
     def _end(self, exc: Exception | None) -> None:
+        """End the call with the connection, after what the upstream had said before."""
+        if self.is_gone:
+            return
+        tls = self._socket.extra_info("ssl_object")
+        if self._call is not None and tls is not None:
+            for data in last_bytes_of_tls(tls):
+                self.data_received(data)
+        elif self._call is not None and exc is not None:
+            for data in last_bytes_of_socket(self._socket.extra_info("socket").fileno()):
+                self.data_received(data)
         if not self.is_gone:
             self.abort(None if self._call is None else self._call.take_loss(exc))
