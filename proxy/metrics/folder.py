@@ -124,8 +124,9 @@ def _read(path: Path) -> Counts | None:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    hidden = path.with_name(f".{path.name}")
-    descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    # Not `.json`: a glob finds hidden files too, and this one would be counted beside the one it is to replace.
+    new = path.with_suffix(".new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
-    hidden.replace(path)
+    new.replace(path)

@@ -45,8 +45,7 @@ class Teller:
 
     def _tell_forever(self) -> None:
         is_last = False
-        while not is_last:
-            is_last = self._closing.wait(INTERVAL_S)
+        while True:
             try:
                 self._tell()
             except Exception as error:  # noqa: BLE001 - counting must not end because one reading failed
@@ -55,6 +54,9 @@ class Teller:
                 self._is_failing = True
             else:
                 self._is_failing = False
+            if is_last:
+                return
+            is_last = self._closing.wait(INTERVAL_S)
 
     def _tell(self) -> None:
         """Write a snapshot if it says something new, or as a sign of life."""

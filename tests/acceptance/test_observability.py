@@ -147,6 +147,7 @@ def test_no_secret_is_in_any_line_file_or_metric(upstream: ScriptedUpstream, tmp
         folder = metrics_folder(server)
         count = ask_in_every_way(server)
         server.wait_traces(count)
+        server.wait_for(lambda: [1] * int(metrics(server).total("tracemill_calls_total")), count, 5)
         scrape = httpx.get(server.admin_url + "/metrics").content
         journal = files_hold(server.data_dir / JOURNAL_FOLDER)
         snapshots = {path.name: path.read_bytes() for path in folder.iterdir()}

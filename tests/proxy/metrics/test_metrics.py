@@ -195,6 +195,23 @@ def test_a_scrape_in_the_middle_of_a_burial_counts_everybody_once(
     assert found == [2, 2]
 
 
+def test_a_snapshot_that_is_just_being_written_counts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = WorkerMetrics()
+    end_call(metrics)
+    put(tmp_path, 1, metrics.counts())
+    found = []
+
+    def look(self: Path, target: Path) -> Path:
+        monkeypatch.undo()
+        found.append(sum(read_totals(tmp_path).counts.counters["tracemill_calls"].values()))
+        return self.replace(target)
+
+    end_call(metrics)
+    monkeypatch.setattr(Path, "replace", look)
+    put(tmp_path, 1, metrics.counts())
+    assert found == [1]
+
+
 def test_a_file_that_is_no_snapshot_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     metrics = WorkerMetrics()
     end_call(metrics)
