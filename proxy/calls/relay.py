@@ -24,6 +24,9 @@ from proxy.wire.client_call import ClientCall
 from store.trace import Outcome
 from store.uuid7 import uuid7
 
+_FIRST_BLOCK_S = 0.05
+"""How long the upstream waits for a client that sent a head and nothing of its body yet; a body that is there when the
+call begins is recorded and sent in one piece."""
 _PROBES = (b"/healthz", b"/readyz")
 _STATUS_OF = {Outcome.UPSTREAM_UNREACHABLE: 502, Outcome.UPSTREAM_ABORTED: 502, Outcome.UPSTREAM_TIMEOUT: 504}
 _CLIENTS_FAULTS: dict[type[ProxyError], tuple[int, str]] = {
@@ -145,7 +148,7 @@ async def _begin(call: ClientCall, exchange: Exchange, choice: Choice) -> Reques
     body = call.read_nowait()
     try:
         if not body and not call.is_body_whole and not call.awaits_continue:
-            body = await call.read()  # it is on its way: most clients send head and body apart
+            body = await call.read_soon(_FIRST_BLOCK_S)  # most clients send head and body apart
     finally:
         exchange.begin(body)
     if call.failure is not None:

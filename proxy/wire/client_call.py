@@ -130,6 +130,23 @@ class ClientCall:
         """Whether the client wants to hear 100 before it sends its body (RFC 9110, 10.1.1)."""
         return (self.head.field(b"expect") or b"").lower() == b"100-continue"
 
+    async def read_soon(self, seconds: float) -> bytes:
+        """Wait for some of the body, but not longer than told; empty when none has come.
+
+        Raises:
+            ProxyError: As `read`.
+        """
+        if not self._blocks and not self.is_body_whole and self.failure is None:
+            self._waiter = self._connection.loop.create_future()
+            patience = self._connection.loop.call_later(seconds, self._wake)
+            try:
+                await self._waiter
+            finally:
+                patience.cancel()
+        if self.failure is not None:
+            raise self.failure
+        return self.read_nowait()
+
     # The answer.
 
     def interim(self, status: int, reason: bytes, fields: Fields) -> None:

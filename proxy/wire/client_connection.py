@@ -74,6 +74,7 @@ class ClientConnections:
         on_refusal: Told the status of each request that was answered here.
         is_stopping: From then on every connection closes when its call is done.
         all: The open connections.
+        is_empty: Set when the last of them is gone.
     """
 
     serve: Callable[[ClientCall], Coroutine[None, None, None]]
@@ -81,6 +82,7 @@ class ClientConnections:
     on_refusal: Callable[[int], None]
     is_stopping: bool = False
     all: set["ClientConnection"] = field(default_factory=set)
+    is_empty: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class ClientConnection(asyncio.Protocol):
@@ -137,6 +139,8 @@ class ClientConnection(asyncio.Protocol):
         del exc
         self._is_closing = True
         self._connections.all.discard(self)
+        if not self._connections.all:
+            self._connections.is_empty.set()
         self._deadline = _NEVER
         if self._timer is not None:
             self._timer.cancel()
@@ -259,8 +263,8 @@ class ClientConnection(asyncio.Protocol):
                 return False
             head = parse_request_head(self._buffer[:end])
             body = request_body(head)
-            if not head.target.startswith(b"/"):
-                raise HeadError(400, "the request target has to begin with a slash: this is no open proxy")
+            if not head.target.startswith(b"/") or head.method == b"CONNECT":
+                raise HeadError(400, "a path of this server has to be asked for: it is no open proxy, and no tunnel")
         except HeadError as error:
             self._refuse(error.status, str(error))
             return False

@@ -3,12 +3,12 @@
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 
 from proxy.wire.client_call import ClientCall
 from proxy.wire.client_connection import ClientConnection, ClientConnections, ClientLimits
 
 _BACKLOG = 2048
-_STEP_S = 0.02
 
 
 class Listener:
@@ -48,9 +48,11 @@ class Listener:
             self._server.close()
         for connection in list(self._connections.all):
             connection.close_if_idle()
-        deadline = asyncio.get_running_loop().time() + seconds
-        while self._connections.all and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(_STEP_S)
+        if self._connections.all:
+            self._connections.is_empty.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._connections.is_empty.wait()
 
     async def close(self) -> None:
         """End what is still in flight."""

@@ -23,6 +23,8 @@ ALLOWED = {
     "persistence": "each connection is kept or closed by its own two ends (RFC 9112, 9.3)",
     "interim answers to HTTP/1.0": "a client of 1.0 must not get them (RFC 9110, 15.2)",
     "trailers to HTTP/1.0": "chunked framing is not spoken there, so they have no place (RFC 9112, 7.1)",
+    "upload behind the answer": "a complete answer ends the call; what its client goes on sending is read and thrown "
+    "away (RFC 9112, 9.5 leaves a client the choice to stop)",
     "x-tracemill-trace-id": "the one field that is added to every answer",
     "x-accel-buffering": "added with `no` to event streams that lack it, so that a proxy before us does not buffer",
 }

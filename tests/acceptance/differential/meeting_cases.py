@@ -125,6 +125,7 @@ _EARLY = [
         ReadPart(5),
         whole(PLAIN),
         ReadBody(),
+        upload=Extent.PART,
     ),
     _case(
         "early-stream-while-uploading",
