@@ -36,20 +36,19 @@ class Mark(Enum):
 class AnswerEnd:
     """Looks for the end of one answer; give it every block, in order."""
 
-    def __init__(self, method: bytes, status: int, headers: RawHeaders) -> None:
+    def __init__(self, method: bytes, status: int, headers: RawHeaders, *, is_event_stream: bool) -> None:
         """Read the framing off the head.
 
         Args:
             method: Of the request.
             status: Of the answer.
             headers: The answer's header fields as they go to the client: no length beside another framing.
+            is_event_stream: Whether the body is one.
         """
         length = first(headers, b"content-length")
         self._missing = int(length) if length is not None and length.isdigit() else None
         self.has_body = method != b"HEAD" and status not in (204, 304) and self._missing != 0
-        content_type = first(headers, b"content-type") or b""
-        self.is_event_stream = content_type.lower().startswith(b"text/event-stream")
-        self._awaits_done = self.is_event_stream
+        self._awaits_done = is_event_stream
         self._is_in_last_event = False
         self._tail = b"\n"  # the first line of a body begins a line, too
 

@@ -41,7 +41,12 @@ class Recorder:
 
 
 class Exchange:
-    """One call from its arrival to its end."""
+    """One call from its arrival to its end.
+
+    Attributes:
+        trace_id: The id that the call's trace will have.
+        added_s: Time that the call has spent with us, neither upstream nor client being waited for.
+    """
 
     def __init__(
         self,
@@ -71,6 +76,7 @@ class Exchange:
         has_bodies = capture is Capture.FULL and endpoint_of(head.method, self._path) is not None
         self._arrived_at = time.time()
         self._arrived = time.monotonic()
+        self.added_s = 0.0
         self._ended = False
         self._is_answered = False
         self._status: int | None = None

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -112,6 +113,7 @@ class Relay:
         finally:
             # Whatever was not ended by now was ended by the client's leaving or by our own stop.
             exchange.end(Outcome.CLIENT_DISCONNECT if call.is_departed else Outcome.INTERRUPTED)
+            self._recorder.metrics.added(route=choice.destination.route.name, seconds=exchange.added_s)
 
     def _arrive(self, call: ClientCall, choice: Choice) -> Exchange:
         head, route = call.head, choice.destination.route
@@ -128,9 +130,11 @@ class Relay:
             request = await _begin(call, exchange, choice)
             answer = await self._upstream.call(choice.destination, request)
             del request  # its body need not lie in memory while the answer comes
+            self._recorder.metrics.streams(answer.is_event_stream)
             try:
                 await _relay_answer(call, exchange, answer)
             finally:
+                self._recorder.metrics.streams(-answer.is_event_stream)
                 await answer.close()
         except UpstreamError as error:
             exchange.end(error.outcome, str(error))
@@ -145,10 +149,12 @@ class Relay:
 async def _begin(call: ClientCall, exchange: Exchange, choice: Choice) -> Request:
     """Record that the call arrived, with what has come of its body, and make the request of it."""
     head, route = call.head, choice.destination.route
+    begun_at = time.monotonic()
     body = call.read_nowait()
     try:
         if not body and not call.is_body_whole and not call.awaits_continue:
             body = await call.read_soon(_FIRST_BLOCK_S)  # most clients send head and body apart
+            begun_at = time.monotonic()
     finally:
         exchange.begin(body)
     if call.failure is not None:
@@ -158,6 +164,7 @@ async def _begin(call: ClientCall, exchange: Exchange, choice: Choice) -> Reques
     fields = for_route(to_upstream(head.fields, host=route.host, has_upgrade=is_offered(head)), route)
     fields, body = choice.rewrite(fields, body)
     blocks = body if call.is_body_whole else _blocks(call, exchange, body)
+    exchange.added_s += time.monotonic() - begun_at
     return Request(head.method, fields, blocks, call.interim, lambda: call.trailers)
 
 
@@ -180,10 +187,10 @@ async def _relay_answer(call: ClientCall, exchange: Exchange, answer: Answer) ->
         await run_tunnel(call, exchange, answer)
         return
     fields = forwarded(answer.fields)
-    end = AnswerEnd(call.head.method, answer.status, fields)
+    end = AnswerEnd(call.head.method, answer.status, fields, is_event_stream=answer.is_event_stream)
     if not end.has_body:
         await exchange.complete()
-    if end.is_event_stream and first(fields, b"x-accel-buffering") is None:
+    if answer.is_event_stream and first(fields, b"x-accel-buffering") is None:
         # nginx in front of us would hold events back otherwise.
         fields.append((b"X-Accel-Buffering", b"no"))
     fields.append((TRACE_ID_HEADER, str(exchange.trace_id).encode()))
@@ -191,6 +198,7 @@ async def _relay_answer(call: ClientCall, exchange: Exchange, answer: Answer) ->
     if not answer.has_block:
         call.flush()
     async for block in answer:
+        came_at = time.monotonic()
         exchange.capture_response(block)
         mark = end.mark(block)
         if mark is Mark.DONE_EVENT:
@@ -198,7 +206,10 @@ async def _relay_answer(call: ClientCall, exchange: Exchange, answer: Answer) ->
         elif mark is Mark.LAST:
             await exchange.complete()
         call.send(block)
+        exchange.added_s += time.monotonic() - came_at
         if call.is_full:
             await call.drained()
+    ended_at = time.monotonic()
     await exchange.complete()
     call.finish(answer.trailers)
+    exchange.added_s += time.monotonic() - ended_at

@@ -6,10 +6,12 @@ one cookie jar for everybody, follow redirects and decode bodies. httpx's types 
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self, cast
 
 import httpx2 as httpx
 
+from proxy.calls.headers import first
 from proxy.calls.route import Destination, RouteTimeouts
 from proxy.errors import UpstreamError
 from proxy.wire.head import Fields
@@ -63,6 +65,11 @@ class Answer:
         self._blocks = aiter(self._stream)
         self._upstream = upstream
         self._timeouts = timeouts
+
+    @cached_property
+    def is_event_stream(self) -> bool:
+        """Whether the body is one; the answer's own kind decides, not what the request asked for."""
+        return (first(self.fields, b"content-type") or b"").lower().startswith(b"text/event-stream")
 
     @property
     def has_block(self) -> bool:

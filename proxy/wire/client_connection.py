@@ -167,7 +167,8 @@ class ClientConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes; does nothing when the client is gone."""
-        self._transport.write(data)
+        if not self._is_closing:
+            self._transport.write(data)
 
     async def drained(self) -> None:
         """Return when the client has taken what was sent; one that never does is cut off."""

@@ -14,7 +14,7 @@ STREAM = b'data: {"a":"say \\"data: [DONE]\\" twice"}\n\n: comment\n\ndata: [DON
 
 
 def marks(headers: Sequence[tuple[bytes, bytes]], blocks: Sequence[bytes]) -> list[Mark]:
-    end = AnswerEnd(b"POST", 200, headers)
+    end = AnswerEnd(b"POST", 200, headers, is_event_stream=EVENTS[0] in headers)
     return [end.mark(block) for block in blocks]
 
 
@@ -41,7 +41,7 @@ def test_an_answer_without_a_body_is_whole_with_its_head(
     method: bytes, status: int, length: bytes | None, has_body: bool
 ) -> None:
     headers = [] if length is None else [(b"content-length", length)]
-    assert AnswerEnd(method, status, headers).has_body is has_body
+    assert AnswerEnd(method, status, headers, is_event_stream=False).has_body is has_body
 
 
 @given(st.lists(st.integers(1, len(STREAM) - 1), unique=True).map(sorted))
