@@ -8,13 +8,15 @@ A scrape may fall into a burial. It reads the file of the dead last, and that fi
 left out and nobody counted twice: a counter that seems to fall would look like a restart to Prometheus.
 """
 
+import fcntl
 import logging
 import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +29,9 @@ FOLDER_VARIABLE = "TRACEMILL_METRICS_FOLDER"
 
 _log = logging.getLogger("tracemill.metrics")
 
+_PREFIX = "tracemill-metrics-"
+_LOCK = "lock"
+_MAKING_S = 60.0
 _THE_DEAD = "the-dead"
 _SUFFIX = ".json"
 _NAMES_KEPT = 256
@@ -37,11 +42,31 @@ _NAMES_KEPT = 256
 def made_folder() -> Iterator[Path]:
     """Make the folder, in memory where there is such a place: on a disk that is full nobody could tell that it is."""
     memory = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
-    folder = Path(tempfile.mkdtemp(prefix="tracemill-metrics-", dir=memory if memory.is_dir() else None))
+    place = memory if memory.is_dir() else Path(tempfile.gettempdir())
+    remove_abandoned(place)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
+    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def remove_abandoned(place: Path) -> None:
+    """Remove our user's folders whose supervisor was killed: they are memory that nobody else gives back."""
+    for folder in place.glob(f"{_PREFIX}*"):
+        # Between its making and its lock a folder looks abandoned; others' cannot be opened.
+        with suppress(OSError):
+            if folder.stat().st_uid != os.getuid() or time.time() - folder.stat().st_mtime < _MAKING_S:
+                continue
+            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 def metrics_folder() -> Path | None:

@@ -1,6 +1,7 @@
 """Counting in each process, telling it, adding it up."""
 
 import itertools
+import os
 import re
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from proxy.admin.metrics import metrics_text
 from proxy.metrics import catalog, folder
 from proxy.metrics.catalog import DROP_REASONS, METRICS, OTHER, Kind
 from proxy.metrics.counts import Counts
-from proxy.metrics.folder import bury, read_totals, tell
+from proxy.metrics.folder import bury, made_folder, read_totals, remove_abandoned, tell
 from proxy.metrics.ingest_metrics import IngestMetrics
 from proxy.metrics.supervisor_metrics import SupervisorMetrics
 from proxy.metrics.teller import Teller
@@ -262,6 +263,24 @@ def test_a_folder_that_cannot_be_written_is_said_once_and_stops_nothing(
     wait_for(lambda: told(place))
     teller.close()
     assert caplog.text.count("cannot be told") == 1
+
+
+def test_the_folder_of_a_killed_supervisor_is_given_back(tmp_path: Path) -> None:
+    abandoned, young, foreign = (tmp_path / f"{name}" for name in ("tracemill-metrics-1", "tracemill-metrics-2", "x"))
+    for path in (abandoned, young, foreign):
+        path.mkdir()
+        (path / "worker-1-00.json").write_bytes(b"{}")
+        os.utime(path, (0, 0))
+    os.utime(young)
+    with made_folder() as alive:
+        os.utime(alive, (0, 0))
+        held = tmp_path / "tracemill-metrics-3"
+        held.symlink_to(alive)
+        remove_abandoned(tmp_path)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["tracemill-metrics-2", "tracemill-metrics-3", "x"]
+        assert alive.is_dir()
+        assert alive.stat().st_mode & 0o777 == 0o700
+    assert not alive.exists()
 
 
 def test_how_old_a_snapshot_is_can_be_seen(tmp_path: Path) -> None:
