@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterable, Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import httpx2 as httpx
 
@@ -16,8 +16,7 @@ _DECISIVE = frozenset({b"content-length", b"transfer-encoding", b"connection", b
 OnInformational = Callable[[int, bytes, Fields], None]
 
 
-@dataclass(frozen=True, slots=True)
-class CallTimeouts:
+class CallTimeouts(NamedTuple):
     """How long to wait for an upstream, in seconds; None: for ever.
 
     Attributes:
