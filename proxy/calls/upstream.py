@@ -6,7 +6,6 @@ one cookie jar for everybody, follow redirects and decode bodies. httpx's types 
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Self, cast
 
 import httpx2 as httpx
@@ -50,6 +49,7 @@ class Answer:
 
     Attributes:
         fields: As they came: order, case and duplicates kept.
+        is_event_stream: Whether the body is one; its own kind decides, not what the request asked for.
         trailers: The fields behind a chunked body; filled when the last block has come.
     """
 
@@ -60,16 +60,12 @@ class Answer:
         self.reason: bytes = extensions.get("reason_phrase", b"")
         self.fields: Fields = response.headers.raw
         self.trailers: Fields = extensions.get("trailers", [])
+        self.is_event_stream = (first(self.fields, b"content-type") or b"").lower().startswith(b"text/event-stream")
         self._response = response
         self._stream = cast("httpx.AsyncByteStream", response.stream)
         self._blocks = aiter(self._stream)
         self._upstream = upstream
         self._timeouts = timeouts
-
-    @cached_property
-    def is_event_stream(self) -> bool:
-        """Whether the body is one; the answer's own kind decides, not what the request asked for."""
-        return (first(self.fields, b"content-type") or b"").lower().startswith(b"text/event-stream")
 
     @property
     def has_block(self) -> bool:
