@@ -4,8 +4,9 @@ Whatever happens to a call - answered, refused, cut, its client gone, ourselves 
 for it, by the first to say how it ended. Nothing in here can fail a call: what cannot be recorded is shed and counted.
 """
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -18,6 +19,8 @@ from proxy.journal.writer import Journal
 from proxy.metrics.worker_metrics import WorkerMetrics
 from proxy.wire.head import RequestHead
 from store.trace import Outcome
+
+_log = logging.getLogger("tracemill.exchange")
 
 _SPILL_BYTES = 256 * 1024
 """A captured body goes to the journal in parts of about this size, so that a call holds no more than that in memory."""
@@ -82,8 +85,8 @@ class Exchange:
         self._status: int | None = None
         self._response_headers: RawHeaders = ()
         self._ttft_ms: float | None = None
-        self._request = _BodyCopy(has_bodies, recorder.max_capture_bytes, self._spill_request)
-        self._response = _BodyCopy(has_bodies, recorder.max_capture_bytes, self._spill_response)
+        self._request = _BodyCopy(has_bodies, recorder.max_capture_bytes, self._spill_request, self._note_cut)
+        self._response = _BodyCopy(has_bodies, recorder.max_capture_bytes, self._spill_response, self._note_cut)
 
     @property
     def has_ended(self) -> bool:
@@ -93,7 +96,66 @@ class Exchange:
     def begin(self, first_block: bytes) -> None:
         """Write that the call arrived, with what came of its body so far."""
         self._recorder.open.add(self)
-        body = self._request.cut(first_block)
+        try:
+            self._write_begin(self._request.cut(first_block))
+        except Exception as error:  # noqa: BLE001 - a mistake of ours must not cost the call
+            self._give_up(error)
+
+    def capture_request(self, block: bytes) -> None:
+        """Keep a copy of a later block of the request's body."""
+        try:
+            self._request.add(block)
+        except Exception as error:  # noqa: BLE001
+            self._give_up(error)
+
+    def capture_head(self, status: int, headers: RawHeaders) -> None:
+        """Note the answer's status and header fields."""
+        self._status = status
+        self._response_headers = headers
+
+    def capture_response(self, block: bytes) -> None:
+        """Keep a copy of a block of the answer's body."""
+        if self._ttft_ms is None:
+            self._ttft_ms = self._elapsed_ms()
+        try:
+            self._response.add(block)
+        except Exception as error:  # noqa: BLE001
+            self._give_up(error)
+
+    async def answered(self) -> None:
+        """Write that the client is about to have the whole answer; returns when that is down."""
+        self._is_answered = True
+        written = self._write_closing(EntryKind.ANSWERED, self._whole)
+        if written is not None:
+            await written
+
+    async def complete(self) -> None:
+        """End the call with a whole answer; returns when that is down. Does nothing when it has ended."""
+        if self._ended:
+            return
+        written = self._write_closing(EntryKind.END, self._whole)
+        was_answered = self._is_answered
+        self._close(self._whole)
+        if written is not None and not was_answered:
+            await written
+
+    def end(self, outcome: Outcome, error: str | None = None) -> None:
+        """End the call without waiting; the first end counts, later ones do nothing.
+
+        An answer that was whole before its client left or we stopped stays a whole one.
+
+        Args:
+            outcome: How the call ended.
+            error: One sentence for a person, without any content of the call.
+        """
+        if self._ended:
+            return
+        if self._is_answered:
+            outcome, error = self._whole, None
+        self._write_closing(EntryKind.END, outcome, error)
+        self._close(outcome)
+
+    def _write_begin(self, body: bytes) -> None:
         if self._journal is None:
             return
         if not self._journal.has_room(len(body)):
@@ -112,56 +174,22 @@ class Exchange:
         }
         self._journal.append_nowait(EntryKind.BEGIN, self.trace_id, meta, body)
 
-    def capture_request(self, block: bytes) -> None:
-        """Keep a copy of a later block of the request's body."""
-        self._request.add(block)
-
-    def capture_head(self, status: int, headers: RawHeaders) -> None:
-        """Note the answer's status and header fields."""
-        self._status = status
-        self._response_headers = headers
-
-    def capture_response(self, block: bytes) -> None:
-        """Keep a copy of a block of the answer's body."""
-        if self._ttft_ms is None:
-            self._ttft_ms = self._elapsed_ms()
-        self._response.add(block)
-
-    async def answered(self) -> None:
-        """Write that the client is about to have the whole answer; returns when that is down."""
-        self._is_answered = True
-        if self._journal is not None:
-            meta, body = self._closing(self._whole, None)
-            await self._journal.append(EntryKind.ANSWERED, self.trace_id, meta, body)
-
-    async def complete(self) -> None:
-        """End the call with a whole answer; returns when that is down. Does nothing when it has ended."""
-        if self._ended:
-            return
-        if self._is_answered or self._journal is None:
-            self.end(self._whole)
-            return
-        meta, body = self._closing(self._whole, None)
-        self._close(self._whole)
-        await self._journal.append(EntryKind.END, self.trace_id, meta, body)
-
-    def end(self, outcome: Outcome, error: str | None = None) -> None:
-        """End the call without waiting; the first end counts, later ones do nothing.
-
-        An answer that was whole before its client left or we stopped stays a whole one.
-
-        Args:
-            outcome: How the call ended.
-            error: One sentence for a person, without any content of the call.
-        """
-        if self._ended:
-            return
-        if self._is_answered:
-            outcome, error = self._whole, None
-        if self._journal is not None:
+    def _write_closing(self, kind: EntryKind, outcome: Outcome, error: str | None = None) -> Awaitable[None] | None:
+        """Append the entry that closes the call; return what is done when it is down, None when nothing is recorded."""
+        if self._journal is None:
+            return None
+        try:
             meta, body = self._closing(outcome, error)
-            self._journal.append_nowait(EntryKind.END, self.trace_id, meta, body)
-        self._close(outcome)
+            return self._journal.append(kind, self.trace_id, meta, body)
+        except Exception as failure:  # noqa: BLE001
+            self._give_up(failure)
+            return None
+
+    def _give_up(self, failure: Exception) -> None:
+        """Record no more of this call: recording must not be able to fail it."""
+        _log.error("call %s could not be recorded; it goes on", self.trace_id, exc_info=failure)
+        self._journal = None
+        self._shed("capture_failed")
 
     @property
     def _whole(self) -> Outcome:
@@ -220,6 +248,10 @@ class Exchange:
         self._recorder.metrics.dropped(reason)
         self._recorder.journal.shed(reason)
 
+    def _note_cut(self) -> None:
+        """Count a body that is larger than what is kept of one; its trace says so, too."""
+        self._recorder.metrics.dropped("body_limit")
+
     def _elapsed_ms(self) -> float:
         return round((time.monotonic() - self._arrived) * 1000, 3)
 
@@ -227,10 +259,11 @@ class Exchange:
 class _BodyCopy:
     """A bounded copy of one body, on its way to the journal in parts."""
 
-    def __init__(self, is_on: bool, limit: int, spill: Callable[[bytes], bool]) -> None:
+    def __init__(self, is_on: bool, limit: int, spill: Callable[[bytes], bool], on_cut: Callable[[], None]) -> None:
         self._room = limit if is_on else 0
         self._is_on = is_on
         self._spill_part = spill
+        self._on_cut = on_cut
         self._blocks: list[bytes] = []
         self._held = 0
         self.size = 0
@@ -242,6 +275,8 @@ class _BodyCopy:
         if not self._is_on:
             return b""
         if len(block) > self._room:
+            if not self.is_truncated:
+                self._on_cut()
             self.is_truncated = True
             block = block[: self._room]
         self._room -= len(block)
