@@ -16,7 +16,7 @@ from proxy.wire.head import Fields, RequestHead, encode_head
 if TYPE_CHECKING:
     from proxy.wire.client_connection import ClientConnection
 
-_COMMON_OPTIONS = (None, b"keep-alive", b"Keep-Alive")
+_COMMON_OPTIONS = (b"keep-alive", b"Keep-Alive")
 _AHEAD_BYTES = 256 * 1024
 """What may have come of a request's body beyond what the upstream has taken."""
 
@@ -39,6 +39,7 @@ class ClientCall:
     __slots__ = (
         "_blocks",
         "_connection",
+        "_ends_with_connection",
         "_head",
         "_held_bytes",
         "_is_chunked",
@@ -76,6 +77,7 @@ class ClientCall:
         self.failure: ProxyError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._is_chunked = False
+        self._ends_with_connection = False
         self._head = b""
 
     # The request.
@@ -168,7 +170,7 @@ class ClientCall:
         framing: Fields = []
         if has_body and not any(name.lower() == b"content-length" for name, _ in fields):
             if self.head.version == b"1.0":
-                self.is_last = True
+                self.is_last = self._ends_with_connection = True
             else:
                 self._is_chunked = True
                 framing.append((b"transfer-encoding", b"chunked"))
@@ -214,7 +216,7 @@ class ClientCall:
     def cut(self) -> None:
         """Break the answer off, so that the client sees that it did not end."""
         self.flush()
-        self._connection.cut(is_end_visible=self._is_chunked or not self.is_last)
+        self._connection.cut(is_end_visible=not self._ends_with_connection)
 
     def begin_tunnel(self, fields: Fields, reason: bytes) -> None:
         """Answer 101 and hand over the connection: from here on `read` and `send` move bytes of another protocol."""
@@ -264,9 +266,9 @@ class ClientCall:
 
 def wants_close(head: RequestHead) -> bool:
     """Tell whether a request says that its connection ends with it (RFC 9112, 9.6)."""
-    if head.field(b"connection") in _COMMON_OPTIONS:
-        return False
     return any(
-        name.lower() == b"connection" and b"close" in [token.strip() for token in value.lower().split(b",")]
+        name.lower() == b"connection"
+        and value not in _COMMON_OPTIONS
+        and b"close" in [token.strip() for token in value.lower().split(b",")]
         for name, value in head.fields
     )

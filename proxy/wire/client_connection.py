@@ -3,28 +3,31 @@
 A request is served by a task of its own. The next one is read only when the answer to the one before it is complete,
 so whatever a client sends ahead waits, up to a bound, and no answer can overtake another. What the grammar forbids is
 answered here and closes the connection, before anything is asked of an upstream.
+
+Each direction has a deadline of its own. What a client owes us depends on what is under way: the rest of a head, more
+of a body, the next request, or the end of the connection. What it has to take, it may take slowly, but not stop taking.
 """
 
 import asyncio
 import contextlib
 import logging
-import re
 import socket
 import struct
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import cast
 
-from proxy.api_error import error_body
 from proxy.errors import BodyTooLargeError, ClientSilentError, FramingError, HeadError, ProxyError
 from proxy.wire.client_call import ClientCall
-from proxy.wire.framing import BodyReader, CloseDelimitedBody, SizedBody, request_body
-from proxy.wire.head import RequestHead, encode_head, find_request_head_end, parse_request_head
+from proxy.wire.deadline import Deadline
+from proxy.wire.framing import BodyReader, CloseDelimitedBody, SizedBody
+from proxy.wire.head import RequestHead
+from proxy.wire.incoming_request import IncomingRequest
+from proxy.wire.peer import has_left, untaken_bytes
+from proxy.wire.refusal import encode_refusal
 
 _log = logging.getLogger("tracemill.connection")
 
-_LINE_FEED_ALONE = re.compile(rb"(?<!\r)\n")
-_NO_METHOD = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z\r\n]")
 _LINGER_S = 2.0
 """How long a client may take to read an answer that was given before its body had come whole: closing at once would
 reset the connection, and the answer with it (RFC 9112, 9.6)."""
@@ -32,16 +35,6 @@ _LINGER_BYTES = 8 * 1024 * 1024
 """What such a client may still send; one that goes on for ever is cut off."""
 _DEPARTURE_LOOK_S = 0.25
 """How often a connection that is not read is looked at: it must end its call within a second (`docs/contract.md`)."""
-_TCP_ESTABLISHED = 1
-_NEVER = float("inf")
-_REASONS = {
-    400: b"Bad Request", 408: b"Request Timeout", 414: b"URI Too Long", 431: b"Request Header Fields Too Large",
-    501: b"Not Implemented", 503: b"Service Unavailable", 505: b"HTTP Version Not Supported",
-}  # fmt: skip
-_CODES = {
-    408: "request_timeout", 414: "target_too_long", 431: "head_too_large", 501: "not_implemented",
-    503: "too_many_connections", 505: "version_not_supported",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +67,8 @@ class ClientConnections:
         on_refusal: Told the status of each request that was answered here.
         is_stopping: From then on every connection closes when its call is done.
         all: The open connections.
-        is_empty: Set when the last of them is gone.
+        tasks: Those that serve a call; some go on when their client is gone.
+        is_empty: Set when the last of both is gone.
     """
 
     serve: Callable[[ClientCall], Coroutine[None, None, None]]
@@ -82,7 +76,17 @@ class ClientConnections:
     on_refusal: Callable[[int], None]
     is_stopping: bool = False
     all: set["ClientConnection"] = field(default_factory=set)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
     is_empty: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def discard(self, connection: "ClientConnection | None", task: asyncio.Task[None] | None) -> None:
+        """Forget what is gone."""
+        if connection is not None:
+            self.all.discard(connection)
+        if task is not None:
+            self.tasks.discard(task)
+        if not self.all and not self.tasks:
+            self.is_empty.set()
 
 
 class ClientConnection(asyncio.Protocol):
@@ -96,7 +100,8 @@ class ClientConnection(asyncio.Protocol):
         self._limits = connections.limits
         self._max_body_bytes = self._limits.max_body_bytes
         self._transport: asyncio.Transport
-        self._buffer = b""
+        self._incoming = IncomingRequest(self._limits.max_head_bytes)
+        self._ahead = bytearray()
         self._body: BodyReader | None = None
         self._call: ClientCall | None = None
         self._is_closing = False
@@ -105,9 +110,10 @@ class ClientConnection(asyncio.Protocol):
         self._is_paused = False
         self._is_tunnel = False
         self._writable: asyncio.Future[None] | None = None
-        self._deadline = _NEVER
-        self._timer: asyncio.TimerHandle | None = None
-        self._on_overdue: Callable[[], None] = self._close
+        self._untaken_bytes = 0
+        self._look: asyncio.TimerHandle | None = None
+        self._sending = Deadline(self.loop, self._on_nothing_sent)
+        self._taking = Deadline(self.loop, self._on_nothing_taken)
 
     # What asyncio tells.
 
@@ -118,43 +124,46 @@ class ClientConnection(asyncio.Protocol):
             self._refuse(503, f"{self._limits.max_connections} connections are open; try again later")
             return
         self._connections.all.add(self)
-        self._expect_within(self._limits.head_timeout_s, self._close)
+        head_s = self._limits.head_timeout_s
+        self._sending.move(min(head_s, _LINGER_S) if self.is_stopping else head_s)
 
     def data_received(self, data: bytes) -> None:
         """Take what came off the socket."""
-        if self._is_closing or self._is_deaf:
-            self._discard(data)
-            return
-        self._buffer = self._buffer + data if self._buffer else data
-        self._advance()
+        self._advance(data)
 
     def eof_received(self) -> bool:
         """Take the client's leaving: who closes its side of a call is gone, as for any other proxy."""
-        if self._is_tunnel and self._call is not None:
-            self._call.end_body([])
+        call = self._call
+        if call is not None:
+            if not call.is_answered and not self._is_tunnel:
+                call.cut()
+            self._depart(call)
+        self._close()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End what was being served."""
         del exc
         self._is_closing = True
-        self._connections.all.discard(self)
-        if not self._connections.all:
-            self._connections.is_empty.set()
-        self._deadline = _NEVER
-        if self._timer is not None:
-            self._timer.cancel()
+        self._connections.discard(self, None)
         self.resume_writing()
+        self._sending.stop()
+        self._taking.stop()
+        if self._look is not None:
+            self._look.cancel()
         if self._call is not None:
-            self._call.depart()
+            self._depart(self._call)
 
     def pause_writing(self) -> None:
         """Note that the client takes less than it is sent."""
         self.is_full = True
+        self._expect_taking()
 
     def resume_writing(self) -> None:
         """Note that it has caught up, or is gone."""
         self.is_full = False
+        if not self._is_closing:
+            self._taking.move(None)
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
 
@@ -167,38 +176,39 @@ class ClientConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes; does nothing when the client is gone."""
-        if not self._is_closing:
+        if not self._transport.is_closing():
             self._transport.write(data)
 
     async def drained(self) -> None:
-        """Return when the client has taken what was sent; one that never does is cut off."""
-        self._writable = self.loop.create_future()
-        self._expect_within(self._limits.silence_s, self._transport.abort)
-        await self._writable
-        self._deadline = _NEVER
+        """Return when the client has taken what was sent, or is gone; one that takes nothing is cut off."""
+        if self.is_full:
+            self._writable = self.loop.create_future()
+            await self._writable
 
     @contextlib.contextmanager
     def patience(self) -> Iterator[None]:
         """Bound the wait for more of a body; another protocol may be silent as long as it likes."""
-        if self._is_tunnel:
+        if self._is_tunnel or self._is_closing:
             yield
             return
-        self._expect_within(self._limits.silence_s, self._fall_silent)
+        self._sending.move(self._limits.silence_s)
         try:
             yield
         finally:
-            self._deadline = _NEVER
+            if not self._is_closing:
+                self._sending.move(None)
 
     def pause_reading(self) -> None:
         """Leave what the client sends in its socket, and look whether it is still there."""
         if not self._is_paused and not self._is_closing:
             self._is_paused = True
             self._transport.pause_reading()
-            self.loop.call_later(_DEPARTURE_LOOK_S, self._look_for_departure)
+            if self._look is None:
+                self._look = self.loop.call_later(_DEPARTURE_LOOK_S, self._look_for_departure)
 
     def resume_reading(self) -> None:
         """Read on."""
-        if self._is_paused and not self._is_closing:
+        if self._is_paused and not self._transport.is_closing():
             self._is_paused = False
             self._transport.resume_reading()
 
@@ -213,20 +223,20 @@ class ClientConnection(asyncio.Protocol):
         """Take every byte from here on as the call's."""
         self._is_tunnel = True
         self._body = CloseDelimitedBody()
-        self._advance()
+        self._advance_with_rest()
 
     def close_if_idle(self) -> None:
         """Close a connection that nobody waits on; the others see that the server stops."""
-        if self._call is None:
+        if self._call is not None or self._is_closing:
+            return
+        if self._incoming.is_begun:
+            self._sending.move(min(self._limits.head_timeout_s, _LINGER_S))
+        else:
             self._close()
 
-    def abort(self) -> asyncio.Task[None] | None:
-        """End the connection at once; return the task of its call, which is being cancelled."""
+    def abort(self) -> None:
+        """End the connection at once."""
         self._transport.abort()
-        if self._call is None or self._call.task is None:
-            return None
-        self._call.task.cancel()
-        return self._call.task
 
     def bound_body(self, max_bytes: int) -> None:
         """Bound the body of the call that is being served."""
@@ -239,79 +249,72 @@ class ClientConnection(asyncio.Protocol):
 
     # Reading requests.
 
-    def _advance(self) -> None:
-        """Go as far as what has come allows."""
-        while self._buffer and not self._is_closing and not self._is_deaf:
+    def _advance(self, data: bytes) -> None:
+        """Go as far as the next bytes allow; keep what is behind the call that is being served."""
+        while data:
+            if self._is_closing or self._is_deaf:
+                self._discard(data)
+                return
             if self._body is not None:
-                self._read_body(self._body)
+                data = self._read_body(self._body, data)
             elif self._call is None:
-                if not self._read_head():
-                    return
+                data = self._read_head(data)
             else:
-                if len(self._buffer) > self._limits.max_head_bytes:
+                self._ahead += data
+                if len(self._ahead) > self._limits.max_head_bytes:
                     self.pause_reading()
                 return
 
-    def _read_head(self) -> bool:
-        """Begin a call if its head is there; tell whether to go on."""
-        self._buffer = self._buffer.lstrip(b"\r\n")  # RFC 9112, 2.2
-        end = find_request_head_end(self._buffer)
+    def _advance_with_rest(self) -> None:
+        rest, self._ahead = bytes(self._ahead), bytearray()
+        self._advance(rest)
+
+    def _read_head(self, data: bytes) -> bytes:
+        """Begin a call if its head is there; return what came behind it."""
+        was_begun = self._incoming.is_begun
         try:
-            self._check_size(end)
-            if end < 0:
-                self._check_beginning()
-                self._expect_within(self._limits.head_timeout_s, self._refuse_slow_head)
-                return False
-            head = parse_request_head(self._buffer[:end])
-            body = request_body(head)
-            if not head.target.startswith(b"/") or head.method == b"CONNECT":
-                raise HeadError(400, "a path of this server has to be asked for: it is no open proxy, and no tunnel")
+            found = self._incoming.feed(data)
         except HeadError as error:
             self._refuse(error.status, str(error))
-            return False
-        self._buffer = self._buffer[end:]
-        self._begin_call(head, body)
-        return True
-
-    def _check_size(self, end: int) -> None:
-        limit = self._limits.max_head_bytes
-        if end > limit or (end < 0 and len(self._buffer) > limit):
-            is_line = b"\r\n" not in self._buffer[:limit]
-            raise HeadError(414 if is_line else 431, f"the head of a request may have {limit} bytes")
-
-    def _check_beginning(self) -> None:
-        """Refuse at once what can not become a head, instead of waiting for the rest of it."""
-        if _LINE_FEED_ALONE.search(self._buffer) or (self._buffer and _NO_METHOD.match(self._buffer)):
-            raise HeadError(400, "the head of the request breaks the grammar of HTTP/1.1 (RFC 9112)")
+            return b""
+        if found is None:
+            if self._incoming.is_begun and not was_begun:
+                head_s = self._limits.head_timeout_s
+                self._sending.move(min(head_s, _LINGER_S) if self.is_stopping else head_s)
+            return b""
+        self._begin_call(found.head, found.body)
+        return found.rest
 
     def _begin_call(self, head: RequestHead, body: BodyReader) -> None:
-        self._deadline = _NEVER
+        self._sending.move(None)
         self._max_body_bytes = self._limits.max_body_bytes
         call = ClientCall(self, head, body)
         self._call = call
         self._body = None if body.is_done else body
         self.bound_body(self._max_body_bytes)
         call.task = self.loop.create_task(self._serve(call))
+        self._connections.tasks.add(call.task)
         call.task.add_done_callback(self._end_call)
 
     async def _serve(self, call: ClientCall) -> None:
         call.is_begun = True
         await self._connections.serve(call)
 
-    def _read_body(self, body: BodyReader) -> None:
+    def _read_body(self, body: BodyReader, data: bytes) -> bytes:
+        """Hand on what is of the body; return what is not."""
         call = self._call
         assert call is not None  # noqa: S101 - a body is read for its call
-        data, self._buffer = self._buffer, b""
         try:
             call.take_body(body.feed(data))
         except FramingError as error:
             self._stop_reading(call, error)
-            return
+            return b""
         if call.received_bytes > self._max_body_bytes and not self._is_tunnel:
             self._stop_reading(call, BodyTooLargeError(self._max_body_bytes))
         elif body.is_done:
-            self._body, self._buffer = None, body.rest
+            self._body = None
             call.end_body(body.trailers)
+        return body.rest
 
     def _stop_reading(self, call: ClientCall, error: ProxyError) -> None:
         """Let a call know that no more of its body comes; what the client still sends is thrown away."""
@@ -323,6 +326,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _end_call(self, task: asyncio.Task[None]) -> None:
         """Go on to the next request, or close."""
+        self._connections.discard(None, task)
         call, self._call = self._call, None
         assert call is not None  # noqa: S101 - a task serves the connection's one call
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -334,35 +338,25 @@ class ClientConnection(asyncio.Protocol):
         elif self._is_deaf or self._body is not None:
             self._linger()
         elif call.is_last or self.is_stopping:
-            self._close()
+            # What was sent ahead is not answered; unread, it would reset the connection, and the answer with it.
+            if self._ahead or self._is_paused:
+                self._linger()
+            else:
+                self._close()
         else:
-            self._expect_within(self._limits.keep_alive_s, self._close)
+            self._sending.move(self._limits.keep_alive_s)
             self.resume_reading()
-            if self._buffer:
-                self._advance()
+            self._advance_with_rest()
+
+    def _depart(self, call: ClientCall) -> None:
+        if not call.is_departed:
+            call.depart()
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer a request that is none, and close."""
-        body = error_body(message, code=_CODES.get(status, "bad_request"), kind="invalid_request_error")
-        fields = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            (b"x-tracemill-error", _CODES.get(status, "bad_request").encode()),
-            (b"connection", b"close"),
-        ]
-        if status == 503:
-            fields.append((b"retry-after", b"1"))
-        self.write(encode_head(b"HTTP/1.1 %d %b" % (status, _REASONS[status]), fields) + body)
+        self.write(encode_refusal(status, message))
         self._connections.on_refusal(status)
         self._linger()
-
-    def _refuse_slow_head(self) -> None:
-        self._refuse(408, f"the head of the request took longer than {self._limits.head_timeout_s:g} s")
-
-    def _fall_silent(self) -> None:
-        if self._call is not None:
-            message = f"nothing of the request's body came for {self._limits.silence_s:g} s"
-            self._stop_reading(self._call, ClientSilentError(message))
 
     def _discard(self, data: bytes) -> None:
         """Throw away what a client sends that has its answer, or is getting it."""
@@ -372,53 +366,62 @@ class ClientConnection(asyncio.Protocol):
 
     def _linger(self) -> None:
         """Let the client read the answer before the connection goes, though it may still be sending."""
+        self.resume_reading()
         self._is_closing = True
-        if self._is_paused:
-            self._is_paused = False
-            self._transport.resume_reading()
-        if self._transport.can_write_eof():
+        if self._transport.is_closing():
+            return
+        with contextlib.suppress(OSError):  # a client that is gone cannot be told of the end
             self._transport.write_eof()
-        self._expect_within(_LINGER_S, self._transport.abort)
+        self._expect_taking()
+        self._sending.move(_LINGER_S)
 
     def _close(self) -> None:
+        """Close when what was sent has left, however slowly."""
         self._is_closing = True
-        self._transport.close()
+        if not self._transport.is_closing():
+            self._sending.move(None)
+            self._expect_taking()
+            self._transport.close()
 
     # Time.
 
-    def _expect_within(self, seconds: float, on_overdue: Callable[[], None]) -> None:
-        """Set the one deadline of the connection; a timer that is running already is used again."""
-        self._deadline = self.loop.time() + seconds
-        self._on_overdue = on_overdue
-        if self._timer is not None:
-            if self._timer.when() <= self._deadline:
-                return
-            self._timer.cancel()
-        self._timer = self.loop.call_at(self._deadline, self._look_at_clock)
-
-    def _look_at_clock(self) -> None:
-        self._timer = None
-        if self._deadline == _NEVER:
-            return
-        if self.loop.time() >= self._deadline:
-            self._deadline = _NEVER
-            self._on_overdue()
+    def _on_nothing_sent(self) -> None:
+        """Give up what the client owed us."""
+        if self._is_closing:
+            if self._count_untaken():
+                self._sending.move(_LINGER_S)
+            else:
+                self._transport.abort()
+        elif self._call is not None:
+            message = f"nothing of the request's body came for {self._limits.silence_s:g} s"
+            self._stop_reading(self._call, ClientSilentError(message))
+        elif self._incoming.is_begun:
+            self._refuse(408, f"the head of the request took longer than {self._limits.head_timeout_s:g} s")
         else:
-            self._timer = self.loop.call_at(self._deadline, self._look_at_clock)
+            self._close()
+
+    def _expect_taking(self) -> None:
+        self._untaken_bytes = self._count_untaken()
+        self._taking.move(self._limits.silence_s if self._untaken_bytes else None)
+
+    def _on_nothing_taken(self) -> None:
+        """Cut a client off that has taken nothing of what it was sent since it was looked at last."""
+        if self._count_untaken() < self._untaken_bytes:
+            self._expect_taking()
+        else:
+            self._transport.abort()
+
+    def _count_untaken(self) -> int:
+        unsent = self._transport.get_write_buffer_size()
+        raw = self._transport.get_extra_info("socket")
+        return unsent + (untaken_bytes(raw.fileno()) if raw is not None else 0)
 
     def _look_for_departure(self) -> None:
         """Notice that a client whose bytes are not read has left: only the kernel knows yet."""
-        if not self._is_paused or self._is_closing:
+        self._look = None
+        if not self._is_paused or self._transport.is_closing():
             return
-        if _tcp_state(self._transport.get_extra_info("socket")) != _TCP_ESTABLISHED:
+        if has_left(self._transport.get_extra_info("socket")):
             self._transport.abort()
-            return
-        self.loop.call_later(_DEPARTURE_LOOK_S, self._look_for_departure)
-
-
-def _tcp_state(raw: socket.socket) -> int:
-    """Return the state of a TCP connection as Linux tells it; elsewhere every connection counts as established."""
-    option = getattr(socket, "TCP_INFO", None)
-    if option is None or raw.family not in (socket.AF_INET, socket.AF_INET6):
-        return _TCP_ESTABLISHED
-    return raw.getsockopt(socket.IPPROTO_TCP, option, 1)[0]
+        else:
+            self._look = self.loop.call_later(_DEPARTURE_LOOK_S, self._look_for_departure)

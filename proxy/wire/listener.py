@@ -48,7 +48,7 @@ class Listener:
             self._server.close()
         for connection in list(self._connections.all):
             connection.close_if_idle()
-        if self._connections.all:
+        if self._connections.all or self._connections.tasks:
             self._connections.is_empty.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
@@ -56,7 +56,10 @@ class Listener:
 
     async def close(self) -> None:
         """End what is still in flight."""
-        calls = [connection.abort() for connection in list(self._connections.all)]
-        tasks = [task for task in calls if task is not None]
+        for connection in list(self._connections.all):
+            connection.abort()
+        tasks = list(self._connections.tasks)
+        for task in tasks:
+            task.cancel()
         if tasks:
             await asyncio.wait(tasks)

@@ -11,7 +11,7 @@ from tests.upstream import ScriptedUpstream
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run what stands on sockets on the loop that workers use and on asyncio's own."""
-    if item.path.name.startswith(("test_pool", "test_upstream")):
+    if item.path.name.startswith(("test_pool", "test_upstream", "test_client", "test_listener")):
         return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
     return {"asyncio": asyncio.new_event_loop}
 
