@@ -38,7 +38,7 @@ def serve(config: Path | None = None, **flags: Any) -> None:  # noqa: ANN401 - c
     set_up_logging(settings.log_level, settings.log_format)
     _make_data_dir(settings.data_dir)
     asyncio.run(_check_database(settings))
-    run_supervisor(settings, _say_ready)
+    run_supervisor(settings, _say_ready, lambda: load_settings(given, config))
 
 
 def _parameters() -> Iterator[inspect.Parameter]:

@@ -50,6 +50,10 @@ class Child:
         if self._keeper is not None:
             await self._keeper
 
+    def successor(self) -> "Child":
+        """Return a child that does the same, not started yet."""
+        return Child(self.name, self._starter, self._on_death)
+
     def kill(self) -> None:
         """End the process at once."""
         _log.warning("%s did not stop in time and is killed; the journal keeps what it had written", self.name)

@@ -29,11 +29,13 @@ class Assignment(NamedTuple):
         settings: All settings, secrets in the clear: they travel through a pipe, not through arguments or environment.
         salt: For key fingerprints, hexadecimal.
         listener: Descriptor of the inherited listening socket; None for a process that listens to nobody.
+        ready: Descriptor to say by that the process serves; None when nobody waits for that.
     """
 
     settings: dict[str, Any]
     salt: str
     listener: int | None
+    ready: int | None = None
 
     def to_line(self) -> bytes:
         """Return the line that `from_line` reads."""
@@ -78,7 +80,7 @@ async def _run(role: str, settings: ServeSettings, assignment: Assignment) -> No
     if role == "worker":
         from proxy.serve.worker import run_worker
 
-        await run_worker(settings, listener, bytes.fromhex(assignment.salt))
+        await run_worker(settings, listener, bytes.fromhex(assignment.salt), assignment.ready)
     else:
         from proxy.serve.admin_process import run_admin
 

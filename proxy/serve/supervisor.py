@@ -8,7 +8,6 @@ import secrets
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,22 +15,23 @@ from typing import Any
 
 import uvloop
 
-from proxy.errors import StartError
+from proxy.errors import ProxyError, StartError
 from proxy.metrics.folder import FOLDER_VARIABLE, bury, made_folder
 from proxy.metrics.supervisor_metrics import SupervisorMetrics
 from proxy.metrics.teller import Teller
+from proxy.serve.bound_socket import answers, bind, url_of
 from proxy.serve.child import Child
 from proxy.serve.process import Assignment
+from proxy.serve.readiness import Readiness
 from proxy.settings import ServeSettings
 
 _log = logging.getLogger("tracemill.supervisor")
 
-_BIND_PATIENCE_S = 3.0
-"""A server that was killed a moment ago may hold its port until its processes have noticed."""
 _READY_PATIENCE_S = 30.0
 _PROBE_S = 0.05
 _END_PATIENCE_S = 10.0
-_BACKLOG = 2048
+_FIXED = ("host", "port", "admin_host", "admin_port", "data_dir", "workers", "otlp_endpoint")
+"""Settings that decide which processes there are and where they listen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +42,39 @@ class Addresses:
     admin: str
 
 
-def run_supervisor(settings: ServeSettings, on_ready: Callable[[Addresses], None]) -> None:
-    """Serve until told to stop by SIGTERM or SIGINT; a second signal stops at once.
+def run_supervisor(
+    settings: ServeSettings, on_ready: Callable[[Addresses], None], reload: Callable[[], ServeSettings]
+) -> None:
+    """Serve until told to stop by SIGTERM or SIGINT; a second signal stops at once. SIGHUP reads the settings anew.
 
     Args:
         settings: The settings in force; the data directory is there and its database is usable.
         on_ready: Called once, when both ports answer.
+        reload: Gathers the settings again.
 
     Raises:
         StartError: A port is taken, or the processes do not come up.
     """
     with contextlib.ExitStack() as stack:
-        data = stack.enter_context(_bind(settings.host, settings.port, "port"))
-        admin = stack.enter_context(_bind(settings.admin_host, settings.admin_port, "admin-port"))
-        supervisor = _Supervisor(settings, data, admin, stack.enter_context(made_folder()))
+        data = stack.enter_context(bind(settings.host, settings.port, "port"))
+        admin = stack.enter_context(bind(settings.admin_host, settings.admin_port, "admin-port"))
+        supervisor = _Supervisor(settings, reload, data, admin, stack.enter_context(made_folder()))
         stack.enter_context(supervisor.telling())
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(supervisor.run(on_ready))
 
 
 class _Supervisor:
-    def __init__(self, settings: ServeSettings, data: socket.socket, admin: socket.socket, metrics: Path) -> None:
+    def __init__(
+        self,
+        settings: ServeSettings,
+        reload: Callable[[], ServeSettings],
+        data: socket.socket,
+        admin: socket.socket,
+        metrics: Path,
+    ) -> None:
         self._settings = settings
+        self._gather_settings = reload
         self._data, self._admin = data, admin
         self._metrics_folder = metrics
         self._metrics = SupervisorMetrics()
@@ -71,43 +82,100 @@ class _Supervisor:
         self._salt = _key_salt(settings.data_dir)
         self._stop = asyncio.Event()
         self._is_forced = asyncio.Event()
+        self._reload_wanted = asyncio.Event()
+        self._leaving: set[asyncio.Task[None]] = set()
 
     async def run(self, on_ready: Callable[[Addresses], None]) -> None:
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self._on_signal)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_wanted.set)
         # Stopped in this order: the workers' last entries are stored before ingest goes.
-        workers = [self._child(f"worker {n + 1}", "worker", self._data) for n in range(self._settings.workers)]
-        ingest = self._child("ingest", "ingest", None)
-        admin = self._child("admin", "admin", self._admin)
-        otlp = [self._child("otlp", "otlp", None)] if self._settings.otlp_endpoint else []
-        children = [ingest, admin, *otlp, *workers]
+        self._workers = [self._worker(number) for number in range(self._settings.workers)]
+        self._others = [self._child("ingest", "ingest", None), self._child("admin", "admin", self._admin)]
+        if self._settings.otlp_endpoint:
+            self._others.append(self._child("otlp", "otlp", None))
         try:
             async with asyncio.timeout(_READY_PATIENCE_S):
-                for child in children:
+                for child in [*self._others, *self._workers]:
                     await child.start()
-                await self._wait_ready(children)
+                await self._wait_ready([*self._others, *self._workers])
         except TimeoutError as error:
             raise StartError("the serving processes did not come up within 30 s; their log lines say why.") from error
         else:
-            on_ready(Addresses(proxy=_url(self._data), admin=_url(self._admin)))
-            await self._stop.wait()
+            on_ready(Addresses(proxy=url_of(self._data), admin=url_of(self._admin)))
+            await self._reload_until_stopped()
             _log.info("stopping: calls in flight have %g s to finish", self._settings.drain_timeout_s)
         finally:
             # From here on a new connection is refused at once instead of waiting for nobody.
             self._data.close()
             self._admin.close()
-            await self._end(workers, self._settings.drain_timeout_s + _END_PATIENCE_S)
-            await self._end([ingest, admin, *otlp], _END_PATIENCE_S)
+            await self._end(self._workers, self._settings.drain_timeout_s + _END_PATIENCE_S)
+            if self._leaving:
+                await asyncio.wait(self._leaving)
+            await self._end(self._others, _END_PATIENCE_S)
+
+    async def _reload_until_stopped(self) -> None:
+        while True:
+            waits = [asyncio.create_task(event.wait()) for event in (self._stop, self._reload_wanted)]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+            if self._stop.is_set():
+                return
+            self._reload_wanted.clear()
+            await self._reload()
+
+    async def _reload(self) -> None:
+        """Put the settings of now in force: every process gets a successor, and no call notices."""
+        try:
+            settings = self._gather_settings()
+        except ProxyError as error:
+            _log.error("the settings stay as they were: %s", error)
+            return
+        kept = {name: getattr(self._settings, name) for name in _FIXED}
+        changed = [name for name, value in kept.items() if getattr(settings, name) != value]
+        if changed:
+            _log.warning("%s cannot change while serving; restart the server for that", ", ".join(changed))
+        self._settings = settings.model_copy(update=kept)
+        _log.info("the settings were read again; each process is being replaced")
+        for number in range(len(self._workers)):
+            await self._replace_worker(number)
+        for number, child in enumerate(self._others):
+            # The port stays open meanwhile and whoever calls waits; the journal waits for ingest.
+            await self._end([child], _END_PATIENCE_S)
+            self._others[number] = child.successor()
+            await self._others[number].start()
+
+    async def _replace_worker(self, number: int) -> None:
+        """Have a successor serve, then let the old one finish its calls."""
+        readiness = Readiness()
+        successor = self._worker(number, readiness)
+        try:
+            await successor.start()
+        except OSError as error:
+            _log.error("%s cannot be replaced (%s); it goes on as it was", successor.name, error)
+            return
+        if not await readiness.wait(_READY_PATIENCE_S):
+            _log.error("the successor of %s does not come up; the old one goes on as it was", successor.name)
+            await self._end([successor], _END_PATIENCE_S)
+            return
+        old, self._workers[number] = self._workers[number], successor
+        leaving = asyncio.create_task(self._end([old], self._settings.drain_timeout_s + _END_PATIENCE_S))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+
+    def _worker(self, number: int, readiness: Readiness | None = None) -> Child:
+        return self._child(f"worker {number + 1}", "worker", self._data, readiness)
 
     def _on_signal(self) -> None:
         if self._stop.is_set():
             self._is_forced.set()
         self._stop.set()
 
-    def _child(self, name: str, role: str, listener: socket.socket | None) -> Child:
+    def _child(self, name: str, role: str, listener: socket.socket | None, readiness: Readiness | None = None) -> Child:
         self._metrics.watched(name)
-        return Child(name, self._starter(role, listener), self._on_death)
+        return Child(name, self._starter(role, listener, readiness), self._on_death)
 
     def telling(self) -> contextlib.closing[Teller]:
         """Tell the supervisor's own counts while the context is open."""
@@ -122,21 +190,28 @@ class _Supervisor:
         except OSError as error:
             _log.warning("the counts of %s (process %d) cannot be put to the others (%s)", name, pid, error)
 
-    def _starter(self, role: str, listener: socket.socket | None) -> Callable[[], Any]:
+    def _starter(self, role: str, listener: socket.socket | None, readiness: Readiness | None) -> Callable[[], Any]:
+        first_readiness = [readiness] if readiness is not None else []
+
         async def start() -> asyncio.subprocess.Process:
             number = None if listener is None else listener.fileno()
+            # Only the first process of a child is waited for; one that is started after a crash is not.
+            ready = first_readiness.pop() if first_readiness else None
+            said_by = None if ready is None else ready.write_end
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 "proxy.serve.process",
                 role,
                 stdin=asyncio.subprocess.PIPE,
-                pass_fds=() if number is None else (number,),
+                pass_fds=[each for each in (number, said_by) if each is not None],
                 env=self._environment,
                 start_new_session=True,
             )
+            if ready is not None:
+                ready.was_given()
             assert process.stdin is not None  # noqa: S101 - a pipe was asked for
-            assignment = Assignment(_in_the_clear(self._settings), self._salt, number)
+            assignment = Assignment(_in_the_clear(self._settings), self._salt, number, said_by)
             with contextlib.suppress(ConnectionError):
                 process.stdin.write(assignment.to_line())
                 await process.stdin.drain()
@@ -146,7 +221,7 @@ class _Supervisor:
 
     async def _wait_ready(self, children: list[Child]) -> None:
         for listener in (self._data, self._admin):
-            while not await _answers(listener, patience_s=1.0):
+            while not await answers(listener, patience_s=1.0):
                 failed = next((child for child in children if child.failures > 3), None)
                 if failed is not None or self._stop.is_set():
                     raise StartError(f"{failed.name if failed else 'the server'} ended while starting.")
@@ -163,32 +238,6 @@ class _Supervisor:
         forced.cancel()
 
 
-def _bind(host: str, port: int, flag: str) -> socket.socket:
-    """Bind a listening socket, waiting a little for an instance that is just ending.
-
-    Raises:
-        StartError: The port is taken or the address is not ours.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    deadline = time.monotonic() + _BIND_PATIENCE_S
-    while True:
-        try:
-            listener.bind((host.strip("[]"), port))
-            listener.listen(_BACKLOG)
-        except OSError as error:
-            if port and time.monotonic() < deadline and "in use" in str(error):
-                time.sleep(_PROBE_S)
-                continue
-            listener.close()
-            raise StartError(
-                f"cannot listen on {host}:{port} ({error.strerror}); give another --{flag}, or 0 for a free one."
-            ) from error
-        listener.set_inheritable(True)
-        return listener
-
-
 def _key_salt(data_dir: Path) -> str:
     """Return the salt of this data directory, made at its first start."""
     path = data_dir / "key-salt"
@@ -202,29 +251,6 @@ def _key_salt(data_dir: Path) -> str:
 def _in_the_clear(settings: ServeSettings) -> dict[str, Any]:
     token = settings.admin_token
     return {**settings.model_dump(mode="json"), "admin_token": token.get_secret_value() if token else None}
-
-
-def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-async def _answers(listener: socket.socket, *, patience_s: float) -> bool:
-    """Tell whether `/healthz` on this port answers 200 within that time."""
-    host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
-    try:
-        reader, writer = await asyncio.open_connection(host, port)
-    except OSError:
-        return False
-    try:
-        writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        async with asyncio.timeout(patience_s):
-            return (await reader.readline()).startswith(b"HTTP/1.1 200")
-    except OSError:  # a timeout is one, too
-        return False
-    finally:
-        writer.close()
 
 
 async def _gather(endings: list[Any]) -> None:

@@ -12,6 +12,7 @@ from proxy.journal.writer import JOURNAL_FOLDER, Journal
 from proxy.metrics.folder import metrics_folder
 from proxy.metrics.teller import Teller
 from proxy.metrics.worker_metrics import WorkerMetrics
+from proxy.serve.readiness import say_ready
 from proxy.settings import ServeSettings
 from proxy.wire.client_connection import ClientLimits
 from proxy.wire.listener import Listener
@@ -20,13 +21,14 @@ from proxy.wire.upstream_proxy import UpstreamProxies
 from store.trace import Outcome
 
 
-async def run_worker(settings: ServeSettings, listener: socket.socket, salt: bytes) -> None:
+async def run_worker(settings: ServeSettings, listener: socket.socket, salt: bytes, ready: int | None = None) -> None:
     """Serve the data port until this process is told to stop; then finish what is in flight.
 
     Args:
         settings: The settings in force.
         listener: The bound socket; several workers may share it.
         salt: For key fingerprints.
+        ready: Descriptor to say by that the port is served; None when nobody waits for that.
     """
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
@@ -44,6 +46,8 @@ async def run_worker(settings: ServeSettings, listener: socket.socket, salt: byt
     )
     teller = Teller(metrics_folder(), "worker", recorder.metrics.counts)
     await server.open(listener)
+    if ready is not None:
+        say_ready(ready)
     await stop.wait()
     await server.drain(settings.drain_timeout_s)
     # What outlasted the drain is ended here, while the journal lives, and before its tasks are.
