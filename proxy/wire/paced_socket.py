@@ -47,7 +47,7 @@ class PacedSocket:
 
     def unsent_bytes(self) -> int:
         """Return how much of what was written waits on this machine's side of the socket."""
-        return self._transport.get_write_buffer_size()
+        return 0 if self._transport.is_closing() else self._transport.get_write_buffer_size()
 
     def untaken_bytes(self) -> int:
         """Return how much of what was written the other end has not taken: unsent, or sent and not acknowledged.
@@ -67,7 +67,9 @@ class PacedSocket:
         return self._transport.get_extra_info(name)
 
     def write(self, head: bytes, body: bytes) -> None:
-        """Write both without waiting."""
+        """Write both without waiting; to nobody, when the connection is closed."""
+        if self._transport.is_closing():
+            return
         if len(body) <= _MAX_JOINED_BYTES:
             self._transport.write(head + body)
         else:

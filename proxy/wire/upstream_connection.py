@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import cast
 
 import httpx2 as httpx
@@ -12,6 +13,19 @@ from proxy.wire.last_bytes import last_bytes_of_socket, last_bytes_of_tls
 from proxy.wire.paced_socket import PacedSocket
 from proxy.wire.upstream_call import UpstreamCall
 from proxy.wire.upstream_request import UpstreamRequest
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    exc: Exception | None
+
+
+@dataclass(slots=True)
+class _Early:
+    """What came before the first request: a full server answers at the door. It is the answer to that request."""
+
+    blocks: list[bytes] = field(default_factory=list)
+    end: _End | None = None
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -48,6 +62,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._on_gone = on_gone
         self._deadline = Deadline(asyncio.get_running_loop(), self._on_deadline)
         self._call: UpstreamCall | None = None
+        self._early: _Early | None = _Early()
         self._socket: PacedSocket = cast("PacedSocket", None)
 
     # What the pool asks.
@@ -72,6 +87,7 @@ class UpstreamConnection(asyncio.Protocol):
             Exception: Whatever the request's body raised.
         """
         call = self._call = UpstreamCall(request, self, self._socket, self._deadline)
+        self._take_early()
         try:
             head = await call.answer.wait_head()
         except BaseException:
@@ -95,6 +111,16 @@ class UpstreamConnection(asyncio.Protocol):
             if self._call is not None:
                 self._call.end(error or httpx.StreamClosed())
         self._socket.abort()
+
+    def _take_early(self) -> None:
+        early, self._early = self._early, None
+        if early is None:
+            return
+        self._socket.resume_reading()
+        for data in early.blocks:
+            self.data_received(data)
+        if early.end is not None:
+            self._end(early.end.exc)
 
     # What the call says.
 
@@ -124,6 +150,10 @@ class UpstreamConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Hand the bytes to the call."""
         if self.is_gone:
+            return
+        if self._early is not None:
+            self._early.blocks.append(data)
+            self._socket.pause_reading()
             return
         if self._call is None:
             # Nobody asked for these bytes: as the answer to the next call they would be a stranger's.
@@ -158,6 +188,9 @@ class UpstreamConnection(asyncio.Protocol):
     def _end(self, exc: Exception | None) -> None:
         """End the call with the connection, after what the upstream had said before."""
         if self.is_gone:
+            return
+        if self._early is not None and self._early.blocks:
+            self._early.end = _End(exc)
             return
         tls = self._socket.extra_info("ssl_object")
         if self._call is not None and tls is not None:

@@ -188,6 +188,27 @@ async def test_an_upstream_that_answers_early_and_closes_is_heard(pool: Pool, ho
     assert pool.connections == 0
 
 
+@pytest.mark.parametrize("body", ["blocks", "whole"])
+async def test_an_upstream_that_answers_at_the_door_and_closes_is_heard(pool: Pool, body: str) -> None:
+    """A full server may answer before it is asked; the loop is late, so that the answer is there before the request."""
+
+    def script(connection: socket.socket, _: int) -> None:
+        connection.sendall(EARLY)
+
+    async def keep_busy() -> None:
+        while True:
+            time.sleep(0.02)  # noqa: ASYNC251
+            await asyncio.sleep(0)
+
+    busy = asyncio.create_task(keep_busy())
+    with RawUpstream(script) as upstream:
+        for _ in range(5):
+            content = endless() if body == "blocks" else b"x" * 1000
+            response = await pool.handle_async_request(request("POST", upstream.url, body=content))
+            assert (response.status_code, b"".join(await read(response))) == (413, b"too large")
+    busy.cancel()
+
+
 async def test_an_upload_stops_when_the_upstream_refuses_the_rest(pool: Pool) -> None:
     """RFC 9112, 9.5."""
 
@@ -247,7 +268,7 @@ async def test_an_upstream_that_takes_nothing_more_is_a_write_timeout(pool: Pool
 
 
 async def test_a_slow_upstream_that_goes_on_taking_is_no_write_timeout(pool: Pool) -> None:
-    size = 5_000_000
+    size = 4_000_000
 
     def script(connection: socket.socket, _: int) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
@@ -255,11 +276,11 @@ async def test_a_slow_upstream_that_goes_on_taking_is_no_write_timeout(pool: Poo
         received = 0
         while received < size:
             received += len(connection.recv(min(size - received, 400_000)))
-            time.sleep(0.02)
+            time.sleep(0.03)
         connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
 
     with RawUpstream(script) as upstream:
-        call = request("POST", upstream.url, body=b"x" * size, timeouts={"write": 0.3, "first_byte": 5})
+        call = request("POST", upstream.url, body=b"x" * size, timeouts={"write": 0.25, "first_byte": 5})
         assert (await pool.handle_async_request(call)).status_code == 204
 
 
