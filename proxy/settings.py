@@ -95,7 +95,10 @@ class ServeSettings(BaseSettings):
         64 * MIB, ge=1024, description="Most that is kept of one request's or one answer's body, in bytes."
     )
     max_pending_bytes: int = Field(
-        64 * MIB, ge=MIB, description="Most captured bytes that may wait in a worker's memory for the disk."
+        64 * MIB,
+        ge=MIB,
+        description="Most captured bytes that may wait in a worker's memory for the disk. "
+        "As many again may be held there of bodies that are still coming.",
     )
     max_journal_bytes: int = Field(
         1024 * MIB, ge=64 * MIB, description="Most journal bytes of one worker that may lie on disk waiting for ingest."
@@ -104,6 +107,11 @@ class ServeSettings(BaseSettings):
         "process",
         description="What an answered call's record outlives: nothing of the kind (`none`: it is written behind the "
         "answer), the death of our processes (`process`), or the loss of power (`power`: some ms a call).",
+    )
+    no_capture: bool = Field(
+        False,
+        description="Whether calls are served and none recorded: the data directory is left alone, whatever state it "
+        "is in. For the time until it is mended.",
     )
     on_capture_failure: Literal["serve", "refuse"] = Field(
         "serve",
@@ -148,6 +156,8 @@ class ServeSettings(BaseSettings):
         if self.upstream_ca_file is not None and not self.upstream_ca_file.is_file():
             raise SettingsError(f"upstream_ca_file is {str(self.upstream_ca_file)!r}: no such file.")
         self._check_otlp()
+        if self.no_capture and self.on_capture_failure == "refuse":
+            raise SettingsError("no_capture records no call, and on_capture_failure: refuse wants all; leave one out.")
         if not is_loopback(self.admin_host) and self.admin_token is None:
             raise SettingsError(
                 f"admin_host is {self.admin_host!r}, which others can reach; set {ENV_PREFIX}ADMIN_TOKEN to a random "
@@ -160,6 +170,8 @@ class ServeSettings(BaseSettings):
             traces_url(self.otlp_endpoint)
             read_headers(self.otlp_headers_env, os.environ)
             check_extra()
+            if self.no_capture:
+                raise SettingsError("otlp_endpoint has no effect with no_capture: there are no traces to send.")
         elif self.otlp_content or self.otlp_headers_env is not None:
             raise SettingsError("otlp_content and otlp_headers_env have no effect without otlp_endpoint.")
 
@@ -175,7 +187,9 @@ class ServeSettings(BaseSettings):
             read_s=self.read_timeout_s,
             total_s=self.total_timeout_s,
         )
-        return make_route_table(self.upstream, self.routes, timeouts=timeouts, environ=os.environ)
+        return make_route_table(
+            self.upstream, self.routes, timeouts=timeouts, environ=os.environ, is_captured=not self.no_capture
+        )
 
     @classmethod
     def settings_customise_sources(

@@ -10,12 +10,14 @@ from store.connection import BUSY_TIMEOUT_MS, SqliteConnection, connect_sqlite, 
 from store.errors import (
     CorruptDatabaseError,
     DatabaseMissingError,
+    NetworkFileSystemError,
     NewerSchemaError,
     NotOurDatabaseError,
     OlderSchemaError,
     StoreError,
     StoreFullError,
 )
+from store.file_system import network_file_system
 from store.schema_version import TRACES, WORK, Schema, migrate, read_version
 from store.writer_lock import WriterLock, write_lock
 
@@ -39,6 +41,7 @@ async def open_writer(path: Path, schema: Schema, *, keep_lock: bool = True) -> 
         WriterBusyError: Another process is writing.
         NewerSchemaError: A later version wrote the file.
         NotOurDatabaseError: The file belongs to something else.
+        NetworkFileSystemError: The folder is on another machine.
         StoreError: The file or its folder cannot be made or read.
     """
     return await hand_over(lambda: _open_writer(path, schema, keep_lock=keep_lock))
@@ -80,6 +83,7 @@ def store_error(exc: sqlite3.Error, path: Path) -> StoreError:
 
 def _open_writer(path: Path, schema: Schema, *, keep_lock: bool) -> SqliteConnection:
     _make_folder(path)
+    _check_file_system(path)
     _check_header(path, schema)
     lock = WriterLock(path)
     if keep_lock:
@@ -92,7 +96,7 @@ def _open_writer(path: Path, schema: Schema, *, keep_lock: bool) -> SqliteConnec
         try:
             _check_database(connection, path, schema)
             migrate(connection, schema)
-            connection.execute("PRAGMA journal_mode = WAL")
+            begin_log(connection, path)
             # A commit is on disk when it returns: a teacher's answer stands nowhere else, and a journal segment is
             # deleted once its calls are committed. Writers commit in batches, so it costs one flush a batch.
             connection.execute("PRAGMA synchronous = FULL")
@@ -150,6 +154,28 @@ def _make_folder(path: Path) -> None:
             f"{path.parent}: cannot make the data directory ({exc.strerror}). Choose a folder this user may write to.",
             path,
         ) from exc
+
+
+def _check_file_system(path: Path) -> None:
+    kind = network_file_system(path.parent)
+    if kind is not None:
+        raise NetworkFileSystemError(
+            f"{path.parent} is on a network file system ({kind}), where SQLite's write-ahead log loses data. Use a "
+            "data directory on a disk of this machine, one for each machine; exports merge by trace id.",
+            path,
+            kind,
+        )
+
+
+def begin_log(connection: sqlite3.Connection, path: Path) -> None:
+    """Have the file written through a write-ahead log. Raises StoreError where the file system cannot carry one."""
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise StoreError(
+            f"{path}: the file system cannot carry SQLite's write-ahead log (its mode stays {mode!r}). Use a data "
+            "directory on a disk of this machine.",
+            path,
+        )
 
 
 def _make_file(path: Path) -> None:

@@ -6,6 +6,7 @@ StoreError
 ├── CorruptDatabaseError      SQLite says the file is damaged
 ├── NewerSchemaError          written by a later Tracemill; it is left untouched
 ├── OlderSchemaError          a reader met a database that a writer has to migrate first
+├── NetworkFileSystemError    the file would be on another machine, where a write-ahead log is not safe
 ├── WriterBusyError           another process holds the right to write
 ├── StoreFullError            disk or quota is full; the batch was rolled back
 ├── UnstorableTraceError      one trace holds a value no column can hold; nothing was written
@@ -60,6 +61,18 @@ class NewerSchemaError(SchemaVersionError):
 
 class OlderSchemaError(SchemaVersionError):
     """An earlier Tracemill wrote the file, and a reader cannot migrate it."""
+
+
+class NetworkFileSystemError(StoreError):
+    """The database would be on a network file system.
+
+    Attributes:
+        kind: As the mount table names it.
+    """
+
+    def __init__(self, message: str, path: Path, kind: str) -> None:
+        super().__init__(message, path)
+        self.kind = kind
 
 
 class WriterBusyError(StoreError):

@@ -2,6 +2,8 @@
 
 import asyncio
 import inspect
+import logging
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -13,8 +15,11 @@ from proxy.ingest.ingest import TRACES_FILE
 from proxy.serve.logs import set_up_logging
 from proxy.serve.supervisor import Addresses, run_supervisor
 from proxy.settings import ServeSettings, load_settings
-from store.errors import WriterBusyError
+from store.errors import StoreError, WriterBusyError
+from store.sqlite_version import has_wal_reset_bug
 from store.traces import TraceWriter
+
+_log = logging.getLogger("tracemill.serve")
 
 WITHOUT_FLAG = frozenset({"admin_token", "routes"})
 """Settings that the command line cannot give: a secret would stand in the list of processes, and a list has no flag."""
@@ -36,8 +41,12 @@ def serve(config: Path | None = None, **flags: Any) -> None:  # noqa: ANN401 - c
     given = {name: value for name, value in flags.items() if value is not None}
     settings = load_settings(given, config)
     set_up_logging(settings.log_level, settings.log_format)
-    _make_data_dir(settings.data_dir)
-    asyncio.run(_check_database(settings))
+    if settings.no_capture:
+        _log.warning("no_capture is on: calls are served, and none is recorded")
+    else:
+        _log.info(_sqlite())
+        _make_data_dir(settings.data_dir)
+        asyncio.run(_check_database(settings))
     run_supervisor(settings, _say_ready, lambda: load_settings(given, config))
 
 
@@ -67,6 +76,13 @@ def _say_ready(addresses: Addresses) -> None:
     typer.echo(f"tracemill ready: proxy {addresses.proxy}/v1 admin {addresses.admin}")
 
 
+def _sqlite() -> str:
+    words = f"the store is written by SQLite {sqlite3.sqlite_version}"
+    if has_wal_reset_bug():
+        words += ", which has the WAL-reset bug: one connection writes and checkpoints, all others only read"
+    return words
+
+
 def _make_data_dir(path: Path) -> None:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -81,4 +97,6 @@ async def _check_database(settings: ServeSettings) -> None:
         writer = await TraceWriter.open(settings.data_dir / TRACES_FILE)
     except WriterBusyError:
         return  # another server is using it; our ingest will wait for its turn
+    except StoreError as error:
+        raise StartError(f"{error} To serve meanwhile without recording: --no-capture.") from error
     await writer.close()

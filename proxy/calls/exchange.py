@@ -6,12 +6,13 @@ for it, by the first to say how it ended. Nothing in here can fail a call: what 
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from proxy.assembly.endpoint import endpoint_of
+from proxy.calls.body_copy import DEFAULT_HELD_BYTES, BodyCopy, HeldBytes
 from proxy.calls.headers import RawHeaders, key_fingerprint, recorded_request, recorded_response
 from proxy.calls.route import Capture, Route
 from proxy.journal.format import EntryKind
@@ -22,9 +23,6 @@ from store.trace import Outcome
 
 _log = logging.getLogger("tracemill.exchange")
 
-_SPILL_BYTES = 256 * 1024
-"""A captured body goes to the journal in parts of about this size, so that a call holds no more than that in memory."""
-
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
@@ -34,6 +32,7 @@ class Recorder:
         max_capture_bytes: Most that is kept of a request's or an answer's body.
         salt: For key fingerprints.
         open: The exchanges in flight, so that a worker that stops can end them.
+        held: What the copies of all calls hold in memory.
     """
 
     journal: Journal
@@ -41,6 +40,7 @@ class Recorder:
     max_capture_bytes: int
     salt: bytes
     open: set["Exchange"]
+    held: HeldBytes = field(default_factory=lambda: HeldBytes(DEFAULT_HELD_BYTES))
 
 
 class Exchange:
@@ -85,8 +85,9 @@ class Exchange:
         self._status: int | None = None
         self._response_headers: RawHeaders = ()
         self._ttft_ms: float | None = None
-        self._request = _BodyCopy(has_bodies, recorder.max_capture_bytes, self._spill_request, self._note_cut)
-        self._response = _BodyCopy(has_bodies, recorder.max_capture_bytes, self._spill_response, self._note_cut)
+        limit = recorder.max_capture_bytes if has_bodies else None
+        self._request = BodyCopy(limit, recorder.held, self._spill_request, self._note_cut)
+        self._response = BodyCopy(limit, recorder.held, self._spill_response, self._note_cut)
 
     @property
     def has_ended(self) -> bool:
@@ -160,7 +161,7 @@ class Exchange:
             return
         if not self._journal.has_room(len(body)):
             self._shed("journal_backlog")
-            self._journal = None
+            self._stop_recording()
             return
         fields = self._head.fields
         meta = {
@@ -188,8 +189,13 @@ class Exchange:
     def _give_up(self, failure: Exception) -> None:
         """Record no more of this call: recording must not be able to fail it."""
         _log.error("call %s could not be recorded; it goes on", self.trace_id, exc_info=failure)
-        self._journal = None
+        self._stop_recording()
         self._shed("capture_failed")
+
+    def _stop_recording(self) -> None:
+        self._journal = None
+        self._request.stop()
+        self._response.stop()
 
     @property
     def _whole(self) -> Outcome:
@@ -199,6 +205,8 @@ class Exchange:
 
     def _close(self, outcome: Outcome) -> None:
         self._ended = True
+        self._request.stop()
+        self._response.stop()
         self._recorder.open.discard(self)
         self._recorder.metrics.call_ended(
             route=self._route.name,
@@ -254,54 +262,3 @@ class Exchange:
 
     def _elapsed_ms(self) -> float:
         return round((time.monotonic() - self._arrived) * 1000, 3)
-
-
-class _BodyCopy:
-    """A bounded copy of one body, on its way to the journal in parts."""
-
-    def __init__(self, is_on: bool, limit: int, spill: Callable[[bytes], bool], on_cut: Callable[[], None]) -> None:
-        self._room = limit if is_on else 0
-        self._is_on = is_on
-        self._spill_part = spill
-        self._on_cut = on_cut
-        self._blocks: list[bytes] = []
-        self._held = 0
-        self.size = 0
-        self.is_truncated = False
-
-    def cut(self, block: bytes) -> bytes:
-        """Count a block and return what of it there is room for."""
-        self.size += len(block)
-        if not self._is_on:
-            return b""
-        if len(block) > self._room:
-            if not self.is_truncated:
-                self._on_cut()
-            self.is_truncated = True
-            block = block[: self._room]
-        self._room -= len(block)
-        return block
-
-    def add(self, block: bytes) -> None:
-        """Count a block and keep what there is room for."""
-        kept = self.cut(block)
-        if not kept:
-            return
-        self._blocks.append(kept)
-        self._held += len(kept)
-        if self._held >= _SPILL_BYTES:
-            self.spill()
-
-    def take(self) -> bytes:
-        """Return what is held and hold it no longer."""
-        body = b"".join(self._blocks)
-        self._blocks.clear()
-        self._held = 0
-        return body
-
-    def spill(self) -> None:
-        """Send what is held to the journal; what finds no room there ends the copy."""
-        part = self.take()
-        if part and not self._spill_part(part):
-            self.is_truncated = True
-            self._room = 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from proxy.calls.credentials import own_key_field
-from proxy.calls.route import MOUNT, Destination, Route, RouteTimeouts, is_under, parse_upstream
+from proxy.calls.route import MOUNT, Capture, Destination, Route, RouteTimeouts, is_under, parse_upstream
 from proxy.calls.route_config import RouteConfig
 from proxy.errors import RouteError, SettingsError
 
@@ -153,6 +153,7 @@ def make_route_table(
     *,
     timeouts: RouteTimeouts | None = None,
     environ: Mapping[str, str],
+    is_captured: bool = True,
 ) -> RouteTable:
     """Make the table of the settings.
 
@@ -161,6 +162,7 @@ def make_route_table(
         configs: The routes, in the order of the configuration.
         timeouts: Those of the settings, which a route can replace one by one.
         environ: Where the upstreams' keys are.
+        is_captured: False lets no route record anything, whatever the configuration says of it.
 
     Raises:
         SettingsError: A URL is none, two routes claim the same, or a key is missing.
@@ -168,7 +170,11 @@ def make_route_table(
     waits = timeouts or RouteTimeouts()
     default = replace(parse_upstream(upstream), timeouts=waits) if upstream is not None else None
     _refuse_doubles(upstream, configs)
-    return RouteTable(default, [_way_in(config, waits, environ) for config in configs])
+    ways = [_way_in(config, waits, environ) for config in configs]
+    if not is_captured:
+        default = replace(default, capture=Capture.OFF) if default is not None else None
+        ways = [replace(way, route=replace(way.route, capture=Capture.OFF)) for way in ways]
+    return RouteTable(default, ways)
 
 
 def _way_in(config: RouteConfig, timeouts: RouteTimeouts, environ: Mapping[str, str]) -> WayIn:

@@ -30,7 +30,7 @@ _log = logging.getLogger("tracemill.supervisor")
 _READY_PATIENCE_S = 30.0
 _PROBE_S = 0.05
 _END_PATIENCE_S = 10.0
-_FIXED = ("host", "port", "admin_host", "admin_port", "data_dir", "workers", "otlp_endpoint")
+_FIXED = ("host", "port", "admin_host", "admin_port", "data_dir", "no_capture", "workers", "otlp_endpoint")
 """Settings that decide which processes there are and where they listen."""
 
 
@@ -79,7 +79,7 @@ class _Supervisor:
         self._metrics_folder = metrics
         self._metrics = SupervisorMetrics()
         self._environment = {**os.environ, FOLDER_VARIABLE: str(metrics)}
-        self._salt = _key_salt(settings.data_dir)
+        self._salt = secrets.token_hex(16) if settings.no_capture else _key_salt(settings.data_dir)
         self._stop = asyncio.Event()
         self._is_forced = asyncio.Event()
         self._reload_wanted = asyncio.Event()
@@ -92,7 +92,9 @@ class _Supervisor:
         loop.add_signal_handler(signal.SIGHUP, self._reload_wanted.set)
         # Stopped in this order: the workers' last entries are stored before ingest goes.
         self._workers = [self._worker(number) for number in range(self._settings.workers)]
-        self._others = [self._child("ingest", "ingest", None), self._child("admin", "admin", self._admin)]
+        self._others = [self._child("admin", "admin", self._admin)]
+        if not self._settings.no_capture:
+            self._others.insert(0, self._child("ingest", "ingest", None))
         if self._settings.otlp_endpoint:
             self._others.append(self._child("otlp", "otlp", None))
         try:

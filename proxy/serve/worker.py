@@ -4,6 +4,7 @@ import asyncio
 import signal
 import socket
 
+from proxy.calls.body_copy import HeldBytes
 from proxy.calls.exchange import Recorder
 from proxy.calls.keys import KeyRing
 from proxy.calls.relay import Admission, Relay
@@ -73,6 +74,7 @@ def _recorder(settings: ServeSettings, salt: bytes) -> Recorder:
         max_capture_bytes=settings.max_capture_bytes,
         salt=salt,
         open=set(),
+        held=HeldBytes(settings.max_pending_bytes),
     )
 
 
