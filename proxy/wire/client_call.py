@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from proxy.wire.client_connection import ClientConnection
 
 _COMMON_OPTIONS = (b"keep-alive", b"Keep-Alive")
+_CONTINUE = 100
 _AHEAD_BYTES = 256 * 1024
 """What may have come of a request's body beyond what the upstream has taken."""
 
@@ -43,6 +44,7 @@ class ClientCall:
         "_head",
         "_held_bytes",
         "_is_chunked",
+        "_is_continued",
         "_trailers",
         "_waiter",
         "failure",
@@ -77,6 +79,7 @@ class ClientCall:
         self.failure: ProxyError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._is_chunked = False
+        self._is_continued = False
         self._ends_with_connection = False
         self._head = b""
 
@@ -152,7 +155,10 @@ class ClientCall:
     # The answer.
 
     def interim(self, status: int, reason: bytes, fields: Fields) -> None:
-        """Pass on an answer that is not the last one (1xx); HTTP/1.0 knows none."""
+        """Pass on an answer that is not the last one (1xx); HTTP/1.0 knows none, and one 100 is enough."""
+        if status == _CONTINUE and self._is_continued:
+            return
+        self._is_continued = self._is_continued or status == _CONTINUE
         if self.head.version == b"1.1" and not self.is_answer_begun:
             self._connection.write(encode_head(b"HTTP/1.1 %d %b" % (status, reason), fields))
 
