@@ -351,8 +351,9 @@ No label holds anything that a client or an upstream sent, so the number of seri
 METRICS_USE = """
 ## What to watch
 
-- `tracemill_capture_dropped_total` rises, other than by `sampled`: calls are missing from the record; the reason says
-  why. What is missing is declared in the store later, and counted in `tracemill_ingest_declared_missing_total`.
+- `tracemill_capture_dropped_total` rises, other than by `sampled` and `left_before_route`: calls are missing from the
+  record; the reason says why. What is missing is declared in the store later, and counted in
+  `tracemill_ingest_declared_missing_total`.
 - `tracemill_ingest_lag_seconds` above 10, or `tracemill_journal_bytes` rising for minutes: traces come late. Nothing is
   lost until the journal has reached `max_journal_bytes`.
 - `tracemill_journal_stuck` above 0: a disk does not answer; calls go on and what is recorded waits in memory.

@@ -18,10 +18,13 @@ from proxy.calls.own_answer import answer_alive, answer_error
 from proxy.calls.route import Capture, OnDisconnect
 from proxy.calls.routes import RouteTable
 from proxy.calls.sampling import NOT_SAMPLED, allowed_capture, is_sampled
+from proxy.calls.trailers import passed_interim, passed_trailers
 from proxy.calls.tunnel import is_offered, run_tunnel
 from proxy.calls.upstream import Answer, Request, Upstream
-from proxy.errors import BodyTooLargeError, ClientSilentError, ProxyError, RouteError, UpstreamError
+from proxy.errors import BodyTooLargeError, ClientLeft, ClientSilentError, ProxyError, RouteError, UpstreamError
+from proxy.metrics.catalog import DropReason
 from proxy.wire.client_call import ClientCall
+from proxy.wire.head import Fields
 from store.trace import Outcome
 from store.uuid7 import uuid7
 
@@ -77,6 +80,8 @@ class Relay:
         except RouteError as error:
             self._recorder.metrics.refused(error.status)
             answer_error(call, error.status, error.code, str(error))
+        except ClientLeft:
+            pass  # nobody is there to be answered; what is on record says so
         except ProxyError as error:
             status, code = _CLIENTS_FAULTS.get(type(error), (400, "bad_request"))
             self._recorder.metrics.refused(status)
@@ -93,7 +98,12 @@ class Relay:
         if admission.must_record and self._recorder.journal.is_failing:
             raise RouteError(503, "capture_failing", "Calls cannot be recorded now, and this proxy is to record all.")
         key = admission.keys.check(call.head.fields)
-        choice = await choose(call, self._routes, key, max_body_bytes=admission.max_model_body_bytes)
+        try:
+            choice = await choose(call, self._routes, key, max_body_bytes=admission.max_model_body_bytes)
+        except (ClientLeft, asyncio.CancelledError):
+            if call.is_departed:
+                self._recorder.metrics.dropped(DropReason.LEFT_BEFORE_ROUTE)
+            raise
         call.bound_body(choice.destination.route.max_body_bytes)
         return choice
 
@@ -165,7 +175,11 @@ async def _begin(call: ClientCall, exchange: Exchange, choice: Choice) -> Reques
     fields, body = choice.rewrite(fields, body)
     blocks = body if call.is_body_whole else _blocks(call, exchange, body)
     exchange.added_s += time.monotonic() - begun_at
-    return Request(head.method, fields, blocks, call.interim, lambda: call.trailers)
+
+    def on_interim(status: int, reason: bytes, fields: Fields) -> None:
+        call.interim(status, reason, passed_interim(fields))
+
+    return Request(head.method, fields, blocks, on_interim, lambda: passed_trailers(call.trailers))
 
 
 def _stay() -> None:
@@ -211,5 +225,5 @@ async def _relay_answer(call: ClientCall, exchange: Exchange, answer: Answer) ->
             await call.drained()
     ended_at = time.monotonic()
     await exchange.complete()
-    call.finish(answer.trailers)
+    call.finish(passed_trailers(answer.trailers))
     exchange.added_s += time.monotonic() - ended_at

@@ -38,6 +38,8 @@ class DropReason(StrEnum):
     """The rest of one body that is larger than `max_capture_bytes`; the trace is there and flagged as truncated."""
     SAMPLED = "sampled"
     """A whole call that the route's `sample` left out."""
+    LEFT_BEFORE_ROUTE = "left_before_route"
+    """A whole call: its client left before so much of the body had come that its route was known."""
     CAPTURE_FAILED = "capture_failed"
     """A whole call, or the rest of it: recording failed by a mistake of ours, which the log tells of."""
 
