@@ -9,7 +9,8 @@ from proxy.wire.head import RequestHead, parse_request_head
 
 _HEAD_END = b"\r\n\r\n"
 _LINE_FEED_ALONE = re.compile(rb"(?<!\r)\n")
-_NO_METHOD = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z\r\n]")
+_EMPTY_LINES = re.compile(rb"(?:\r\n)+")
+_NO_BEGINNING = re.compile(rb"\r.|[^!#$%&'*+\-.^_`|~0-9A-Za-z\r]", re.DOTALL)
 
 
 class FoundRequest(NamedTuple):
@@ -41,8 +42,12 @@ class IncomingRequest:
         Raises:
             HeadError: It is no head of a request that is served here; the error holds the status to answer with.
         """
+        if self._held == b"\r":
+            self._held.clear()
+            data = b"\r" + data
         if not self._held:
-            data = data.lstrip(b"\r\n")  # RFC 9112, 2.2
+            if data.startswith(b"\r\n"):
+                data = _EMPTY_LINES.sub(b"", data, count=1)  # RFC 9112, 2.2
             end = data.find(_HEAD_END) + 4
             if 4 <= end <= self._max_bytes:
                 return _found(data[:end], data[end:])
@@ -56,7 +61,7 @@ class IncomingRequest:
         if end < 4:
             if len(self._held) > self._max_bytes:
                 raise self._too_large()
-            if _LINE_FEED_ALONE.search(self._held, searched) or _NO_METHOD.match(self._held):
+            if _LINE_FEED_ALONE.search(self._held, searched) or _NO_BEGINNING.match(self._held):
                 raise HeadError(400, "the head of the request breaks the grammar of HTTP/1.1 (RFC 9112)")
             return None
         if end > self._max_bytes:
