@@ -225,9 +225,14 @@ class ClientConnection(asyncio.Protocol):
         self._body = CloseDelimitedBody()
         self._advance_with_rest()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether the connection is open and no call is being served on it."""
+        return self._call is None and not self._is_closing
+
     def close_if_idle(self) -> None:
         """Close a connection that nobody waits on; the others see that the server stops."""
-        if self._call is not None or self._is_closing:
+        if not self.is_idle:
             return
         if self._incoming.is_begun:
             self._sending.move(min(self._limits.head_timeout_s, _LINGER_S))

@@ -9,6 +9,7 @@ from proxy.wire.client_call import ClientCall
 from proxy.wire.client_connection import ClientConnection, ClientConnections, ClientLimits
 
 _BACKLOG = 2048
+_IDLE_GRACE_S = 0.25
 
 
 class Listener:
@@ -46,6 +47,10 @@ class Listener:
         self._connections.is_stopping = True
         if self._server is not None:
             self._server.close()
+        if any(connection.is_idle for connection in self._connections.all):
+            # The next request may be on its way: closed now, the connection would be reset under it. It is answered
+            # instead, with the word that it was the last one there (RFC 9112, 9.6).
+            await asyncio.sleep(min(_IDLE_GRACE_S, seconds))
         for connection in list(self._connections.all):
             connection.close_if_idle()
         if self._connections.all or self._connections.tasks:
