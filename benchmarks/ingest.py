@@ -27,7 +27,7 @@ from proxy.journal.raw_call import RawCall
 from proxy.journal.reader import JournalReader
 from proxy.journal.writer import JOURNAL_FOLDER, Journal
 from store.trace import Trace
-from store.trace_rows import Batch
+from store.trace_batch import Batch
 from store.tree import HashedMessages
 from store.uuid7 import uuid7
 
@@ -208,7 +208,7 @@ def hash_all(traces: list[Trace]) -> None:
     """Make all rows: node ids, stitch keys, blob ids."""
     hashed = HashedMessages()
     for start in range(0, len(traces), 500):
-        batch = Batch(hashed=hashed)
+        batch = Batch(hashed)
         for trace in traces[start : start + 500]:
             batch.add(trace)
 

@@ -50,11 +50,15 @@ class Filter:
         sql: The condition; it holds nothing of what the expression's writer wrote but names of known fields.
         parameters: The values by parameter name, all beginning with `filter_`.
         expression: What was parsed.
+        either: Two conditions that together say what `sql` says and never hold both; empty where there is none. A model
+            may match in two columns, and SQLite cannot give what two indexes find in the order of time: it would read
+            and sort half the table for one page.
     """
 
     sql: str
     parameters: Mapping[str, Value] = field(default_factory=dict)
     expression: str = ""
+    either: tuple[str, ...] = ()
 
 
 EVERYTHING = Filter("1")
@@ -72,7 +76,7 @@ def parse_filter(expression: str) -> Filter:
     sql = parser.expression()
     if parser.token.kind != "end":
         raise parser.error('"and", "or" or the end')
-    return Filter(sql, parser.parameters, expression)
+    return Filter(sql, parser.parameters, expression, parser.either())
 
 
 class _Token(NamedTuple):
@@ -88,19 +92,36 @@ class _Parser:
         self.parameters: dict[str, Value] = {}
         self.nesting = 0
         self.comparisons = 0
+        self.all_of: list[str] = []
+        self.pairs: dict[str, list[str]] = {}
         self.token = self._read(0)
 
     def expression(self) -> str:
-        return self._chain("or", self._term)
+        parts = self._chain("or", self._term)
+        if len(parts) > 1:
+            self.all_of = []
+        return _joined("OR", parts)
+
+    def either(self) -> tuple[str, ...]:
+        """Part the whole expression in two, where it is a conjunction with a field that may match in two columns."""
+        for place, condition in enumerate(self.all_of):
+            if condition in self.pairs:
+                one, other = self.pairs[condition]
+                rest = self.all_of[:place] + self.all_of[place + 1 :]
+                return _joined("AND", [one, *rest]), _joined("AND", [other, f"NOT {one}", *rest])
+        return ()
 
     def _term(self) -> str:
-        return self._chain("and", self._factor)
+        parts = self._chain("and", self._factor)
+        # The outermost conjunction is the last to end.
+        self.all_of = parts
+        return _joined("AND", parts)
 
-    def _chain(self, keyword: str, part: Callable[[], str]) -> str:
+    def _chain(self, keyword: str, part: Callable[[], str]) -> list[str]:
         parts = [part()]
         while self._accept("word", keyword):
             parts.append(part())
-        return parts[0] if len(parts) == 1 else "(" + f" {keyword.upper()} ".join(parts) + ")"
+        return parts
 
     def _factor(self) -> str:
         self.nesting += 1
@@ -183,7 +204,7 @@ class _Parser:
             parts = [f"coalesce(CAST({sql} AS TEXT) GLOB CAST(:{pattern} AS TEXT), 0)" for sql in asked.sql]
         elif operator in ("=", "!="):
             value = self._value(name, asked)
-            parts = [f"{sql} IS {value}" for sql in asked.sql]
+            parts = [_equal(sql, value, asked) for sql in asked.sql]
         else:
             value = self._value(name, asked, allow_null=False)
             order = f"{{}} {operator} {value}" if not asked.kind.null else f"coalesce({{}} {operator} {value}, 0)"
@@ -191,6 +212,8 @@ class _Parser:
         # A field kept twice is missing only when both are.
         joint = " AND " if operator != "~" and parts[0].endswith(" IS NULL") else " OR "
         sql = parts[0] if len(parts) == 1 else "(" + joint.join(parts) + ")"
+        if len(parts) > 1 and operator == "=" and joint == " OR ":
+            self.pairs[sql] = parts
         return f"NOT ({sql})" if operator == "!=" else sql
 
     def _value(self, name: str, asked: Field, *, allow_null: bool = True) -> str:
@@ -245,6 +268,18 @@ class _Parser:
     def error(self, expected: str) -> FilterError:
         found = f'"{self.token.text}"' if self.token.kind != "end" else "the end"
         return FilterError(f"found {found}; expected {expected}.", self.text, self.token.start + 1)
+
+
+def _joined(keyword: str, parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else "(" + f" {keyword} ".join(parts) + ")"
+
+
+def _equal(sql: str, value: str, asked: Field) -> str:
+    """Compare so that a missing value is unequal, and never unknown, which no `NOT` could turn round."""
+    if value == "NULL" or sql.startswith("("):
+        return f"{sql} IS {value}"
+    # The indexes leave out what is missing; SQLite takes one only where it is said that nothing missing is asked for.
+    return f"({sql} = {value} AND {sql} IS NOT NULL)" if asked.kind.null else f"{sql} = {value}"
 
 
 def _unquote(text: str) -> str:

@@ -116,7 +116,7 @@ FIELDS: dict[str, Field] = {
     "user": Field(TEXT, ("t.user",), "The user that the client named."),
     "finish_reason": Field(
         TEXT,
-        ("(SELECT r.finish_reason FROM replies r WHERE r.trace_id = t.id ORDER BY r.position LIMIT 1)",),
+        ("(SELECT r.finish_reason FROM replies r WHERE r.trace = t.number ORDER BY r.position LIMIT 1)",),
         "Why the first reply ended.",
     ),
     "prompt_tokens": Field(INTEGER, ("t.prompt_tokens",), "Tokens of the request, as reported."),
@@ -131,5 +131,5 @@ TAG_PREFIX = "tag."
 
 def tag_field(parameter: str) -> Field:
     """Give the field of one tag; the tag's name is bound to the named parameter."""
-    sql = f"(SELECT g.value FROM tags g WHERE g.trace_id = t.id AND g.name = :{parameter})"  # noqa: S608
+    sql = f"(SELECT g.value FROM tags g WHERE g.trace = t.number AND g.name = :{parameter})"  # noqa: S608
     return Field(TEXT, (sql,), "The value of that tag.")

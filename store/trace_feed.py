@@ -5,7 +5,7 @@ from typing import NamedTuple
 from store.trace import Trace
 from store.trace_reader import TraceReader
 
-_AFTER = "SELECT t.rowid AS place, t.* FROM traces t WHERE t.rowid > :place ORDER BY t.rowid LIMIT :count"
+_AFTER = "SELECT t.* FROM traces t WHERE t.number > :place ORDER BY t.number LIMIT :count"
 _BATCH_BYTES = 16 * 1024 * 1024
 
 
@@ -39,4 +39,4 @@ class TraceFeed(TraceReader):
                     break
             rows = rows[:taken]
             traces = await self._load(rows)
-        return [FedTrace(row["place"], trace) for row, trace in zip(rows, traces, strict=True)]
+        return [FedTrace(row["number"], trace) for row, trace in zip(rows, traces, strict=True)]

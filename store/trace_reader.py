@@ -17,7 +17,16 @@ from store.connection import close, transaction
 from store.database import TRACES, open_reader, store_error
 from store.errors import CorruptDatabaseError
 from store.filter import EVERYTHING, Filter
-from store.id_list import BLOBS_OF, FINISH_REASONS_OF, NODE_BLOBS_OF, NODES_UP_FROM, REPLIES_OF, TAGS_OF, id_list
+from store.id_list import (
+    BLOBS_OF,
+    FINISH_REASONS_OF,
+    NODE_BLOBS_OF,
+    NODES_UP_FROM,
+    REPLIES_OF,
+    TAGS_OF,
+    USAGES_OF,
+    number_list,
+)
 from store.trace import DeadLetter, JsonText, Reply, Trace
 from store.trace_rows import from_blob, from_micros, some_text, trace_of
 from store.trace_summary import FIRST, LAST, Counts, Place, Stats, TracePage, from_cursor, summary_of, to_cursor
@@ -29,24 +38,28 @@ _BLOB_COLUMNS = ("tools_blob", "response_format_blob", "parameters_blob", "metad
 
 _NEXT_TRACES = """
     SELECT t.* FROM traces t
-    WHERE (t.created_at, t.id) > (:place_time, :place_id) AND t.rowid <= :newest_row AND ({where})
-    ORDER BY t.created_at, t.id LIMIT :count
+    WHERE (t.created_at, t.id) > (:place_time, :place_id) AND t.number <= :newest_row AND ({where})
 """
+_IN_ORDER = " ORDER BY created_at, id LIMIT :count"
 _EARLIER_TRACES = """
     SELECT t.* FROM traces t
-    WHERE (t.created_at, t.id) < (:place_time, :place_id) AND t.rowid <= :newest_row AND ({where})
-    ORDER BY t.created_at DESC, t.id DESC LIMIT :count
+    WHERE (t.created_at, t.id) < (:place_time, :place_id) AND t.number <= :newest_row AND ({where})
 """
+_NEWEST_FIRST = " ORDER BY created_at DESC, id DESC LIMIT :count"
 _TOTALS = """
     SELECT count(*) AS traces, coalesce(sum(is_complete), 0) AS complete,
            coalesce(sum(prompt_tokens), 0) AS prompt_tokens, coalesce(sum(completion_tokens), 0) AS completion_tokens,
            coalesce(sum(request_bytes), 0) AS request_bytes, coalesce(sum(response_bytes), 0) AS response_bytes,
            min(created_at) AS first_at, max(created_at) AS last_at,
-           (SELECT count(*) FROM nodes) AS nodes, (SELECT count(*) FROM blobs) AS blobs,
-           (SELECT coalesce(sum(body_bytes), 0) FROM nodes) + (SELECT coalesce(sum(body_bytes), 0) FROM blobs)
-               AS body_bytes,
+           (SELECT nodes FROM totals) AS nodes, (SELECT blobs FROM totals) AS blobs,
+           (SELECT body_bytes FROM totals) AS body_bytes,
            (SELECT count(*) FROM dead_letters) AS dead_letters
     FROM traces
+"""
+_BY_OUTCOME = "SELECT outcome, count(*) FROM traces GROUP BY outcome ORDER BY outcome"
+_BY_MODEL = """
+    SELECT requested_model, count(*) AS traces FROM traces
+    GROUP BY requested_model ORDER BY traces DESC, requested_model
 """
 
 
@@ -134,13 +147,14 @@ class TraceReader:
         async with self._snapshot():
             rows = await self._rows(where, place, limit + 1, LAST.created_at, newest_first=True)
             more, rows = len(rows) > limit, rows[:limit]
-            ids = [row["id"] for row in rows]
-            reasons: dict[bytes, list[str | None]] = defaultdict(list)
-            for row in await self._fetch(FINISH_REASONS_OF, id_list(ids)):
-                reasons[row["trace_id"]].append(from_blob(row["finish_reason"]))
-            tags = await self._tags(ids)
+            numbers = [row["number"] for row in rows]
+            reasons: dict[int, list[str | None]] = defaultdict(list)
+            for row in await self._fetch(FINISH_REASONS_OF, number_list(numbers)):
+                reasons[row["trace"]].append(from_blob(row["finish_reason"]))
+            tags = await self._tags(numbers)
         next_cursor = to_cursor(Place(rows[-1]["created_at"], rows[-1]["id"])) if more and rows else None
-        return TracePage([summary_of(row, tuple(reasons[row["id"]]), tags[row["id"]]) for row in rows], next_cursor)
+        summaries = [summary_of(row, tuple(reasons[row["number"]]), tags[row["number"]]) for row in rows]
+        return TracePage(summaries, next_cursor)
 
     async def counts(self) -> Counts:
         """Count traces and dead letters, and nothing that needs a look at the rows."""
@@ -152,11 +166,8 @@ class TraceReader:
         """Count what the store holds."""
         async with self._snapshot():
             totals = (await self._fetch(_TOTALS))[0]
-            outcomes = await self._fetch("SELECT outcome, count(*) FROM traces GROUP BY outcome ORDER BY outcome")
-            models = await self._fetch(
-                "SELECT requested_model, count(*) AS traces FROM traces "
-                "GROUP BY requested_model ORDER BY traces DESC, requested_model"
-            )
+            outcomes = await self._fetch(_BY_OUTCOME)
+            models = await self._fetch(_BY_MODEL)
         numbers: dict[str, Any] = dict(totals)
         for name in ("first_at", "last_at"):
             numbers[name] = None if numbers[name] is None else from_micros(numbers[name])
@@ -197,14 +208,13 @@ class TraceReader:
 
     async def _newest_row(self) -> int:
         async with self._snapshot():
-            rows = await self._fetch("SELECT coalesce(max(rowid), 0) FROM traces")
+            rows = await self._fetch("SELECT coalesce(max(number), 0) FROM traces")
         return int(rows[0][0])
 
     async def _rows(
         self, where: Filter | None, place: Place, count: int, newest_row: int, *, newest_first: bool
     ) -> list[sqlite3.Row]:
         selection = where or EVERYTHING
-        sql = _EARLIER_TRACES if newest_first else _NEXT_TRACES
         parameters: dict[str, object] = {
             **selection.parameters,
             "place_time": place.created_at,
@@ -212,28 +222,31 @@ class TraceReader:
             "newest_row": newest_row,
             "count": count,
         }
-        return await self._fetch(sql.replace("{where}", selection.sql), parameters)
+        return await self._fetch(selection_sql(selection, newest_first=newest_first), parameters)
 
     async def _load(self, rows: list[sqlite3.Row]) -> list[Trace]:
         """Join rows of `traces` with all that hangs on them, in a fixed number of statements."""
-        ids = [row["id"] for row in rows]
-        tags = await self._tags(ids)
-        reply_rows: dict[bytes, list[sqlite3.Row]] = defaultdict(list)
+        numbers = [row["number"] for row in rows]
+        tags = await self._tags(numbers)
+        usages = {row[0]: row[1] for row in await self._fetch(USAGES_OF, number_list(numbers))}
+        reply_rows: dict[int, list[sqlite3.Row]] = defaultdict(list)
         wanted_nodes = {row["request_node"] for row in rows}
         wanted_blobs = {row[column] for row in rows for column in _BLOB_COLUMNS}
-        for reply in await self._fetch(REPLIES_OF, id_list(ids)):
-            reply_rows[reply["trace_id"]].append(reply)
-            wanted_nodes.add(reply["node_id"])
+        for reply in await self._fetch(REPLIES_OF, number_list(numbers)):
+            reply_rows[reply["trace"]].append(reply)
+            wanted_nodes.add(reply["node"])
             wanted_blobs.add(reply["logprobs_blob"])
-        blobs = {row[0]: unpack(row[1]) for row in await self._fetch(BLOBS_OF, id_list(filter(None, wanted_blobs)))}
+        packed_blobs = await self._fetch(BLOBS_OF, number_list(filter(None, wanted_blobs)))
+        blobs = {row[0]: unpack(row[1]) for row in packed_blobs}
         history = await self._history(filter(None, wanted_nodes))
         try:
             return [
                 trace_of(
                     row,
                     messages=history.messages(row["request_node"]),
-                    replies=tuple(_reply(reply, history, blobs) for reply in reply_rows[row["id"]]),
-                    tags=tags[row["id"]],
+                    replies=tuple(_reply(reply, history, blobs) for reply in reply_rows[row["number"]]),
+                    usage=usages.get(row["number"]),
+                    tags=tags[row["number"]],
                     blobs=blobs,
                 )
                 for row in rows
@@ -243,32 +256,39 @@ class TraceReader:
                 f"{self.path}: a trace points at a message or value that is not there. Restore a backup.", self.path
             ) from exc
 
-    async def _history(self, nodes: Iterable[bytes]) -> "_History":
+    async def _history(self, nodes: Iterable[int]) -> "_History":
         history = _History()
-        packed = await self._fetch(NODES_UP_FROM, id_list(nodes))
-        cuts: dict[bytes, list[Cut]] = defaultdict(list)
-        for row in await self._fetch(NODE_BLOBS_OF, id_list(row["id"] for row in packed)):
-            cuts[row["node_id"]].append(Cut(row["offset"], unpack(row["body"])))
+        packed = await self._fetch(NODES_UP_FROM, number_list(nodes))
+        cuts: dict[int, list[Cut]] = defaultdict(list)
+        for row in await self._fetch(NODE_BLOBS_OF, number_list(row["number"] for row in packed)):
+            cuts[row["node"]].append(Cut(row["offset"], unpack(row["body"])))
         for row in packed:
-            history.parents[row["id"]] = row["parent_id"]
-            history.texts[row["id"]] = put_back(unpack(row["body"]), cuts.get(row["id"], []))
+            history.parents[row["number"]] = row["parent"]
+            history.texts[row["number"]] = put_back(unpack(row["body"]), cuts.get(row["number"], []))
         return history
 
-    async def _tags(self, ids: list[bytes]) -> defaultdict[bytes, dict[str, str]]:
-        tags: defaultdict[bytes, dict[str, str]] = defaultdict(dict)
-        for row in await self._fetch(TAGS_OF, id_list(ids)):
-            tags[row["trace_id"]][some_text(row["name"])] = some_text(row["value"])
+    async def _tags(self, numbers: list[int]) -> defaultdict[int, dict[str, str]]:
+        tags: defaultdict[int, dict[str, str]] = defaultdict(dict)
+        for row in await self._fetch(TAGS_OF, number_list(numbers)):
+            tags[row["trace"]][some_text(row["name"])] = some_text(row["value"])
         return tags
+
+
+def selection_sql(selection: Filter, *, newest_first: bool) -> str:
+    """Write the statement that gives the next traces of a selection, from an index in the order of time."""
+    part, order = (_EARLIER_TRACES, _NEWEST_FIRST) if newest_first else (_NEXT_TRACES, _IN_ORDER)
+    conditions = selection.either or (selection.sql,)
+    return " UNION ALL ".join([part.replace("{where}", condition) for condition in conditions]) + order
 
 
 class _History:
     """Messages of a batch by node, each with its parent."""
 
     def __init__(self) -> None:
-        self.parents: dict[bytes, bytes | None] = {}
-        self.texts: dict[bytes, JsonText] = {}
+        self.parents: dict[int, int | None] = {}
+        self.texts: dict[int, JsonText] = {}
 
-    def messages(self, node: bytes | None) -> tuple[JsonText, ...]:
+    def messages(self, node: int | None) -> tuple[JsonText, ...]:
         """Give the messages from the first down to this node."""
         found: list[JsonText] = []
         while node is not None:
@@ -277,11 +297,11 @@ class _History:
         return tuple(reversed(found))
 
 
-def _reply(row: sqlite3.Row, history: _History, blobs: dict[bytes, bytes]) -> Reply:
+def _reply(row: sqlite3.Row, history: _History, blobs: dict[int, bytes]) -> Reply:
     logprobs = row["logprobs_blob"]
     return Reply(
         index=row["choice_index"],
-        message=history.texts[row["node_id"]],
+        message=history.texts[row["node"]],
         finish_reason=from_blob(row["finish_reason"]),
         logprobs=None if logprobs is None else blobs[logprobs],
     )

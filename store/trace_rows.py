@@ -1,19 +1,13 @@
-"""Traces as rows: what each table of `traces.db` gets for a batch, and a trace again from its rows."""
+"""Traces as rows of `traces`: which column holds which field, and a trace again from all of its rows."""
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from store.body import Packer, blob_id, cut_long_strings
-from store.errors import UnstorableTraceError
 from store.trace import Flag, JsonText, Outcome, Reply, Trace
-from store.tree import HashedMessages, Link, chain
-
-Row = dict[str, Any]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -53,122 +47,30 @@ def some_text(blob: bytes) -> str:
     return blob.decode("utf-8", "surrogatepass")
 
 
-@dataclass(slots=True)
-class Batch:
-    """The rows of some traces. Nodes and blobs wait unpacked, since most may be in the database already."""
+def to_int64(value: int | None, what: str = "a number") -> int | None:
+    """Let a number through that a column can hold.
 
-    traces: list[tuple[Any, ...]] = field(default_factory=list)
-    replies: list[Row] = field(default_factory=list)
-    tags: list[Row] = field(default_factory=list)
-    links: dict[bytes, Link] = field(default_factory=dict)
-    blobs: dict[bytes, bytes] = field(default_factory=dict)
-    hashed: HashedMessages | None = None
-
-    def add(self, trace: Trace) -> None:
-        """Add one trace's rows.
-
-        Raises:
-            UnstorableTraceError: A value of the trace fits no column, or a message is not JSON text.
-        """
-        try:
-            request = self._add_links(chain(trace.messages, None, self.hashed))
-            answers = [self._add_links(chain([reply.message], request, self.hashed)) for reply in trace.replies]
-            self._add_trace(trace, request, answers)
-        except (ValueError, OverflowError) as exc:
-            raise UnstorableTraceError(f"trace {trace.id} cannot be stored: {exc}", trace.id) from exc
-
-    def _add_links(self, links: list[Link]) -> Link | None:
-        for link in links:
-            self.links[link.id] = link
-        return links[-1] if links else None
-
-    def _add_blob(self, body: bytes | None) -> bytes | None:
-        if body is None:
-            return None
-        name = blob_id(body)
-        self.blobs.setdefault(name, body)
-        return name
-
-    def _add_trace(self, trace: Trace, request: Link | None, answers: list[Link | None]) -> None:
-        trace_id = trace.id.bytes
-        self.traces.append(
-            (
-                *[write(value) if write else value for write, value in zip(_WRITERS, _VALUES(trace), strict=True)],
-                trace.is_complete,
-                request.id if request else None,
-                len(trace.messages),
-                any(answer.has_tool_calls for answer in answers if answer),
-                self._add_blob(trace.tools),
-                self._add_blob(trace.response_format),
-                self._add_blob(trace.parameters),
-                self._add_blob(trace.metadata),
-                self._add_blob(to_blob(trace.error)),
-                trace.usage,
-                to_blob(trace.key_fingerprint),
-            )
-        )
-        for position, (reply, answer) in enumerate(zip(trace.replies, answers, strict=True)):
-            self.replies.append(
-                {
-                    "trace_id": trace_id,
-                    "position": position,
-                    "choice_index": _int64(reply.index, "the index of a reply"),
-                    "node_id": answer.id if answer else None,
-                    "finish_reason": to_blob(reply.finish_reason),
-                    "logprobs_blob": self._add_blob(reply.logprobs),
-                }
-            )
-        for position, (name, value) in enumerate(trace.tags.items()):
-            self.tags.append(
-                {"trace_id": trace_id, "position": position, "name": to_blob(name), "value": to_blob(value)}
-            )
-
-
-class PackedRows:
-    """Rows of `nodes`, `node_blobs` and `blobs`, ready to insert in this order of tables: blobs first."""
-
-    def __init__(self) -> None:
-        self.nodes: list[Row] = []
-        self.node_blobs: list[Row] = []
-        self.blobs: dict[bytes, Row] = {}
-
-    def add_links(self, links: Iterable[Link], packer: Packer) -> None:
-        """Pack messages, with their long strings cut out; parents come before children."""
-        for link in links:
-            shortened, cuts = cut_long_strings(link.message)
-            self.nodes.append(
-                {
-                    "id": link.id,
-                    "parent_id": link.parent_id,
-                    "stitch_key": link.key,
-                    "role": to_blob(link.role),
-                    "body": packer.pack(shortened),
-                    "body_bytes": len(link.message),
-                }
-            )
-            for cut in cuts:
-                name = blob_id(cut.text)
-                self.node_blobs.append({"node_id": link.id, "offset": cut.offset, "blob_id": name})
-                self.add_blob(name, cut.text, packer)
-
-    def add_blob(self, name: bytes, body: bytes, packer: Packer) -> None:
-        """Pack one value, unless it is among the rows already."""
-        if name not in self.blobs:
-            self.blobs[name] = {"id": name, "body": packer.pack(body), "body_bytes": len(body)}
+    Raises:
+        OverflowError: It has more than 64 bits.
+    """
+    if value is not None and value not in _INT64:
+        raise OverflowError(f"{what} is {len(str(abs(value)))} digits long")
+    return value
 
 
 def trace_of(
     row: sqlite3.Row,
     messages: tuple[JsonText, ...],
     replies: tuple[Reply, ...],
+    usage: JsonText | None,
     tags: Mapping[str, str],
-    blobs: Mapping[bytes, bytes],
+    blobs: Mapping[int, bytes],
 ) -> Trace:
     """Make the trace of a row of `traces` again, with what its other rows hold."""
 
     def blob(column: str) -> bytes | None:
-        name = row[column]
-        return None if name is None else blobs[name]
+        number = row[column]
+        return None if number is None else blobs[number]
 
     return Trace(
         **fields_of(row),
@@ -177,7 +79,7 @@ def trace_of(
         response_format=blob("response_format_blob"),
         parameters=blobs[row["parameters_blob"]],
         replies=replies,
-        usage=row["usage"],
+        usage=usage,
         tags=tags,
         metadata=blob("metadata_blob"),
         key_fingerprint=from_blob(row["key_fingerprint"]),
@@ -190,19 +92,27 @@ def fields_of(row: sqlite3.Row) -> dict[str, Any]:
     return {name: column.read(row[name]) if column.read else row[name] for name, column in _COLUMNS.items()}
 
 
-def _int64(value: int | None, what: str = "a number") -> int | None:
-    if value is not None and value not in _INT64:
-        raise OverflowError(f"{what} is {len(str(abs(value)))} digits long")
-    return value
+def column_values(trace: Trace) -> list[Any]:
+    """Give the values of the columns that `INSERT_TRACE` names after the number, up to `is_complete`.
+
+    Raises:
+        ValueError: A value fits no column.
+        OverflowError: A number is too large.
+    """
+    values = [*_VALUES(trace), trace.is_complete]
+    for place, write in _WRITERS:
+        if (value := values[place]) is not None:
+            values[place] = write(value)
+    return values
 
 
-def _countable(tokens: int | None) -> int | None:
+def _countable(tokens: int) -> int | None:
     """Leave out a count beyond all sense, which could overflow a sum; `usage` keeps it as the upstream wrote it."""
-    return tokens if tokens is not None and abs(tokens) <= _MAX_TOKENS else None
+    return tokens if abs(tokens) <= _MAX_TOKENS else None
 
 
 class _Column(NamedTuple):
-    """How a field's value goes into the column of its name, and how it comes back."""
+    """How a field's value, if there is one, goes into the column of its name, and how it comes back."""
 
     write: Callable[[Any], Any] | None = None
     read: Callable[[Any], Any] | None = None
@@ -210,7 +120,7 @@ class _Column(NamedTuple):
 
 _PLAIN = _Column()
 _TEXT = _Column(to_blob, from_blob)
-_INTEGER = _Column(_int64)
+_INTEGER = _Column(to_int64)
 _TOKENS = _Column(_countable)
 _COLUMNS = {
     "id": _Column(lambda trace_id: trace_id.bytes, lambda row_id: UUID(bytes=row_id)),
@@ -242,9 +152,10 @@ _COLUMNS = {
     "response_bytes": _INTEGER,
 }
 """The fields that traces and their summaries have in common, and the columns of the same name."""
-_WRITERS = tuple(column.write for column in _COLUMNS.values())
+_WRITERS = tuple((place, column.write) for place, column in enumerate(_COLUMNS.values()) if column.write)
 _VALUES: Callable[[Trace], tuple[Any, ...]] = attrgetter(*_COLUMNS)
 _TRACE_COLUMNS = (
+    "number",
     *_COLUMNS,
     "is_complete",
     "request_node",
@@ -255,13 +166,10 @@ _TRACE_COLUMNS = (
     "parameters_blob",
     "metadata_blob",
     "error_blob",
-    "usage",
     "key_fingerprint",
 )
-"""The columns of `traces` in the order in which `Batch` gives their values."""
 
 # By place, since binding 35 names costs a third of the whole insertion.
 INSERT_TRACE = f"""
-    INSERT OR IGNORE INTO traces ({", ".join(_TRACE_COLUMNS)})
-    VALUES ({", ".join("?" * len(_TRACE_COLUMNS))})
+    INSERT INTO traces ({", ".join(_TRACE_COLUMNS)}) VALUES ({", ".join("?" * len(_TRACE_COLUMNS))})
 """  # noqa: S608 - put together from constants

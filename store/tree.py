@@ -11,10 +11,11 @@ Both are contracts (`docs/trace-format.md`, with test vectors): a change of eith
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from json.encoder import encode_basestring_ascii
 from typing import Any, NamedTuple
+
+import orjson
 
 from store.json_text import JsonTextError, loads
 from store.trace import JsonText
@@ -29,8 +30,7 @@ _TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
 _MEANING_WRITER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """One message in its chain.
 
     Attributes:
@@ -123,6 +123,9 @@ def chain(messages: Sequence[JsonText], after: Link | None = None, hashed: Hashe
 
 
 def _hash(parent_key: bytes | None, message: JsonText) -> _Hashed:
+    plain = _hash_plain(parent_key, message)
+    if plain is not None:
+        return plain
     value = loads(message)
     if not isinstance(value, dict):
         return _Hashed(_hash_meaning(parent_key, [None, value, []]), None, has_tool_calls=False)
@@ -131,17 +134,44 @@ def _hash(parent_key: bytes | None, message: JsonText) -> _Hashed:
     return _Hashed(key, role if isinstance(role, str) else None, bool(calls))
 
 
+def _hash_plain(parent_key: bytes | None, message: JsonText) -> _Hashed | None:
+    """Hash a message of a role, a text and no calls, which nearly all are; None when it is another.
+
+    A parser that is not exact will do: all it may change are numbers, and a plain message has none that count.
+    """
+    try:
+        value = orjson.loads(message)
+    except orjson.JSONDecodeError:
+        return None
+    if type(value) is not dict or value.get("tool_calls") or value.get("function_call") is not None:
+        return None
+    role, content = value.get("role"), value.get("content")
+    if type(role) is not str or type(content) is not str:
+        return None
+    if role == "assistant":
+        content = content.strip()
+        if not content:
+            return None
+    return _Hashed(_hash_text(parent_key, _plain_meaning(role, content)), role, has_tool_calls=False)
+
+
 def _hash_meaning(parent: bytes | None, meaning: list[Any]) -> bytes:
     role, content, calls = meaning
+    if isinstance(role, str) and isinstance(content, str) and not calls:
+        return _hash_text(parent, _plain_meaning(role, content))
     try:
-        if isinstance(role, str) and isinstance(content, str) and not calls:
-            # What nearly all messages are; the encoder's set-up would cost more than its work.
-            text = f"[{encode_basestring_ascii(role)},{encode_basestring_ascii(content)},[]]"
-        else:
-            text = _MEANING_WRITER.encode(meaning)
+        return _hash_text(parent, _MEANING_WRITER.encode(meaning))
     except RecursionError as exc:
         raise JsonTextError("a message is nested too deep") from exc
-    return blake2b(_STITCH_TAG + (parent or _NO_PARENT) + text.encode(), digest_size=ID_BYTES).digest()
+
+
+def _plain_meaning(role: str, content: str) -> str:
+    """Write a meaning without calls; the set-up of an encoder would cost more than its work."""
+    return f"[{encode_basestring_ascii(role)},{encode_basestring_ascii(content)},[]]"
+
+
+def _hash_text(parent: bytes | None, meaning: str) -> bytes:
+    return blake2b(_STITCH_TAG + (parent or _NO_PARENT) + meaning.encode(), digest_size=ID_BYTES).digest()
 
 
 def _meaning(message: Mapping[str, Any]) -> list[Any]:

@@ -1,42 +1,54 @@
 -- traces.db as it is today. Databases are made by the steps in store/migrations/traces/; a test holds both equal.
 --
+-- Rows are numbered in the order in which they are stored, and refer to each other by these numbers: new rows then stand
+-- at the end of nearly every index. Ids that are hashes land anywhere; each stands in one index and nowhere else.
+--
 -- Text that came from a client or an upstream is a BLOB of UTF-8, lone surrogates in the generalised form: SQLite's own
 -- functions stop at a NUL inside TEXT, and its drivers refuse lone surrogates. A body starts with one byte
 -- that tells how the rest is packed: 0 plain, 1 zstd.
 
--- One message with its parent; id and stitch_key are the contracts of docs/trace-format.md.
+-- One message with its parent; id and stitch_key are the contracts of docs/trace-format.md. A parent has the lower number.
 CREATE TABLE nodes (
-    id         BLOB    NOT NULL PRIMARY KEY,
-    parent_id  BLOB    REFERENCES nodes (id),
+    number     INTEGER NOT NULL PRIMARY KEY,
+    id         BLOB    NOT NULL UNIQUE,
+    parent     INTEGER REFERENCES nodes (number),
     stitch_key BLOB    NOT NULL,
     role       BLOB,
-    body       BLOB    NOT NULL,
-    body_bytes INTEGER NOT NULL
+    body_bytes INTEGER NOT NULL,
+    body       BLOB    NOT NULL
 ) STRICT;
-CREATE INDEX nodes_by_stitch_key ON nodes (stitch_key);
-CREATE INDEX nodes_by_parent ON nodes (parent_id);
-CREATE INDEX nodes_by_size ON nodes (body_bytes); -- statistics add up without reading a body
+CREATE INDEX nodes_by_parent ON nodes (parent) WHERE parent IS NOT NULL;
 
 -- Values kept once, by content: tools, response formats, parameters, logprobs, and long strings cut out of messages.
 CREATE TABLE blobs (
-    id         BLOB    NOT NULL PRIMARY KEY,
-    body       BLOB    NOT NULL,
-    body_bytes INTEGER NOT NULL
+    number     INTEGER NOT NULL PRIMARY KEY,
+    id         BLOB    NOT NULL UNIQUE,
+    body_bytes INTEGER NOT NULL,
+    body       BLOB    NOT NULL
 ) STRICT;
-CREATE INDEX blobs_by_size ON blobs (body_bytes);
 
 -- Where the long strings go back in: at this byte of the node's body as it is kept.
 CREATE TABLE node_blobs (
-    node_id BLOB    NOT NULL REFERENCES nodes (id),
-    offset  INTEGER NOT NULL,
-    blob_id BLOB    NOT NULL REFERENCES blobs (id),
-    PRIMARY KEY (node_id, offset)
+    node   INTEGER NOT NULL REFERENCES nodes (number),
+    offset INTEGER NOT NULL,
+    blob   INTEGER NOT NULL REFERENCES blobs (number),
+    PRIMARY KEY (node, offset)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX node_blobs_by_blob ON node_blobs (blob_id);
+CREATE INDEX node_blobs_by_blob ON node_blobs (blob);
+
+-- One row: how many nodes and blobs there are, and the bytes of all of them unpacked. Counted as they are written, since
+-- to add them up is to read every page.
+CREATE TABLE totals (
+    nodes      INTEGER NOT NULL,
+    blobs      INTEGER NOT NULL,
+    body_bytes INTEGER NOT NULL
+) STRICT;
+INSERT INTO totals (nodes, blobs, body_bytes) VALUES (0, 0, 0);
 
 -- One call. id is the UUID's 16 bytes, created_at microseconds since 1970 UTC.
 CREATE TABLE traces (
-    id                   BLOB    NOT NULL PRIMARY KEY,
+    number               INTEGER NOT NULL PRIMARY KEY,
+    id                   BLOB    NOT NULL UNIQUE,
     created_at           INTEGER NOT NULL,
     endpoint             TEXT,
     method               BLOB    NOT NULL,
@@ -49,15 +61,14 @@ CREATE TABLE traces (
     is_complete          INTEGER NOT NULL,
     requested_model      BLOB,
     served_model         BLOB,
-    request_node         BLOB    REFERENCES nodes (id),
+    request_node         INTEGER REFERENCES nodes (number),
     message_count        INTEGER NOT NULL,
     has_tool_calls       INTEGER NOT NULL,
-    tools_blob           BLOB    REFERENCES blobs (id),
-    response_format_blob BLOB    REFERENCES blobs (id),
-    parameters_blob      BLOB    NOT NULL REFERENCES blobs (id),
-    metadata_blob        BLOB    REFERENCES blobs (id),
-    error_blob           BLOB    REFERENCES blobs (id),
-    usage                BLOB,
+    tools_blob           INTEGER REFERENCES blobs (number),
+    response_format_blob INTEGER REFERENCES blobs (number),
+    parameters_blob      INTEGER NOT NULL REFERENCES blobs (number),
+    metadata_blob        INTEGER REFERENCES blobs (number),
+    error_blob           INTEGER REFERENCES blobs (number),
     prompt_tokens        INTEGER,
     completion_tokens    INTEGER,
     ttft_ms              REAL,
@@ -76,32 +87,37 @@ CREATE INDEX traces_by_time ON traces (created_at, id);
 CREATE INDEX traces_by_outcome ON traces (outcome, created_at);
 CREATE INDEX traces_by_requested_model ON traces (requested_model, created_at);
 CREATE INDEX traces_by_served_model ON traces (served_model, created_at);
-CREATE INDEX traces_by_session ON traces (session, created_at);
-CREATE INDEX traces_by_user ON traces (user, created_at);
-CREATE INDEX traces_by_upstream_id ON traces (upstream_id);
-CREATE INDEX traces_by_request_id ON traces (request_id);
-CREATE INDEX traces_by_request_node ON traces (request_node);
+CREATE INDEX traces_by_session ON traces (session, created_at) WHERE session IS NOT NULL;
+CREATE INDEX traces_by_user ON traces (user, created_at) WHERE user IS NOT NULL;
+CREATE INDEX traces_by_upstream_id ON traces (upstream_id) WHERE upstream_id IS NOT NULL;
+CREATE INDEX traces_by_request_id ON traces (request_id) WHERE request_id IS NOT NULL;
+CREATE INDEX traces_by_request_node ON traces (request_node) WHERE request_node IS NOT NULL;
 
--- A completion's choices in the order they came; node_id is a child of the trace's request_node.
+-- The usage object as the upstream wrote it; apart, since lists and counts read all the rest of a trace and never this.
+CREATE TABLE usages (
+    trace INTEGER NOT NULL PRIMARY KEY REFERENCES traces (number),
+    body  BLOB    NOT NULL
+) STRICT;
+
+-- A completion's choices in the order they came; node is a child of the trace's request_node.
 CREATE TABLE replies (
-    trace_id      BLOB    NOT NULL REFERENCES traces (id),
+    trace         INTEGER NOT NULL REFERENCES traces (number),
     position      INTEGER NOT NULL,
     choice_index  INTEGER NOT NULL,
-    node_id       BLOB    NOT NULL REFERENCES nodes (id),
+    node          INTEGER NOT NULL REFERENCES nodes (number),
     finish_reason BLOB,
-    logprobs_blob BLOB    REFERENCES blobs (id),
-    PRIMARY KEY (trace_id, position)
+    logprobs_blob INTEGER REFERENCES blobs (number),
+    PRIMARY KEY (trace, position)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX replies_by_node ON replies (node_id);
+CREATE INDEX replies_by_node ON replies (node);
 
 CREATE TABLE tags (
-    trace_id BLOB    NOT NULL REFERENCES traces (id),
+    trace    INTEGER NOT NULL REFERENCES traces (number),
     name     BLOB    NOT NULL,
     position INTEGER NOT NULL,
     value    BLOB    NOT NULL,
-    PRIMARY KEY (trace_id, name)
+    PRIMARY KEY (trace, name)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX tags_by_name ON tags (name, value);
 
 -- What could not be understood, kept with its reason.
 CREATE TABLE dead_letters (

@@ -167,7 +167,7 @@ async def test_a_reader_without_a_database_says_so(tmp_path: Path) -> None:
 async def test_a_reader_of_an_older_database_asks_for_a_writer(tmp_path: Path) -> None:
     path = tmp_path / "traces.db"
     await (await open_writer(path, TRACES)).close()
-    # No second schema exists yet, so this is today's file that claims to be older by one.
+    # Today's file, read by a program that is newer by one.
     newer = type("Newer", (Schema,), {"version": TRACES.version + 1, "__slots__": ()})(
         *("traces", TRACES.application_id)
     )

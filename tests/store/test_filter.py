@@ -115,6 +115,37 @@ async def test_a_filter_selects_what_it_says(reader: TraceReader, expression: st
     assert [trace.id.int async for trace in reader.traces(parse_filter(expression))] == expected
 
 
+async def test_a_model_that_matches_in_both_columns_is_found_once_and_in_order(tmp_path: Path) -> None:
+    """Two indexes are merged for it, each in the order of time."""
+    names = [("a", "a"), ("a", "b"), ("b", "a"), ("b", "b"), (None, "a"), ("a", None), (None, None)]
+    expected = [number for number in range(70) if "a" in names[number % 7]]
+    async with await TraceWriter.open(tmp_path / "traces.db") as writer:
+        models = [dict(zip(("requested_model", "served_model"), names[n % 7], strict=True)) for n in range(70)]
+        await writer.write([make_trace(n, **models[n], status=200 + n % 2) for n in reversed(range(70))])
+    async with await TraceReader.open(tmp_path / "traces.db") as opened:
+        found = parse_filter("model = a")
+        assert found.either
+        assert [trace.id.int async for trace in opened.traces(found)] == expected
+        assert [trace.id.int async for trace in opened.traces(found, newest_first=True)] == expected[::-1]
+        pages, cursor = [], None
+        while cursor or not pages:
+            page = await opened.page(found, cursor, limit=7)
+            pages += [summary.id.int for summary in page.summaries]
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        assert pages == expected[::-1]
+        narrow = parse_filter("not stream and (model = a) and status = 201")
+        assert [trace.id.int async for trace in opened.traces(narrow)] == [n for n in expected if n % 2]
+
+
+@pytest.mark.parametrize(
+    "expression", ["model = a or stream", "not model = a", "model != a", "model = null", "model ~ a"]
+)
+def test_only_a_condition_on_the_whole_is_parted(expression: str) -> None:
+    assert parse_filter(expression).either == ()
+
+
 @pytest.mark.parametrize(
     ("expression", "position", "parts"),
     [
@@ -194,7 +225,9 @@ def test_no_value_ever_becomes_part_of_the_sql(value: str) -> None:
     assert set(found.parameters.values()) == {value.encode("utf-8", "surrogatepass")}
 
 
-@pytest.mark.parametrize("condition", ["complete", "session = null", "not stream", "model in (null, null)"])
+@pytest.mark.parametrize(
+    "condition", ["complete", "session = null", "session = a", "model = a", "not stream", "model in (null, null)"]
+)
 async def test_a_filter_too_long_for_sqlite_is_refused_by_us(tmp_path: Path, condition: str) -> None:
     """SQLite's own words for it came out as a fault of the store."""
     longest = {"model in (null, null)": 250}.get(condition, 500)

@@ -136,7 +136,7 @@ async def ingest_all(data_dir: Path) -> None:
 def assert_each_once(data_dir: Path, texts: dict[UUID, str]) -> None:
     with closing(sqlite3.connect(f"file:{data_dir / TRACES_FILE}?mode=ro", uri=True)) as database:
         rows = [(UUID(bytes=row[0]), row[1]) for row in database.execute("SELECT id, outcome FROM traces")]
-        replies = dict(database.execute("SELECT trace_id, count(*) FROM replies GROUP BY trace_id"))
+        replies = dict(database.execute("SELECT trace, count(*) FROM replies GROUP BY trace"))
         (letters,) = database.execute("SELECT count(*) FROM dead_letters").fetchone()
     completed = [id_ for id_, outcome in rows if outcome == "completed"]
     assert sorted(completed) == sorted(texts), "a call is lost or stored twice"
