@@ -13,6 +13,7 @@ from proxy.wire.head import Fields, RequestHead, ResponseHead, parse_trailers
 
 _LENGTH = re.compile(rb"[0-9]{1,19}")
 _HOST = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+;=:\[\]]*")
+_STRICT_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
 _MAX_CHUNK_LINE = 4096
 """Bytes of a chunk's size with its extensions, which nobody uses; llhttp allows 16 KiB for all of a message's."""
@@ -98,7 +99,9 @@ class CloseDelimitedBody:
 class ChunkedBody:
     """A body in chunks (RFC 9112, 7.1)."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_request: bool = False) -> None:
+        """Begin; servers pad the size of a chunk with spaces, in a request those are refused."""
+        self._size = _STRICT_CHUNK_SIZE if is_request else _CHUNK_SIZE
         self.is_done = False
         self.rest = b""
         self.trailers: Fields = []
@@ -137,7 +140,7 @@ class ChunkedBody:
             if len(data) - place >= _MAX_CHUNK_LINE:
                 raise FramingError(f"the line with the size of a chunk has more than {_MAX_CHUNK_LINE} bytes")
             return -1
-        found = _CHUNK_SIZE.fullmatch(data, place, end)
+        found = self._size.fullmatch(data, place, end)
         if found is None:
             raise FramingError("the size of a chunk is no hexadecimal number")
         self._missing = int(found[1], 16)
@@ -213,7 +216,7 @@ def _chunked_request(head: RequestHead, codings: bytes, *, has_length: bool) -> 
     if codings.strip(b" \t") != b"chunked":
         is_chunked_last = codings.rpartition(b",")[2].strip(b" \t") == b"chunked" and codings.count(b"chunked") == 1
         raise HeadError(501 if is_chunked_last else 400, "chunked is the one Transfer-Encoding that is understood here")
-    return ChunkedBody()
+    return ChunkedBody(is_request=True)
 
 
 def response_body(method: bytes, head: ResponseHead) -> BodyReader:

@@ -98,6 +98,13 @@ def test_what_is_no_chunk_is_an_error(wire: bytes) -> None:
         read(ChunkedBody(), [*pieces, b"\n" * 10])
 
 
+def test_a_padded_chunk_size_is_read_in_an_answer_and_refused_in_a_request() -> None:
+    wire = b"5  \r\nhello\r\n0\r\n\r\n"
+    assert read(ChunkedBody(), [wire]) == (b"hello", b"")
+    with pytest.raises(FramingError):
+        read(request_body(request(HOST, CHUNKED)), [wire])
+
+
 @pytest.mark.parametrize(("body", "wire"), [(SizedBody(5), b"four"), (ChunkedBody(), b"5\r\nhello\r\n")])
 def test_a_body_that_is_cut_short_is_an_error(body: BodyReader, wire: bytes) -> None:
     body.feed(wire)

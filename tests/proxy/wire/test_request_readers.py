@@ -161,10 +161,10 @@ def requests(draw: st.DrawFn) -> bytes:
     wire += draw(ENDS)
     if any(b"oding" in line for line in lines):
         return wire + b"".join(draw(st.lists(CHUNKS, max_size=2))) + draw(LAST)
-    return wire + (b"hello" if any(b"ength" in line for line in lines) else b"")
+    return wire + (b"/////" if any(b"ength" in line for line in lines) else b"")
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(wires=st.lists(requests(), min_size=1, max_size=2), cuts=st.lists(st.integers(0, 300), max_size=6))
 def test_no_request_is_taken_that_other_readers_refuse_or_read_otherwise(wires: list[bytes], cuts: list[int]) -> None:
     wire = b"".join(wires)
