@@ -174,3 +174,26 @@ def test_an_answer_whose_client_left_is_read_to_its_end_where_the_route_says_so(
         pause.let_go()
         newest = server.wait_traces(count + 1)[0]
     assert (newest["outcome"], newest["route"]) == ("completed", "kept")
+
+
+def test_calls_past_the_bound_are_told_to_try_again_and_later_ones_are_served(
+    upstream: RawUpstream, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    pause = Pause()
+    upstream.script = lambda request: [pause, OK] if request.target == b"/v1/slow" else [OK]
+    folder = tmp_path_factory.mktemp("calls")
+    with (
+        Server(upstream.base_url, folder / "data", "--max-calls", "1") as server,
+        RawClient(server.port) as slow,
+        RawClient(server.port) as other,
+    ):
+        slow.send(b"GET /v1/slow HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert pause.reached.wait(10)
+        other.send(b"GET /v1/models HTTP/1.1\r\nHost: h\r\n\r\n")
+        refusal = other.read_answer(b"GET")
+        assert (refusal.status, refusal.values(b"retry-after")) == (503, [b"1"])
+        assert b'"too_many_calls"' in refusal.body
+        pause.let_go()
+        assert slow.read_answer(b"GET").status == 200
+        other.send(b"GET /v1/models HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert other.read_answer(b"GET").status == 200
