@@ -109,14 +109,17 @@ class _AdminApi:
         return PlainTextResponse("ok\n")
 
     async def metrics(self, _request: Request) -> Response:
-        reader = await self._store.reader()
-        counts = Counts(0, 0) if reader is None else await reader.counts()
+        try:
+            reader = await self._store.reader()
+            counts = Counts(0, 0) if reader is None else await reader.counts()
+        except StoreError:
+            counts = None  # when the store is in trouble, the other metrics are what it is told by
         journal_bytes = await asyncio.to_thread(journal_size, self._data_dir)
         text = await asyncio.to_thread(
             metrics_text,
             self._metrics_folder,
-            traces=counts.traces,
-            dead_letters=counts.dead_letters,
+            traces=None if counts is None else counts.traces,
+            dead_letters=None if counts is None else counts.dead_letters,
             journal_bytes=journal_bytes,
         )
         return Response(text, media_type=CONTENT_TYPE)

@@ -21,19 +21,20 @@ from proxy.metrics.folder import Totals, read_totals
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def metrics_text(folder: Path | None, *, traces: int, dead_letters: int, journal_bytes: int) -> bytes:
+def metrics_text(folder: Path | None, *, traces: int | None, dead_letters: int | None, journal_bytes: int) -> bytes:
     """Give all metrics in the Prometheus text format; reads files, so call it off the event loop.
 
     Args:
         folder: Where the processes tell their counts; None to leave them out.
-        traces: Traces in the store.
+        traces: Traces in the store; None, as for the next, when nobody can tell.
         dead_letters: Dead letters in the store.
         journal_bytes: Bytes of all journal segments.
     """
     totals = Totals(Counts(), {}) if folder is None else read_totals(folder)
     gauges = totals.counts.gauges
-    gauges[catalog.TRACES.name] = {(): traces}
-    gauges[catalog.DEAD_LETTERS.name] = {(): dead_letters}
+    for name, held in ((catalog.TRACES.name, traces), (catalog.DEAD_LETTERS.name, dead_letters)):
+        if held is not None:
+            gauges[name] = {(): held}
     gauges[catalog.JOURNAL_BYTES.name] = {(): journal_bytes}
     gauges[catalog.BUILD.name] = {(version("tracemill"), platform.python_version()): 1}
     now = time.time()

@@ -34,7 +34,6 @@ def bind(host: str, port: int, flag: str) -> socket.socket:
             raise StartError(
                 f"cannot listen on {host}:{port} ({error.strerror}); give another --{flag}, or 0 for a free one."
             ) from error
-        listener.set_inheritable(True)
         return listener
 
 

@@ -194,11 +194,15 @@ async def test_before_the_first_trace_everything_is_empty_and_later_it_is_not(tm
 async def test_a_database_that_cannot_be_read_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "traces.db").write_bytes(b"this is no database, and never was one" * 10)
     async with serving(create_admin_app(tmp_path)) as ask:
-        for path in ("/admin/api/traces", "/admin/api/export", "/admin/api/stats", "/metrics"):
+        for path in ("/admin/api/traces", "/admin/api/export", "/admin/api/stats", "/readyz"):
             answer = await ask(path)
             assert (answer.status, answer.json["error"]["code"]) == (503, "store_unavailable")
             assert "traces.db" in answer.json["error"]["message"]
         assert (await ask("/healthz")).status == 200
+        told = await ask("/metrics")
+        assert told.status == 200, "what else is counted is wanted most when the store is in trouble"
+        assert b"\ntracemill_build_info{" in told.body
+        assert b"\ntracemill_traces " not in told.body
 
 
 # One error shape -----------------------------------------------------------------------------------------------------
