@@ -142,6 +142,14 @@ def predictions() -> _Body:
     return predictions
 
 
+@app.command()
+def doctor() -> _Body:
+    """Check a data directory and the server on it, and tell what mends what is wrong."""
+    from tracemill.doctor_command import doctor
+
+    return doctor
+
+
 def main() -> None:
     """Run the command line; files that it makes are for this user alone."""
     os.umask(0o077)

@@ -4,10 +4,12 @@ import asyncio
 import json
 import shutil
 import signal
+import sqlite3
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn, Protocol
@@ -18,10 +20,12 @@ from store import json_text
 from store.errors import FilterError, StoreError
 from store.export import ExportFile, ExportFormat, export_lines
 from store.filter import Filter, parse_filter
+from store.gap import gap_sentences, gaps_between
 from store.trace import Trace
 from store.trace_json import summary_json, trace_json
 from store.trace_lookup import find_trace
 from store.traces import TracePage, TraceReader
+from store.unchanged_view import OrphanedLogError
 from tracemill.terminal_text import many_lines, one_line
 from tracemill.trace_text import table_lines, trace_lines
 
@@ -64,6 +68,11 @@ def list_traces(
     _print_lines(table_lines(page.summaries, width))
     if page.next_cursor is not None:
         typer.echo(f"More: --cursor {page.next_cursor}")
+    _tell_gaps(
+        data_dir,
+        page.summaries[-1].created_at if page.next_cursor is not None else None,
+        page.summaries[0].created_at if cursor is not None else None,
+    )
 
 
 @traces.command("show")
@@ -104,6 +113,15 @@ def export(
         tally = asyncio.run(_write(data_dir, selection, target, export_format, include_incomplete=include_incomplete))
     # With `-o -` the lines have standard output to themselves.
     typer.echo(json.dumps(tally.to_json()) if as_json else tally.sentence(output), err=output == "-")
+    if where is None or tally.first_at is not None:
+        _tell_gaps(data_dir, *((None, None) if where is None else (tally.first_at, tally.last_at)))
+
+
+def _tell_gaps(data_dir: Path, since: datetime | None, until: datetime | None) -> None:
+    """Say on standard error what was not recorded in that time, lest what is shown be taken for all there was."""
+    with suppress(OrphanedLogError, sqlite3.Error):
+        for sentence in gap_sentences(gaps_between(data_dir / "traces.db", since, until)):
+            typer.echo(f"{sentence}; see `tracemill doctor`.", err=True)
 
 
 @contextmanager
@@ -132,6 +150,13 @@ class _Tally:
     exported: int = 0
     incomplete: int = 0
     metadata_only: int = 0
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+
+    def saw(self, created_at: datetime) -> None:
+        """Note the time of a trace of the selection; they come in its order."""
+        self.first_at = self.first_at or created_at
+        self.last_at = created_at
 
     def to_json(self) -> dict[str, int]:
         return {
@@ -157,6 +182,7 @@ async def _write(
     tally = _Tally()
     async with await _open(data_dir) as reader:
         async for trace in reader.traces(where):
+            tally.saw(trace.created_at)
             if not trace.messages and not trace.replies:
                 tally.metadata_only += 1
             elif not trace.is_complete and not include_incomplete:

@@ -17,7 +17,7 @@ from proxy.calls.keys import KeyRing
 from proxy.calls.own_answer import answer_alive, answer_error
 from proxy.calls.route import Capture, OnDisconnect
 from proxy.calls.routes import RouteTable
-from proxy.calls.sampling import NOT_SAMPLED, allowed_capture, is_sampled
+from proxy.calls.sampling import allowed_capture, is_sampled
 from proxy.calls.trailers import passed_interim, passed_trailers
 from proxy.calls.tunnel import is_offered, run_tunnel
 from proxy.calls.upstream import Answer, Request, Upstream
@@ -129,8 +129,10 @@ class Relay:
         head, route = call.head, choice.destination.route
         trace_id = uuid7()
         capture = allowed_capture(route, head.fields)
-        if capture is not Capture.OFF and not is_sampled(route, head.fields, trace_id):
-            self._recorder.metrics.dropped(NOT_SAMPLED)
+        if capture is Capture.OFF:
+            self._recorder.metrics.dropped(DropReason.CAPTURE_OFF)
+        elif not is_sampled(route, head.fields, trace_id):
+            self._recorder.metrics.dropped(DropReason.SAMPLED)
             capture = Capture.OFF
         return Exchange(self._recorder, trace_id, head, route, capture, proxy_key=choice.proxy_key)
 

@@ -11,9 +11,6 @@ from uuid import UUID
 from proxy.calls.headers import RawHeaders, first
 from proxy.calls.route import Capture, Route
 
-NOT_SAMPLED = "sampled"
-"""The reason that a call left out by chance is counted under."""
-
 SESSION_HEADERS = (b"x-tracemill-session", b"helicone-session-id", b"x-portkey-trace-id", b"x-litellm-session-id")
 USER_HEADERS = (b"x-tracemill-user", b"helicone-user-id")
 _CAPTURE_HEADER = b"x-tracemill-capture"

@@ -38,6 +38,8 @@ class DropReason(StrEnum):
     """The rest of one body that is larger than `max_capture_bytes`; the trace is there and flagged as truncated."""
     SAMPLED = "sampled"
     """A whole call that the route's `sample` left out."""
+    CAPTURE_OFF = "capture_off"
+    """A whole call that was not to be recorded: its route's `capture`, its client or `no_capture` says so."""
     LEFT_BEFORE_ROUTE = "left_before_route"
     """A whole call: its client left before so much of the body had come that its route was known."""
     CAPTURE_FAILED = "capture_failed"

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import orjson
 
 from proxy.metrics.counts import Counts
+from store.lock_holder import lock_holder
 
 FOLDER_VARIABLE = "TRACEMILL_METRICS_FOLDER"
 """The environment variable by which the supervisor tells its processes of the folder."""
@@ -41,8 +42,7 @@ _NAMES_KEPT = 256
 @contextmanager
 def made_folder() -> Iterator[Path]:
     """Make the folder, in memory where there is such a place: on a disk that is full nobody could tell that it is."""
-    memory = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
-    place = memory if memory.is_dir() else Path(tempfile.gettempdir())
+    place = _place()
     remove_abandoned(place)
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
     lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -52,6 +52,27 @@ def made_folder() -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
+
+
+def _place() -> Path:
+    memory = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
+    return memory if memory.is_dir() else Path(tempfile.gettempdir())
+
+
+def find_folders() -> list[Path]:
+    """Find the folders of our user's servers, and those that killed ones left behind."""
+    found: list[Path] = []
+    for folder in sorted(_place().glob(f"{_PREFIX}*")):
+        with suppress(FileNotFoundError):
+            if folder.stat().st_uid == os.getuid():
+                found.append(folder)
+    return found
+
+
+def is_in_use(folder: Path) -> bool:
+    """Tell whether the supervisor that made a folder is alive; one without a lock is only just being made."""
+    lock = folder / _LOCK
+    return lock_holder(lock).is_held or (folder.exists() and not lock.exists())
 
 
 def remove_abandoned(place: Path) -> None:

@@ -8,6 +8,7 @@ import secrets
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from proxy.metrics.supervisor_metrics import SupervisorMetrics
 from proxy.metrics.teller import Teller
 from proxy.serve.bound_socket import answers, bind, url_of
 from proxy.serve.child import Child
+from proxy.serve.notice import post_notice
 from proxy.serve.process import Assignment
 from proxy.serve.readiness import Readiness
 from proxy.settings import ServeSettings
@@ -84,6 +86,7 @@ class _Supervisor:
         self._is_forced = asyncio.Event()
         self._reload_wanted = asyncio.Event()
         self._leaving: set[asyncio.Task[None]] = set()
+        self._started_at = time.time()
 
     async def run(self, on_ready: Callable[[Addresses], None]) -> None:
         loop = asyncio.get_running_loop()
@@ -105,7 +108,9 @@ class _Supervisor:
         except TimeoutError as error:
             raise StartError("the serving processes did not come up within 30 s; their log lines say why.") from error
         else:
-            on_ready(Addresses(proxy=url_of(self._data), admin=url_of(self._admin)))
+            self._addresses = Addresses(proxy=url_of(self._data), admin=url_of(self._admin))
+            self._post_notice()
+            on_ready(self._addresses)
             await self._reload_until_stopped()
             _log.info("stopping: calls in flight have %g s to finish", self._settings.drain_timeout_s)
         finally:
@@ -140,6 +145,7 @@ class _Supervisor:
         if changed:
             _log.warning("%s cannot change while serving; restart the server for that", ", ".join(changed))
         self._settings = settings.model_copy(update=kept)
+        self._post_notice()
         _log.info("the settings were read again; each process is being replaced")
         for number in range(len(self._workers)):
             await self._replace_worker(number)
@@ -169,6 +175,14 @@ class _Supervisor:
 
     def _worker(self, number: int, readiness: Readiness | None = None) -> Child:
         return self._child(f"worker {number + 1}", "worker", self._data, readiness)
+
+    def _post_notice(self) -> None:
+        """Let the self-check see where we listen and by which settings; serving does not depend on it."""
+        proxy, admin = self._addresses.proxy, self._addresses.admin
+        try:
+            post_notice(self._metrics_folder, self._settings, proxy=proxy, admin=admin, started_at=self._started_at)
+        except OSError as error:
+            _log.warning("the notice of this server cannot be written (%s); `tracemill doctor` will not see it", error)
 
     def _on_signal(self) -> None:
         if self._stop.is_set():

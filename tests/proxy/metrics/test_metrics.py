@@ -78,6 +78,7 @@ def test_everything_that_a_worker_counts_is_shown_under_its_name(tmp_path: Path)
         'tracemill_upstream_connections{state="idle"}': 2,
         'tracemill_capture_dropped_total{reason="journal_backlog"}': 5,
         'tracemill_capture_dropped_total{reason="sampled"}': 0,
+        'tracemill_capture_dropped_total{reason="capture_off"}': 0,
         "tracemill_journal_pending_bytes": 70,
         "tracemill_journal_lag_seconds": 1.5,
         "tracemill_journal_stuck": 1,
