@@ -109,7 +109,7 @@ class TraceRows:
                 *column_values(trace),
                 None if request is None else nodes[request.id],
                 len(trace.messages),
-                any(answer.has_tool_calls for answer in answers),
+                int(any(answer.has_tool_calls for answer in answers)),
                 *blob_numbers[:5],
                 to_blob(trace.key_fingerprint),
             ]

@@ -95,11 +95,13 @@ def fields_of(row: sqlite3.Row) -> dict[str, Any]:
 def column_values(trace: Trace) -> list[Any]:
     """Give the values of the columns that `INSERT_TRACE` names after the number, up to `is_complete`.
 
+    Truths are integers here: the driver first looks for an adapter for each `bool`, at a microsecond a piece.
+
     Raises:
         ValueError: A value fits no column.
         OverflowError: A number is too large.
     """
-    values = [*_VALUES(trace), trace.is_complete]
+    values = [*_VALUES(trace), int(trace.is_complete)]
     for place, write in _WRITERS:
         if (value := values[place]) is not None:
             values[place] = write(value)
@@ -132,7 +134,7 @@ _COLUMNS = {
     "upstream": _TEXT,
     "status": _INTEGER,
     "outcome": _Column(lambda outcome: outcome.value, Outcome),
-    "is_streaming": _Column(None, bool),
+    "is_streaming": _Column(int, bool),
     "requested_model": _TEXT,
     "served_model": _TEXT,
     "prompt_tokens": _TOKENS,
