@@ -99,7 +99,7 @@ async def test_what_outlasts_the_drain_is_cancelled_though_its_client_is_gone(ha
         if has_left:
             client.close()
             await running.wait_connections(0)
-        assert await drain(running.listener, 0.3) >= 0.3
+        assert await drain(running.listener, 0.3) > 0.25
         assert not ended.is_set()
         await running.listener.close()
         assert ended.is_set()
