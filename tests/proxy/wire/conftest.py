@@ -10,10 +10,10 @@ from tests.upstream import ScriptedUpstream
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Run what stands on sockets on the loop that workers use and on asyncio's own."""
-    if item.path.name.startswith(("test_pool", "test_upstream", "test_client", "test_listener")):
+    """Run what stands on sockets on the loop that workers use, and the pool, which others can use, on asyncio's too."""
+    if item.path.name.startswith(("test_pool", "test_upstream")):
         return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
-    return {"asyncio": asyncio.new_event_loop}
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture
