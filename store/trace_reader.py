@@ -28,6 +28,7 @@ from store.id_list import (
     number_list,
 )
 from store.trace import DeadLetter, JsonText, Reply, Trace
+from store.trace_order import selection_sql
 from store.trace_rows import from_blob, from_micros, some_text, trace_of
 from store.trace_summary import FIRST, LAST, Counts, Place, Stats, TracePage, from_cursor, summary_of, to_cursor
 
@@ -36,16 +37,6 @@ _BATCH_TRACES = 64
 _BATCH_BYTES = 16 * 1024 * 1024
 _BLOB_COLUMNS = ("tools_blob", "response_format_blob", "parameters_blob", "metadata_blob", "error_blob")
 
-_NEXT_TRACES = """
-    SELECT t.* FROM traces t
-    WHERE (t.created_at, t.id) > (:place_time, :place_id) AND t.number <= :newest_row AND ({where})
-"""
-_IN_ORDER = " ORDER BY created_at, id LIMIT :count"
-_EARLIER_TRACES = """
-    SELECT t.* FROM traces t
-    WHERE (t.created_at, t.id) < (:place_time, :place_id) AND t.number <= :newest_row AND ({where})
-"""
-_NEWEST_FIRST = " ORDER BY created_at DESC, id DESC LIMIT :count"
 _TOTALS = """
     SELECT count(*) AS traces, coalesce(sum(is_complete), 0) AS complete,
            coalesce(sum(prompt_tokens), 0) AS prompt_tokens, coalesce(sum(completion_tokens), 0) AS completion_tokens,
@@ -272,13 +263,6 @@ class TraceReader:
         for row in await self._fetch(TAGS_OF, number_list(numbers)):
             tags[row["trace"]][some_text(row["name"])] = some_text(row["value"])
         return tags
-
-
-def selection_sql(selection: Filter, *, newest_first: bool) -> str:
-    """Write the statement that gives the next traces of a selection, from an index in the order of time."""
-    part, order = (_EARLIER_TRACES, _NEWEST_FIRST) if newest_first else (_NEXT_TRACES, _IN_ORDER)
-    conditions = selection.either or (selection.sql,)
-    return " UNION ALL ".join([part.replace("{where}", condition) for condition in conditions]) + order
 
 
 class _History:

@@ -10,7 +10,7 @@ import pytest
 from store import id_list, trace_feed, trace_reader
 from store.database import TRACES
 from store.filter import parse_filter
-from store.trace_reader import selection_sql
+from store.trace_order import selection_sql
 
 BY_TIME = "SEARCH t USING INDEX traces_by_time"
 RIGHT_PART = "USE TEMP B-TREE FOR RIGHT PART OF ORDER BY"
