@@ -6,7 +6,7 @@ others: nothing is made up (no finish reason, no arguments, no usage), and nothi
 came after.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from proxy.assembly.completion import MAX_CHOICES, Completion, encodable, read_index, reply_flags
 from proxy.assembly.delta import MessageDraft
@@ -15,6 +15,9 @@ from proxy.assembly.sse import Event
 from store import json_text
 from store.json_text import JsonValue
 from store.trace import Flag, JsonText, Reply
+
+_EMPTY: Final[tuple[JsonValue, ...]] = (None, [], {})
+"""What adds nothing to a message but its own name."""
 
 
 class ChatAssembler:
@@ -132,6 +135,41 @@ class _ChoiceDraft:
 
     def _settled_logprobs(self) -> JsonText | None:
         return None if self._logprobs is None else json_text.dumps(self._logprobs)
+
+
+def carried_text(chunk: dict[str, Any]) -> str | None:
+    """Give the text by which a chunk makes one message grow, if taking it twice would change nothing else.
+
+    All else in it must be set once, replaced by its like, or empty; see `proxy.assembly.text_run`.
+    """
+    choices = chunk.get("choices")
+    choice = choices[0] if isinstance(choices, list) and len(choices) == 1 else None
+    if not isinstance(choice, dict) or choice.get("logprobs") is not None:
+        return None
+    if chunk.get("error") or chunk.get("object") == "error":
+        return None
+    delta = choice.get("delta")
+    if delta is None and choice.get("message") is None:
+        delta = {"content": choice.get("text")}
+    if not isinstance(delta, dict) or not isinstance(delta.get("role", ""), str | None):
+        return None
+    growing = [(name, value) for name, value in delta.items() if name != "role" and value not in _EMPTY]
+    if len(growing) != 1:
+        return None
+    name, value = growing[0]
+    return _carried_arguments(value) if name == "tool_calls" else value if type(value) is str else None
+
+
+def _carried_arguments(fragments: JsonValue) -> str | None:
+    fragment = fragments[0] if isinstance(fragments, list) and len(fragments) == 1 else None
+    if not isinstance(fragment, dict) or type(fragment.get("index")) is not int:
+        return None
+    function = fragment.get("function")
+    names = {name for name, value in fragment.items() if value is not None}
+    if not isinstance(function, dict) or not names <= {"index", "function"} or function.keys() != {"arguments"}:
+        return None
+    arguments = function["arguments"]
+    return arguments if type(arguments) is str else None
 
 
 def _text(value: JsonValue) -> str | None:

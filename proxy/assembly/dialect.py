@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from proxy.assembly import chat, messages_answer
 from proxy.assembly.chat import ChatAssembler
 from proxy.assembly.completion import Completion, read_completion
 from proxy.assembly.endpoint import Endpoint
@@ -12,6 +13,7 @@ from proxy.assembly.request import Members, Request, read_chat_request, read_tex
 from proxy.assembly.responses_answer import ResponseAssembler, read_response
 from proxy.assembly.responses_request import read_responses_request
 from proxy.assembly.sse import Event
+from proxy.assembly.text_run import CarriedText
 from store.trace import JsonText
 
 
@@ -34,6 +36,7 @@ class Dialect(NamedTuple):
         assembler: Makes the assembler of one streamed answer.
         prompt_tokens: The field of `usage` that counts them; the same for `completion_tokens`.
         completion_tokens: See `prompt_tokens`.
+        carried_text: What tells the events by whose runs a stream can be folded; None where numbered events allow none.
     """
 
     read_request: Callable[[Members], Request]
@@ -41,13 +44,23 @@ class Dialect(NamedTuple):
     assembler: Callable[[], Assembler]
     prompt_tokens: str = "prompt_tokens"
     completion_tokens: str = "completion_tokens"
+    carried_text: CarriedText | None = None
 
 
 DIALECTS: dict[Endpoint, Dialect] = {
-    Endpoint.CHAT_COMPLETIONS: Dialect(read_chat_request, read_completion, ChatAssembler),
-    Endpoint.COMPLETIONS: Dialect(read_text_request, read_completion, ChatAssembler),
+    Endpoint.CHAT_COMPLETIONS: Dialect(
+        read_chat_request, read_completion, ChatAssembler, carried_text=chat.carried_text
+    ),
+    Endpoint.COMPLETIONS: Dialect(read_text_request, read_completion, ChatAssembler, carried_text=chat.carried_text),
     Endpoint.RESPONSES: Dialect(
         read_responses_request, read_response, ResponseAssembler, "input_tokens", "output_tokens"
     ),
-    Endpoint.MESSAGES: Dialect(read_messages_request, read_message, MessageAssembler, "input_tokens", "output_tokens"),
+    Endpoint.MESSAGES: Dialect(
+        read_messages_request,
+        read_message,
+        MessageAssembler,
+        "input_tokens",
+        "output_tokens",
+        messages_answer.carried_text,
+    ),
 }

@@ -20,6 +20,9 @@ class EventJson:
 
         A number that JSON or a double cannot hold (`NaN` in logprobs is the usual one) becomes null.
         """
+        value = json_text.exact_value(data)
+        if value is not json_text.INEXACT:
+            return self._refuse(event) if _is_too_deep(data, value) else value
         try:
             text = data.decode("utf-8")
             value, end = self._decoder.raw_decode(text)

@@ -168,6 +168,18 @@ class _BlockDraft:
         return write_object([(name, whole if name == "input" else value) for name, value in members])
 
 
+def carried_text(event: dict[str, Any]) -> str | None:
+    """Give the text by which an event makes one block grow, if taking it twice would change nothing else."""
+    delta = event.get("delta")
+    if event.get("type") != "content_block_delta" or not isinstance(delta, dict):
+        return None
+    growing = [(name, value) for name, value in delta.items() if name != "type" and value is not None]
+    if len(growing) != 1:
+        return None
+    name, value = growing[0]
+    return value if type(value) is str and name not in ("signature", "citation") else None
+
+
 def _compact(text: str) -> JsonText | None:
     try:
         whole = json_text.compact(text.encode())

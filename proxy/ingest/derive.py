@@ -8,11 +8,12 @@ upstream sends makes `derive` fail: what cannot be read is missing from the trac
 from dataclasses import dataclass, replace
 
 from proxy.assembly.completion import Completion, encodable
-from proxy.assembly.dialect import DIALECTS, Assembler, Dialect
+from proxy.assembly.dialect import DIALECTS, Dialect
 from proxy.assembly.endpoint import Endpoint, endpoint_of
 from proxy.assembly.event_json import is_too_deep
 from proxy.assembly.request import Request
 from proxy.assembly.sse import EventParser
+from proxy.assembly.text_run import fold_runs
 from proxy.ingest.content_coding import ContentCodingError, Decoded, decode
 from proxy.ingest.json_weight import count_values, has_more_values, weigh
 from proxy.ingest.labels import read_labels
@@ -162,7 +163,7 @@ def _read_answer(call: RawCall, dialect: Dialect, max_bytes: int) -> _Answer:
 
 def _read_completion(body: bytes, call: RawCall, dialect: Dialect) -> Completion:
     if _is_event_stream(body, _header(call.response_headers, "content-type")):
-        return _assemble(body, dialect.assembler())
+        return _assemble(body, dialect)
     if not body and (call.outcome not in _WHOLE or call.is_response_truncated):
         return Completion()
     try:
@@ -179,10 +180,13 @@ def _is_event_stream(body: bytes, content_type: str) -> bool:
     return media_type == "text/event-stream" and not body.lstrip().startswith(b"{")
 
 
-def _assemble(body: bytes, assembler: Assembler) -> Completion:
+def _assemble(body: bytes, dialect: Dialect) -> Completion:
     """Assemble a stream, as far as it is no more work than any model's answer."""
-    parser = EventParser(max_event_bytes=len(body))
+    assembler = dialect.assembler()
     is_bounded = _most_work(body) <= _MAX_STREAM_WORK
+    if is_bounded and dialect.carried_text is not None:
+        body = fold_runs(body, dialect.carried_text)
+    parser = EventParser(max_event_bytes=len(body))
     work = 0
     for start in range(0, len(body), _BLOCK_BYTES):
         block = body[start : start + _BLOCK_BYTES]
@@ -200,7 +204,8 @@ def _assemble(body: bytes, assembler: Assembler) -> Completion:
 
 def _most_work(body: bytes) -> int:
     """Give a bound on the work of a stream that takes no look at where its strings are."""
-    return count_values(body) + _line_work(body)
+    at_most = _LINE_WORK * len(body)  # as if it were nothing but line ends, which spares ordinary streams the counting
+    return at_most if at_most <= _MAX_STREAM_WORK else count_values(body) + _line_work(body)
 
 
 def _line_work(block: bytes) -> int:

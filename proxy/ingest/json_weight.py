@@ -13,7 +13,7 @@ _STRING = re.compile(rb'"[^"\\\r\n]*+(?:\\.[^"\\\r\n]*+)*+"?')
 
 def has_more_values(text: bytes, bound: int) -> bool:
     """Tell whether a JSON text holds more than about this many values."""
-    if count_values(text) <= bound:
+    if len(text) <= bound or count_values(text) <= bound:
         return False
     values = end = 0
     for string in _STRING.finditer(text):
