@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -190,12 +190,11 @@ def make_corrupt(path: Path) -> None:
         (make_corrupt, "damaged"),
     ],
 )
-def test_c15_a_bad_folder_is_refused_untouched_and_can_be_served_without(
-    upstream: ScriptedUpstream, tmp_path: Path, make: object, said: str
+def test_c15_a_bad_folder_is_refused_with_the_way_out_and_left_untouched(
+    tmp_path: Path, make: Callable[[Path], None], said: str
 ) -> None:
     data_dir = tmp_path / "data"
     data_dir.mkdir()
-    assert callable(make)
     make(data_dir / TRACES_FILE)
     before = (data_dir / TRACES_FILE).read_bytes()
     done = tracemill("serve", "--upstream", UNREACHABLE, "--data-dir", data_dir, "--port", "0", "--admin-port", "0")
@@ -204,13 +203,22 @@ def test_c15_a_bad_folder_is_refused_untouched_and_can_be_served_without(
     assert said in done.stderr
     assert "--no-capture" in done.stderr
     assert "Traceback" not in done.stderr
-    there = sorted(data_dir.iterdir())
+    assert (data_dir / TRACES_FILE).read_bytes() == before
+
+
+def test_c15_without_capture_a_bad_folder_is_served_from_and_left_untouched(
+    upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    make_no_database(data_dir / TRACES_FILE)
+    before = (data_dir / TRACES_FILE).read_bytes()
     with Server(upstream.base_url, data_dir, "--no-capture") as server:
         assert ask(server, "is anybody there").status == 200
         assert is_alive(server)
         assert metrics(server).total("tracemill_calls_in_flight") == 0
     assert (data_dir / TRACES_FILE).read_bytes() == before
-    assert sorted(data_dir.iterdir()) == there
+    assert list(data_dir.iterdir()) == [data_dir / TRACES_FILE]
 
 
 def test_c15_a_folder_that_is_not_ours_to_write_is_refused_with_the_way_out(tmp_path: Path) -> None:

@@ -189,27 +189,21 @@ def _declared(data_dir: Path) -> int:
     return asyncio.run(declared_missing(data_dir)) if asyncio.run(dead_letters(data_dir))["gap"] else 0
 
 
-@pytest.mark.parametrize("is_kept", [False, True], ids=["fresh", "kept-alive"])
-def test_c11_a_call_that_an_upstream_drops_is_not_made_again(
-    upstream: ScriptedUpstream, tmp_path: Path, is_kept: bool
-) -> None:
-    """On a kept connection, too, where a proxy may think that it was the connection's fault."""
+def test_c11_a_call_that_an_upstream_drops_is_not_made_again(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    """On a fresh connection and on a kept one, where a proxy may think that it was the connection's fault."""
     fine = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
-
-    def script(call: ReceivedCall) -> Answer:
-        return [fine] if b"before" in call.body else [Reset()]
-
-    upstream.script = script
+    upstream.script = lambda call: [fine] if b"fine" in call.body else [Reset()]
     with Server(upstream.base_url, tmp_path / "data") as server:
-        before = 3 if is_kept else 0
-        for _ in range(before):
-            assert ask(server, "before").status == 200
-        received = ask(server, "once", session="dropped")
-        assert received.status == 502
-        assert set(json_of(received.body)["error"]) == {"message", "type", "param", "code"}
-        assert len(upstream.calls) == before + 1
-        server.wait_traces(before + 1)
-        assert len(upstream.calls) == before + 1
+        questions = ("drop it", "fine", "fine", "drop it, too")
+        for number, question in enumerate(questions, 1):
+            received = ask(server, question)
+            assert len(upstream.calls) == number
+            if question != "fine":
+                assert received.status == 502
+                assert set(json_of(received.body)["error"]) == {"message", "type", "param", "code"}
+        server.wait_traces(len(questions))
+    assert len(upstream.calls) == len(questions)
+    assert upstream.calls[-1].connection == upstream.calls[-2].connection, "no connection was kept: this proves half"
 
 
 def json_of(body: bytes) -> dict[str, dict[str, str]]:
@@ -233,45 +227,43 @@ def test_c11_unreachable_is_502_silent_is_504_and_a_cut_stream_is_cut(
     assert answers == []
 
 
-@pytest.mark.parametrize("phase", ["upload", "stuck_upload", "first_token", "middle", "not_reading"])
 def test_c12_a_client_that_leaves_ends_its_upstream_call_within_a_second_at_every_phase(
-    raw_upstream: RawUpstream, tmp_path: Path, phase: str
+    raw_upstream: RawUpstream, tmp_path: Path
 ) -> None:
     flood, pause = framed(event("x" * 100_000)), Pause()
-    scripts = {
+    phases = {
         "upload": [ReadBody()],
         "stuck_upload": [LeaveUnread(), pause],
         "first_token": [ReadBody(), Stall()],
         "middle": [ReadBody(), *HALF, Stall()],
         "not_reading": [ReadBody(), STREAM_HEAD, *[flood] * 300, Stall()],
     }
-    raw_upstream.script = lambda _request: scripts[phase]  # type: ignore[return-value]
     with Server(raw_upstream.base_url, tmp_path / "data") as server:
         (worker,) = server.children("worker")
         idle = open_sockets(worker)
-        client = RawClient(server.port)
-        if phase == "stuck_upload":
-            _fill(client)
-        elif phase == "upload":
-            client.send(request("half of it will do")[:-20])
-        else:
-            client.send(request("I will not stay", stream=True))
-        wait_until(lambda: raw_upstream.requests)
-        if phase == "middle":
-            client.wait_for(b"one")
-        time.sleep(0.3)  # nothing tells a client that an upstream is stuck
-        (arrived,) = raw_upstream.requests
-        assert not arrived.is_over.is_set()
-        # Behind bytes that nobody takes, a polite end of the connection would never arrive.
-        client.abort() if phase == "stuck_upload" else client.socket.close()
-        left = time.monotonic()
-        if phase != "stuck_upload":  # an upstream that reads nothing does not hear of it
-            assert arrived.is_over.wait(5)
-        wait_until(lambda: open_sockets(worker) <= idle)
-        assert time.monotonic() - left < 1.0
+        for number, (phase, steps) in enumerate(phases.items()):
+            raw_upstream.script = lambda _request, steps=steps: steps
+            client = RawClient(server.port)
+            if phase == "stuck_upload":
+                _fill(client)
+            else:
+                client.send(request("I will not stay", stream=True)[: -20 if phase == "upload" else None])
+            wait_until(lambda number=number: len(raw_upstream.requests) > number)
+            if phase == "middle":
+                client.wait_for(b"one")
+            time.sleep(0.2)  # nothing tells a client that an upstream is stuck
+            arrived = raw_upstream.requests[number]
+            assert not arrived.is_over.is_set()
+            # Behind bytes that nobody takes, a polite end of the connection would never arrive.
+            client.abort() if phase == "stuck_upload" else client.socket.close()
+            left = time.monotonic()
+            if phase != "stuck_upload":  # an upstream that reads nothing does not hear of it
+                assert arrived.is_over.wait(5)
+            wait_until(lambda: open_sockets(worker) <= idle)
+            assert time.monotonic() - left < 1.0, phase
         wait_until(lambda: metrics(server).total("tracemill_calls_in_flight") == 0)
-        (trace,) = server.wait_traces(1)
-        assert trace["outcome"] == "client_disconnect"
+        traces = server.wait_traces(len(phases))
+        assert [trace["outcome"] for trace in traces] == ["client_disconnect"] * len(phases)
     pause.let_go()
 
 
