@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
+from pydantic import ValidationError
 
 from proxy.errors import ProxyError, StartError
 from proxy.metrics.folder import FOLDER_VARIABLE, bury, made_folder
@@ -135,12 +136,18 @@ class _Supervisor:
 
     async def _reload(self) -> None:
         """Put the settings of now in force: every process gets a successor, and no call notices."""
+        kept = {name: getattr(self._settings, name) for name in _FIXED}
         try:
             settings = self._gather_settings()
+            # What cannot change has to go with what does.
+            ServeSettings(**{**_in_the_clear(settings), **kept})
         except ProxyError as error:
             _log.error("the settings stay as they were: %s", error)
             return
-        kept = {name: getattr(self._settings, name) for name in _FIXED}
+        except ValidationError as error:
+            faults = "; ".join(each["msg"] for each in error.errors(include_input=False))
+            _log.error("the settings stay as they were: %s", faults)
+            return
         changed = [name for name, value in kept.items() if getattr(settings, name) != value]
         if changed:
             _log.warning("%s cannot change while serving; restart the server for that", ", ".join(changed))

@@ -116,9 +116,11 @@ def test_settings_of_the_file_are_read_anew_and_a_broken_file_changes_nothing(
         assert response.status_code == 413
         assert ask(server).status_code == 200
         assert "workers cannot change while serving" in server.log()
-        config.write_text("max_body_bites: 1\n")
-        server.process.send_signal(signal.SIGHUP)
         complaint = "the settings stay as they were"
-        server.wait_for(lambda: [complaint] * server.log().count(complaint), 1, 10)
+        contradiction = "no_capture: true\non_capture_failure: refuse\n"
+        for count, broken in enumerate(("max_body_bites: 1\n", contradiction), 1):
+            config.write_text(broken)
+            server.process.send_signal(signal.SIGHUP)
+            server.wait_for(lambda: [complaint] * server.log().count(complaint), count, 10)
         assert ask(server).status_code == 200
         assert server.stop() == 0
