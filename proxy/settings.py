@@ -7,9 +7,9 @@ import difflib
 import ipaddress
 import os
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 from yaml import YAMLError
 
@@ -18,6 +18,8 @@ from proxy.calls.route_config import RouteConfig
 from proxy.calls.routes import RouteTable, make_route_table
 from proxy.errors import SettingsError
 from proxy.otlp.config import check_extra, read_headers, traces_url
+from proxy.redaction.category import Category, joined_names, select
+from proxy.redaction.rule import RedactRule, Rule
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -118,6 +120,17 @@ class ServeSettings(BaseSettings):
         description="What happens to a call that cannot be recorded: it is served and the loss counted, or it is "
         "answered 503 before an upstream is called.",
     )
+    redact: Annotated[str, BeforeValidator(joined_names)] = Field(
+        "off",
+        description="What is replaced by placeholders before a call is stored: `off`, `secrets`, `personal`, `all`, or "
+        "categories with commas between them; `-` before a name leaves it out (`all,-ipv4`). See redaction.md.",
+    )
+    redact_rules: tuple[RedactRule, ...] = Field(
+        (), description="Patterns of your own that are replaced too, whatever `redact` says: see redaction.md."
+    )
+    redact_allow: tuple[str, ...] = Field(
+        (), description="Values that are never replaced: exact or with `*`, such as `*@example.com`."
+    )
     upstream_http2: bool = Field(False, description="Whether HTTP/2 is offered to upstreams over TLS.")
     upstream_ca_file: Path | None = Field(
         None,
@@ -156,6 +169,7 @@ class ServeSettings(BaseSettings):
         if self.upstream_ca_file is not None and not self.upstream_ca_file.is_file():
             raise SettingsError(f"upstream_ca_file is {str(self.upstream_ca_file)!r}: no such file.")
         self._check_otlp()
+        self._check_redaction()
         if self.no_capture and self.on_capture_failure == "refuse":
             raise SettingsError("no_capture records no call, and on_capture_failure: refuse wants all; leave one out.")
         if not is_loopback(self.admin_host) and self.admin_token is None:
@@ -174,6 +188,26 @@ class ServeSettings(BaseSettings):
                 raise SettingsError("otlp_endpoint has no effect with no_capture: there are no traces to send.")
         elif self.otlp_content or self.otlp_headers_env is not None:
             raise SettingsError("otlp_content and otlp_headers_env have no effect without otlp_endpoint.")
+
+    def _check_redaction(self) -> None:
+        names = [rule.name for rule in self.redact_rules]
+        for rule in self.redact_rules:
+            Rule(rule)
+            if names.count(rule.name) > 1:
+                raise SettingsError(f"redact_rules names {rule.name!r} twice; give each rule a name of its own.")
+        is_on = bool(self.redacted_categories() or names)
+        if self.redact_allow and not is_on:
+            raise SettingsError("redact_allow has no effect with redact: off and without redact_rules.")
+        if is_on and self.no_capture:
+            raise SettingsError("redact and redact_rules have no effect with no_capture: nothing is stored.")
+
+    def redacted_categories(self) -> frozenset[Category]:
+        """Return what `redact` selects.
+
+        Raises:
+            SettingsError: It names something else.
+        """
+        return select(name.strip() for name in self.redact.split(","))
 
     def route_table(self) -> RouteTable:
         """Return the routes, with the upstreams' keys as this process's environment has them.
@@ -239,6 +273,10 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+_ENTRIES: dict[str | int, type[BaseModel]] = {"routes": RouteConfig, "redact_rules": RedactRule}
+"""What the entries of a list are."""
+
+
 def _explain(error: ValidationError, path: Path | None, flags: dict[str, Any]) -> str:
     return "\n".join(_explain_one(dict(item), path, flags) for item in error.errors())
 
@@ -246,9 +284,10 @@ def _explain(error: ValidationError, path: Path | None, flags: dict[str, Any]) -
 def _explain_one(item: dict[str, Any], path: Path | None, flags: dict[str, Any]) -> str:
     loc: tuple[str | int, ...] = item["loc"]
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
-    model: type[BaseModel] = RouteConfig if len(loc) > 1 and loc[0] == "routes" else ServeSettings
+    model: type[BaseModel] = _ENTRIES.get(loc[0], ServeSettings) if len(loc) > 1 else ServeSettings
     if item["type"] == "missing":
-        return f"{path or 'settings'}: {key} is missing; every route needs name and upstream."
+        needed = [name for name, field in model.model_fields.items() if field.is_required()]
+        return f"{path or 'settings'}: {key} is missing; every entry of {loc[0]} needs {' and '.join(needed)}."
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(loc[-1]), model.model_fields, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(model.model_fields)}."

@@ -51,6 +51,9 @@ class Flag(StrEnum):
     NO_USAGE = "no_usage"
     ARGUMENTS_INVALID = "arguments_invalid"
     """The arguments of some tool call are not one JSON object; they are kept as the raw fragment."""
+    REDACTED = "redacted"
+    """Secrets or personal data were replaced by placeholders before the trace was stored; `logprobs` of a reply that
+    held some were left out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,10 @@ import logging
 import shutil
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -24,6 +26,7 @@ from proxy.journal.writer import JOURNAL_FOLDER
 from proxy.metrics.folder import metrics_folder
 from proxy.metrics.ingest_metrics import IngestMetrics
 from proxy.metrics.teller import Teller
+from proxy.redaction.redactor import Redactor
 from store.errors import StoreError, UnstorableTraceError, WriterBusyError
 from store.trace import DeadLetter, JournalPosition, Trace
 from store.traces import TraceWriter
@@ -41,8 +44,12 @@ _TROUBLE_S = 1.0
 _OBJECTS_A_COLLECTION = 100_000
 
 
-async def run_ingest(data_dir: Path, stop: asyncio.Event, *, max_decoded_bytes: int) -> None:
+async def run_ingest(
+    data_dir: Path, stop: asyncio.Event, *, max_decoded_bytes: int, redactor: Redactor | None = None
+) -> None:
     """Read journals and write traces until `stop` is set and everything written by then is stored.
+
+    With a redactor, traces are redacted before they are stored, and dead letters keep their reason without the bytes.
 
     A second instance on the same folder waits its turn; it takes over when the first one is gone. After trouble with
     database or files it begins again from the stored positions: nothing is lost by that, and nothing stored twice.
@@ -53,7 +60,8 @@ async def run_ingest(data_dir: Path, stop: asyncio.Event, *, max_decoded_bytes: 
         while not stop.is_set():
             try:
                 async with await TraceWriter.open(data_dir / TRACES_FILE) as writer:
-                    await Ingest(journals, writer, metrics, max_decoded_bytes=max_decoded_bytes).run(stop)
+                    ingest = Ingest(journals, writer, metrics, max_decoded_bytes=max_decoded_bytes, redactor=redactor)
+                    await ingest.run(stop)
             except WriterBusyError:
                 _log.debug("another process stores the traces of this data directory; waiting for it to end")
             except (StoreError, OSError) as error:
@@ -65,12 +73,22 @@ async def run_ingest(data_dir: Path, stop: asyncio.Event, *, max_decoded_bytes: 
 class Ingest:
     """One round after the other over all writers' folders; a transaction takes in what several writers wrote."""
 
-    def __init__(self, journals: Path, writer: TraceWriter, metrics: IngestMetrics, *, max_decoded_bytes: int) -> None:
+    def __init__(
+        self,
+        journals: Path,
+        writer: TraceWriter,
+        metrics: IngestMetrics,
+        *,
+        max_decoded_bytes: int,
+        redactor: Redactor | None = None,
+    ) -> None:
         """Begin where the stored positions say."""
         self._metrics = metrics
         self._journals = journals
         self._writer = writer
         self._max_decoded_bytes = max_decoded_bytes
+        self._redactor = redactor
+        self._redactions: Counter[str] = Counter()
         self._readers: dict[str, JournalReader] = {}
         self._stored: dict[str, JournalPosition] = {}
 
@@ -135,6 +153,7 @@ class Ingest:
         known = await self._writer.known(ids)
         letters = [letter for letter in letters if letter.trace_id not in known]
         traces: list[Trace] = []
+        self._redactions.clear()
         for call in calls:
             if call.trace_id in known:
                 continue
@@ -147,6 +166,7 @@ class Ingest:
         for position in moved:
             self._stored[position.writer] = position
             self._readers[position.writer].delete_read_segments(position)
+        self._metrics.redacted(self._redactions)
         self._metrics.batch_stored(calls=len(calls), seconds=time.monotonic() - began)
         for letter in letters:
             self._metrics.letter_stored(letter)
@@ -161,6 +181,7 @@ class Ingest:
         """Write a batch and return its dead letters; a trace that can never be stored becomes one."""
         while True:
             try:
+                letters = [self._without_raw(letter) for letter in letters]
                 counts = await self._writer.write(traces, letters, positions)
             except UnstorableTraceError as error:
                 _log.error("call %s cannot be stored (%s); it is kept as a dead letter", error.trace_id, error)
@@ -171,9 +192,20 @@ class Ingest:
                 self._metrics.traces_stored(counts.traces)
                 return letters
 
+    def _without_raw(self, letter: DeadLetter) -> DeadLetter:
+        """Leave out the bytes of a call where calls are redacted: what cannot be read cannot be redacted."""
+        return letter if self._redactor is None or letter.reason == "gap" else replace(letter, body=b"")
+
+    def _redact(self, trace: Trace) -> Trace:
+        if self._redactor is None:
+            return trace
+        redacted = self._redactor.redact(trace)
+        self._redactions.update(redacted.counts)
+        return redacted.trace
+
     def _derive(self, call: RawCall) -> Trace | DeadLetter:
         try:
-            return derive(call, max_decoded_bytes=self._max_decoded_bytes)
+            return self._redact(derive(call, max_decoded_bytes=self._max_decoded_bytes))
         except Exception as error:  # noqa: BLE001 - one call that nobody foresaw must not stop all that come after it
             # Where and of what kind, never the exception's text: that may quote the call.
             frame = traceback.extract_tb(error.__traceback__)[-1]

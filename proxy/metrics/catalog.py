@@ -157,6 +157,9 @@ DECLARED = _counter(
     "Calls and bodies that the journal declared missing, by reason; what was dropped but for what is not declared yet.",
     "reason",
 )
+REDACTIONS = _counter(
+    "tracemill_ingest_redactions", "Values that redaction replaced by placeholders, by category or rule.", "category"
+)
 INGEST_FAILURES = _counter("tracemill_ingest_failures", "Times that the database could not take a batch.")
 INGEST_LAG = _gauge(
     "tracemill_ingest_lag_seconds", "Age of the oldest ended call that ingest has read and not stored.", merge=Merge.MAX
@@ -193,8 +196,8 @@ OWNERS: dict[str, tuple[Metric, ...]] = {
         SYNC_FAILURES,
     ),
     "Ingest": (
-        TRACES_STORED, BATCH_CALLS, BATCH_DURATION, DEAD_LETTERS_STORED, DECLARED, INGEST_FAILURES, INGEST_LAG,
-        INGEST_BEHIND,
+        TRACES_STORED, BATCH_CALLS, BATCH_DURATION, DEAD_LETTERS_STORED, DECLARED, REDACTIONS,
+        INGEST_FAILURES, INGEST_LAG, INGEST_BEHIND,
     ),
     "Export of spans": (SPANS, SPANS_REJECTED, SPAN_FAILURES, SPANS_BEHIND),
     "Store": (TRACES, DEAD_LETTERS),
@@ -209,6 +212,7 @@ LABEL_VALUES: dict[str, str] = {
     "status": "status codes that occurred, or `none`",
     "outcome": ", ".join(f"`{outcome.value}`" for outcome in Outcome),
     "reason": "a closed list, below",
+    "category": "the categories of [redaction.md](redaction.md), and names of the configured rules",
     "state": "`busy`, `idle`",
     "process": "`worker-1` …, `ingest`, `admin`, `otlp` (restarts); `worker`, `ingest`, `otlp`, `supervisor` (age)",
     "version": "of Tracemill",

@@ -1,7 +1,7 @@
 """What ingest counts: what it stored, what it set aside, and how far behind it is."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import orjson
 
@@ -22,6 +22,7 @@ class IngestMetrics:
         self._traces = 0
         self._letters = dict.fromkeys(LETTER_REASONS, 0)
         self._declared = dict.fromkeys(DROP_REASONS, 0)
+        self._redactions: dict[str, int] = {}
         self._failures = 0
         self._behind_bytes = 0
         self._oldest_at: float | None = None
@@ -58,6 +59,11 @@ class IngestMetrics:
             reason = gap["reason"] if gap["reason"] in DROP_REASONS else OTHER
             self._declared[reason] = self._declared.get(reason, 0) + gap["count"]
 
+    def redacted(self, counts: Mapping[str, int]) -> None:
+        """Count the values that were replaced in stored traces, by the name of their category or rule."""
+        for name, count in counts.items():
+            self._redactions[name] = self._redactions.get(name, 0) + count
+
     def failed(self) -> None:
         """Count a batch that the database could not take."""
         self._failures += 1
@@ -75,6 +81,7 @@ class IngestMetrics:
                 catalog.TRACES_STORED.name: {(): self._traces},
                 catalog.DEAD_LETTERS_STORED.name: {(reason,): n for reason, n in self._letters.copy().items()},
                 catalog.DECLARED.name: {(reason,): n for reason, n in self._declared.copy().items()},
+                catalog.REDACTIONS.name: {(name,): n for name, n in self._redactions.copy().items()},
                 catalog.INGEST_FAILURES.name: {(): self._failures},
             },
             gauges={

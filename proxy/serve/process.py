@@ -27,7 +27,7 @@ class Assignment(NamedTuple):
 
     Attributes:
         settings: All settings, secrets in the clear: they travel through a pipe, not through arguments or environment.
-        salt: For key fingerprints, hexadecimal.
+        salt: For key fingerprints and the placeholders of redaction, hexadecimal.
         listener: Descriptor of the inherited listening socket; None for a process that listens to nobody.
         ready: Descriptor to say by that the process serves; None when nobody waits for that.
     """
@@ -66,10 +66,17 @@ async def _run(role: str, settings: ServeSettings, assignment: Assignment) -> No
     if role == "ingest":
         # Imported here: a data worker never loads the parsers, and ingest never loads the server.
         from proxy.ingest.ingest import run_ingest
+        from proxy.redaction.redactor import make_redactor
 
         stop = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-        await run_ingest(settings.data_dir, stop, max_decoded_bytes=settings.max_capture_bytes)
+        redactor = make_redactor(
+            settings.redacted_categories(),
+            settings.redact_rules,
+            settings.redact_allow,
+            salt=bytes.fromhex(assignment.salt),
+        )
+        await run_ingest(settings.data_dir, stop, max_decoded_bytes=settings.max_capture_bytes, redactor=redactor)
         return
     if role == "otlp":
         from proxy.serve.otlp_process import run_otlp
