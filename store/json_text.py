@@ -49,19 +49,25 @@ def compact(text: bytes) -> JsonText:
     Raises:
         JsonTextError: `text` is not exactly one JSON value in UTF-8, or is nested too deep for this interpreter.
     """
+    return compact_value(text)[0]
+
+
+def compact_value(text: bytes) -> tuple[JsonText, JsonValue]:
+    """Do as `compact`, and give the `exact_value` of what comes out where it is at hand; `INEXACT` elsewhere."""
     text = text.removeprefix(_BYTE_ORDER_MARK)
     try:
         value = orjson.loads(text)
         written = orjson.dumps(value)
         # As most clients write it, and as OpenAI does: indented by two.
         if written == text or orjson.dumps(value, option=orjson.OPT_INDENT_2) == text.strip():
-            return written
+            return written, value
     except (orjson.JSONDecodeError, orjson.JSONEncodeError):
-        written = None
+        value = written = None
     stripped = _strip(text)
-    if written != stripped:
-        loads(text)
-    return stripped
+    if written == stripped:
+        return stripped, value
+    loads(text)
+    return stripped, INEXACT
 
 
 def exact_value(text: bytes) -> JsonValue:

@@ -88,12 +88,13 @@ def _read_choices(texts: list[JsonText]) -> tuple[Reply, ...]:
 
 def reply_flags(replies: tuple[Reply, ...]) -> frozenset[Flag]:
     """Tell what the replies lack: a finish reason, or arguments that are JSON objects."""
-    flags = set()
-    if any(reply.finish_reason is None for reply in replies):
-        flags.add(Flag.NO_FINISH_REASON)
-    if not all(_has_valid_arguments(reply.message) for reply in replies):
-        flags.add(Flag.ARGUMENTS_INVALID)
-    return frozenset(flags)
+    flags: frozenset[Flag] = frozenset()
+    for reply in replies:
+        if reply.finish_reason is None:
+            flags |= {Flag.NO_FINISH_REASON}
+        if not _has_valid_arguments(reply.message):
+            flags |= {Flag.ARGUMENTS_INVALID}
+    return flags
 
 
 def _has_valid_arguments(message: JsonText) -> bool:

@@ -1,10 +1,11 @@
 """The dialects side by side: how each one's requests, plain answers and streams are read."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from proxy.assembly import chat, messages_answer
 from proxy.assembly.chat import ChatAssembler
+from proxy.assembly.chat_value import read_completion_value, read_request_value
 from proxy.assembly.completion import Completion, read_completion
 from proxy.assembly.endpoint import Endpoint
 from proxy.assembly.messages_answer import MessageAssembler, read_message
@@ -34,6 +35,9 @@ class Dialect(NamedTuple):
         read_request: Takes the members of the request's object.
         read_answer: Takes a plain answer, one JSON value.
         assembler: Makes the assembler of one streamed answer.
+        read_request_value: As `read_request`, from the `json_text.exact_value` of the request's object; None where all
+            are read by their members. The same for `read_answer_value`.
+        read_answer_value: See `read_request_value`.
         prompt_tokens: The field of `usage` that counts them; the same for `completion_tokens`.
         completion_tokens: See `prompt_tokens`.
         carried_text: What tells the events by whose runs a stream can be folded; None where numbered events allow none.
@@ -45,13 +49,26 @@ class Dialect(NamedTuple):
     prompt_tokens: str = "prompt_tokens"
     completion_tokens: str = "completion_tokens"
     carried_text: CarriedText | None = None
+    read_request_value: Callable[[dict[str, Any]], Request] | None = None
+    read_answer_value: Callable[[dict[str, Any]], Completion] | None = None
 
 
 DIALECTS: dict[Endpoint, Dialect] = {
     Endpoint.CHAT_COMPLETIONS: Dialect(
-        read_chat_request, read_completion, ChatAssembler, carried_text=chat.carried_text
+        read_chat_request,
+        read_completion,
+        ChatAssembler,
+        carried_text=chat.carried_text,
+        read_request_value=read_request_value,
+        read_answer_value=read_completion_value,
     ),
-    Endpoint.COMPLETIONS: Dialect(read_text_request, read_completion, ChatAssembler, carried_text=chat.carried_text),
+    Endpoint.COMPLETIONS: Dialect(
+        read_text_request,
+        read_completion,
+        ChatAssembler,
+        carried_text=chat.carried_text,
+        read_answer_value=read_completion_value,
+    ),
     Endpoint.RESPONSES: Dialect(
         read_responses_request, read_response, ResponseAssembler, "input_tokens", "output_tokens"
     ),

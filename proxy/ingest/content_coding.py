@@ -65,6 +65,8 @@ def decode(body: bytes, content_encoding: str, *, max_bytes: int) -> Decoded:
     Raises:
         ContentCodingError: a coding is unknown, its bytes are broken, or more than `max_bytes` would come out.
     """
+    if not content_encoding and len(body) <= max_bytes:
+        return Decoded(body, is_whole=True)
     codings = [name for part in content_encoding.split(",") if (name := part.strip().lower()) not in ("", "identity")]
     if len(body) > max_bytes:
         raise _over_bound("identity", max_bytes)

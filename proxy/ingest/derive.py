@@ -19,7 +19,7 @@ from proxy.ingest.json_weight import count_values, has_more_values, weigh
 from proxy.ingest.labels import read_labels
 from proxy.journal.raw_call import HeaderList, RawCall
 from store import json_text
-from store.json_text import JsonTextError
+from store.json_text import JsonTextError, JsonValue
 from store.trace import Flag, JsonText, Outcome, Trace
 
 _MAX_ERROR_CHARACTERS = 64 * 1024
@@ -53,11 +53,10 @@ def derive(call: RawCall, *, max_decoded_bytes: int) -> Trace:
     if endpoint is None:
         return _make_trace(call)
     dialect = DIALECTS[endpoint]
-    request = _read_request(call, dialect, max_decoded_bytes)
-    answer = _read_answer(call, dialect, max_decoded_bytes)
-    is_metadata_only = (
-        _header(call.request_headers, "x-tracemill-capture").lower() == "metadata" or request.is_opted_out
-    )
+    sent, came = _fields(call.request_headers), _fields(call.response_headers)
+    request = _read_request(call, sent, dialect, max_decoded_bytes)
+    answer = _read_answer(call, came, dialect, max_decoded_bytes)
+    is_metadata_only = request.is_opted_out or sent.get("x-tracemill-capture", "").lower() == "metadata"
     trace = _make_trace(call, endpoint, request, answer)
     return _without_content(trace, call.error) if is_metadata_only else trace
 
@@ -124,25 +123,28 @@ def _make_trace(
     )
 
 
-def _read_request(call: RawCall, dialect: Dialect, max_bytes: int) -> Request:
+def _read_request(call: RawCall, sent: dict[str, str], dialect: Dialect, max_bytes: int) -> Request:
     cut = frozenset({Flag.REQUEST_TRUNCATED}) if call.is_request_truncated else frozenset[Flag]()
     try:
-        decoded = decode(call.request_body, _header(call.request_headers, "content-encoding"), max_bytes=max_bytes)
-        text = _whole_json(decoded.body, _MAX_REQUEST_VALUES)
+        decoded = decode(call.request_body, sent.get("content-encoding", ""), max_bytes=max_bytes)
+        text, value = _whole_json(decoded.body, _MAX_REQUEST_VALUES)
     except (ContentCodingError, JsonTextError):
         return Request(flags=cut | {Flag.REQUEST_NOT_JSON})
     if not text.startswith(b"{"):
         return Request(flags=cut | {Flag.REQUEST_MALFORMED})
-    request = dialect.read_request(json_text.members(text))
+    if type(value) is dict and dialect.read_request_value is not None:
+        request = dialect.read_request_value(value)
+    else:
+        request = dialect.read_request(json_text.members(text))
     return replace(request, flags=request.flags | cut) if cut else request
 
 
-def _read_answer(call: RawCall, dialect: Dialect, max_bytes: int) -> _Answer:
+def _read_answer(call: RawCall, came: dict[str, str], dialect: Dialect, max_bytes: int) -> _Answer:
     if call.status is None:
         return _NO_ANSWER
     flags = {Flag.RESPONSE_TRUNCATED} if call.is_response_truncated else set[Flag]()
     try:
-        decoded = decode(call.response_body, _header(call.response_headers, "content-encoding"), max_bytes=max_bytes)
+        decoded = decode(call.response_body, came.get("content-encoding", ""), max_bytes=max_bytes)
     except ContentCodingError:
         decoded = Decoded(b"", is_whole=False)
     if not decoded.is_whole and call.outcome in _WHOLE and not call.is_response_truncated:
@@ -150,7 +152,7 @@ def _read_answer(call: RawCall, dialect: Dialect, max_bytes: int) -> _Answer:
     if call.status >= 400:
         # What our own side said about the call is nearer to the cause than the body it came with.
         return _Answer(error=call.error or _error_text(decoded.body), flags=frozenset(flags))
-    completion = _read_completion(decoded.body, call, dialect)
+    completion = _read_completion(decoded.body, call, came.get("content-type", ""), dialect)
     if completion.usage is None:
         flags.add(Flag.NO_USAGE)
     return _Answer(
@@ -161,15 +163,18 @@ def _read_answer(call: RawCall, dialect: Dialect, max_bytes: int) -> _Answer:
     )
 
 
-def _read_completion(body: bytes, call: RawCall, dialect: Dialect) -> Completion:
-    if _is_event_stream(body, _header(call.response_headers, "content-type")):
+def _read_completion(body: bytes, call: RawCall, content_type: str, dialect: Dialect) -> Completion:
+    if _is_event_stream(body, content_type):
         return _assemble(body, dialect)
     if not body and (call.outcome not in _WHOLE or call.is_response_truncated):
         return Completion()
     try:
-        return dialect.read_answer(_whole_json(body, _MAX_ANSWER_VALUES))
+        text, value = _whole_json(body, _MAX_ANSWER_VALUES)
     except JsonTextError:
         return Completion(flags=frozenset({Flag.RESPONSE_NOT_JSON}))
+    if type(value) is dict and dialect.read_answer_value is not None:
+        return dialect.read_answer_value(value)
+    return dialect.read_answer(text)
 
 
 def _is_event_stream(body: bytes, content_type: str) -> bool:
@@ -212,13 +217,14 @@ def _line_work(block: bytes) -> int:
     return _LINE_WORK * (block.count(b"\n") + block.count(b"\r"))
 
 
-def _whole_json(body: bytes, max_values: int) -> JsonText:
+def _whole_json(body: bytes, max_values: int) -> tuple[JsonText, JsonValue]:
+    """Give a body's JSON text, and its exact value where that is at hand."""
     if has_more_values(body, max_values):
         raise JsonTextError("more values than any call has")
-    text = json_text.compact(body)
+    text, value = json_text.compact_value(body)
     if is_too_deep(text):
         raise JsonTextError("nested too deep")
-    return text
+    return text, value
 
 
 def _without_content(trace: Trace, error: str | None) -> Trace:
@@ -236,26 +242,30 @@ def _without_content(trace: Trace, error: str | None) -> Trace:
     )
 
 
-def _header(headers: HeaderList, name: str) -> str:
-    return ", ".join(value.strip() for key, value in headers if key == name)
+def _fields(headers: HeaderList) -> dict[str, str]:
+    """Give the fields by name, several of one name joined (RFC 9110 section 5.2)."""
+    fields: dict[str, str] = {}
+    for name, value in headers:
+        fields[name] = f"{fields[name]}, {value.strip()}" if name in fields else value.strip()
+    return fields
 
 
 def _request_id(headers: HeaderList) -> str | None:
-    return next((value.strip() for key, value in headers if key in _REQUEST_IDS and value.strip()), None)
+    for name, value in headers:
+        if name in _REQUEST_IDS and (request_id := value.strip()):
+            return request_id
+    return None
 
 
 def _token_counts(usage: JsonText | None, dialect: Dialect) -> tuple[int | None, int | None]:
     if usage is None:
         return None, None
-    fields = dict(json_text.members(usage))
+    fields = json_text.loads(usage)
     return _token_count(fields.get(dialect.prompt_tokens)), _token_count(fields.get(dialect.completion_tokens))
 
 
-def _token_count(text: JsonText | None) -> int | None:
-    if text is None or not text.isdigit() or len(text) > 19:
-        return None
-    count = int(text)
-    return count if count < _MAX_TOKENS else None
+def _token_count(count: JsonValue) -> int | None:
+    return count if type(count) is int and 0 <= count < _MAX_TOKENS else None
 
 
 def _error_text(body: bytes) -> str | None:

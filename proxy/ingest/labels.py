@@ -18,6 +18,8 @@ _USER_HEADERS = ("x-tracemill-user", "helicone-user-id")
 _TAG_HEADERS = ("x-litellm-tags", "x-portkey-metadata", "op-tags", "x-tracemill-tags")
 """Weakest first: a later header's tag replaces an earlier one's of the same name."""
 _PROPERTY_PREFIX = "helicone-property-"
+_TRACE_CONTEXT = "traceparent"
+_READ_HEADERS = frozenset({*_SESSION_HEADERS, *_USER_HEADERS, *_TAG_HEADERS, _TRACE_CONTEXT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,16 @@ class Labels:
 
 def read_labels(headers: HeaderList) -> Labels:
     """Read session, user and tags; names in `headers` are in lower case."""
+    headers = tuple([field for field in headers if field[0] in _READ_HEADERS or field[0].startswith(_PROPERTY_PREFIX)])
+    if not headers:
+        return Labels(session=None, user=None, tags={})
     values = {name: _decoded(value) for name, value in reversed(headers)}
     tags = {
         name.removeprefix(_PROPERTY_PREFIX): _decoded(value)
         for name, value in headers
         if name.startswith(_PROPERTY_PREFIX) and name != _PROPERTY_PREFIX
     }
-    tags |= _trace_context(values.get("traceparent", ""))
+    tags |= _trace_context(values.get(_TRACE_CONTEXT, ""))
     for name in _TAG_HEADERS:
         if text := values.get(name):
             tags |= _read_tags(text)

@@ -1,11 +1,23 @@
 import json
 import re
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store.json_text import JsonTextError, compact, dumps, elements, loads, long_strings, members
+from store.json_text import (
+    INEXACT,
+    JsonTextError,
+    compact,
+    compact_value,
+    dumps,
+    elements,
+    exact_value,
+    loads,
+    long_strings,
+    members,
+)
 
 VALUES = st.recursive(
     st.none()
@@ -93,6 +105,8 @@ def test_any_text_is_read_and_cut_as_plainly_as_by_the_standard_library(text: by
     assert repr(loads(text)) == repr(value), "-0.0 equals 0 and 1.0 equals 1, but not as they are written"
     assert compact(text) == stripped
     assert compact(stripped) == stripped
+    for exact in (compact_value(text)[1], exact_value(stripped)):
+        assert exact is INEXACT or (repr(exact) == repr(value) and orjson.dumps(exact) == stripped)
     if isinstance(value, dict):
         keys = [match[0] for match in re.finditer(rb'"(?:[^"\\]|\\.)*":', stripped)]
         cut = members(text)
@@ -204,6 +218,13 @@ def test_what_is_not_one_whole_object_or_array_is_refused(cut: object, text: byt
     assert callable(cut)
     with pytest.raises(JsonTextError):
         cut(text)
+
+
+@pytest.mark.parametrize("text", [b'{"a":[1,"\xc3\xa9",true,null,-1.5]}', b'{ "a" : [ 1 ] }', b'{\n  "a": 1\n}\n'])
+def test_an_ordinary_text_comes_with_its_value(text: bytes) -> None:
+    tight, value = compact_value(text)
+    assert value == json.loads(text)
+    assert exact_value(tight) == value
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), [float("-inf")]])
