@@ -32,6 +32,15 @@ _NO_KEY_TO_SPACE = bytes(byte if byte in _KEY_CHARACTERS else ord(" ") for byte 
 _TO_LOWER = bytes(range(256)).lower().replace(b"=", b":")
 _BETWEEN_DIGITS = b" -.()/\xc2\xa0"
 _BETWEEN_NAME_AND_VALUE = b" \t\"'`\\"
+_NO_KEYS = frozenset(
+    {
+        b"/v1/chat/completions", b"accepted_prediction_tokens", b"additionalProperties", b"completion_tokens",
+        b"completion_tokens_details", b"frequency_penalty", b"input_tokens_details", b"max_completion_tokens",
+        b"output_tokens_details", b"parallel_tool_calls", b"presence_penalty", b"prompt_tokens_details",
+        b"reasoning_content", b"reasoning_tokens", b"rejected_prediction_tokens",
+    }
+)  # fmt: skip
+"""Words of the wire that are as long as keys and stand in nearly every call."""
 _RUNS = {Category.CARD: 13, Category.US_SSN: 9, Category.PHONE: 10, Category.IBAN: 6}
 """The fewest digits in a row that a value of these has, without what may stand between them."""
 _SHORTEST_RUN = b"a" * 15
@@ -73,8 +82,9 @@ class Likely:
         if self._literals and _SHORTEST_RUN in data.translate(_KEY_TO_A):
             # A few long words are all that is left of most texts.
             words = data.translate(_NO_KEY_TO_SPACE).split()
-            long_words = b" ".join([word for word in words if len(word) >= len(_SHORTEST_RUN)])
-            found += [category for literal, category in self._literals if literal in long_words]
+            long_words = b" ".join([word for word in words if len(word) >= len(_SHORTEST_RUN) and word not in _NO_KEYS])
+            if long_words:
+                found += [category for literal, category in self._literals if literal in long_words]
         return found
 
     def _find_names(self, data: bytes) -> list[Category]:
@@ -99,7 +109,7 @@ class Likely:
                 found.append(Category.PHONE)
             if Category.IBAN in found and b"aa00" not in data.translate(_LETTERS_TO_A):
                 found.remove(Category.IBAN)
-        if self._has_ipv4 and b"0.0" in (digits := data.translate(_DIGITS_TO_0)):
+        if self._has_ipv4 and (digits := data.translate(_DIGITS_TO_0)).count(b"0.0") > 1:
             groups = digits.replace(b"000", b"0").replace(b"00", b"0")
             if b"0.0.0.0" in groups:
                 found.append(Category.IPV4)
