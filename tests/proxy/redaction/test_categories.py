@@ -74,3 +74,9 @@ def test_names_select_categories() -> None:
     assert select(["personal"]) == PERSONAL
     with pytest.raises(SettingsError, match="did you mean 'email'"):
         select(["emial"])
+
+
+def test_what_one_match_hid_is_found_behind_it() -> None:
+    """A `+` behind a digit begins no number, until the number before it is gone."""
+    redacted = ALL.redact_text("415-555-2671+49 170 1234567")
+    assert redacted == ALL.redact_text("415-555-2671") + ALL.redact_text("+49 170 1234567")
