@@ -18,8 +18,10 @@ _USER_HEADERS = ("x-tracemill-user", "helicone-user-id")
 _TAG_HEADERS = ("x-litellm-tags", "x-portkey-metadata", "op-tags", "x-tracemill-tags")
 """Weakest first: a later header's tag replaces an earlier one's of the same name."""
 _PROPERTY_PREFIX = "helicone-property-"
+_PROXY_KEY = "x-tracemill-proxy-key"
+"""The name of the proxy key that let the call in; written by the worker, which drops a client's field of this name."""
 _TRACE_CONTEXT = "traceparent"
-_READ_HEADERS = frozenset({*_SESSION_HEADERS, *_USER_HEADERS, *_TAG_HEADERS, _TRACE_CONTEXT})
+_READ_HEADERS = frozenset({*_SESSION_HEADERS, *_USER_HEADERS, *_TAG_HEADERS, _TRACE_CONTEXT, _PROXY_KEY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ def read_labels(headers: HeaderList) -> Labels:
     for name in _TAG_HEADERS:
         if text := values.get(name):
             tags |= _read_tags(text)
+    if key_name := values.get(_PROXY_KEY):
+        tags["proxy_key"] = key_name
     return Labels(session=_first(values, _SESSION_HEADERS), user=_first(values, _USER_HEADERS), tags=tags)
 
 

@@ -172,6 +172,7 @@ def test_a_proxy_key_opens_its_route_and_is_gone_when_revoked(setup: Setup) -> N
     for upstream in (setup.default, setup.azure, setup.local):
         assert key.encode() not in b"".join(value for call in upstream.calls for _, value in call.headers)
         upstream.calls.clear()
+    setup.server.wait_for(lambda: setup.server.export("--all", "--where", "tag.proxy_key = team"), 1, 10)
     refused = post(setup, "/v1/chat/completions", b"{}", key=key)
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "route_not_allowed")
     tracemill("keys", "revoke", "team", "--data-dir", data)

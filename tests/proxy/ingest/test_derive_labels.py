@@ -42,6 +42,7 @@ def test_session_and_user_come_from_our_headers_first(
         ([("x-litellm-tags", "a,b"), ("op-tags", '{"p":"q"}')], {"a": "", "b": "", "p": "q"}),
         ([("x-portkey-metadata", '{"env":"x"}'), ("x-tracemill-tags", "env=y")], {"env": "y"}),
         ([("helicone-property-plan", "pro"), ("helicone-property-", "x")], {"plan": "pro"}),
+        ([("x-tracemill-tags", "proxy_key=mine"), ("x-tracemill-proxy-key", "team")], {"proxy_key": "team"}),
         ([("x-tracemill-tags", "{broken")], {"{broken": ""}),
         ([("x-tracemill-tags", r'{"a":"\ud800"}')], {"a": "\ufffd"}),
     ],
