@@ -30,6 +30,8 @@ MARK_SIZE = 8
 SEGMENT_HEAD_SIZE = len(SEGMENT_MAGIC) + MARK_SIZE
 _HEAD = struct.Struct(">8sII")
 _PAYLOAD_HEAD = struct.Struct(">B16sI")
+_ENTRY_HEAD = struct.Struct(">8sIIB16sI")
+"""Both at once, for reading."""
 
 
 class EntryKind(IntEnum):
@@ -108,48 +110,44 @@ def read_entries(mark: bytes, data: bytes, base: int) -> Iterator[Entry | Damage
         base: Offset of `data` in the segment.
     """
     view = memoryview(data)
+    size = len(data)
     position = 0
-    while position < len(data):
-        end = _end(mark, view, position)
-        if end is None:
+    while position + _ENTRY_HEAD.size <= size:
+        found, length, crc, kind, id_, meta_size = _ENTRY_HEAD.unpack_from(data, position)
+        start = position + _HEAD.size
+        end = start + length
+        if found != mark or not _PAYLOAD_HEAD.size <= length <= size - start or zlib.crc32(view[start:end]) != crc:
             resume = _next_sound(mark, data, view, position + 1)
             if resume is None:
                 return
             yield Damage(base + position, base + resume)
             position = resume
             continue
-        # A newer version may write kinds that this one does not know: those cost themselves, not the segment.
-        yield _entry(view, position, end, base) or Damage(base + position, base + end)
+        kind = _KINDS.get(kind)
+        if kind is None:
+            # A newer version may write kinds that this one does not know: those cost themselves, not the segment.
+            yield Damage(base + position, base + end)
+        else:
+            body = position + _ENTRY_HEAD.size + meta_size
+            meta = orjson.loads(view[body - meta_size : body]) if meta_size else {}
+            yield Entry(kind, id_, meta, view[body:end], base + position, base + end, base + body)
         position = end
 
 
-def _end(mark: bytes, view: memoryview, position: int) -> int | None:
-    """Return the end of the entry at `position`, None when there is no whole entry with a right checksum."""
+def _is_sound(mark: bytes, view: memoryview, position: int) -> bool:
+    """Tell whether a whole entry with a right checksum is at `position`."""
     start = position + _HEAD.size
     if start > len(view):
-        return None
+        return False
     found, length, crc = _HEAD.unpack_from(view, position)
-    end: int = start + length
-    if found != mark or length < _PAYLOAD_HEAD.size or end > len(view) or zlib.crc32(view[start:end]) != crc:
-        return None
-    return end
+    if found != mark or not _PAYLOAD_HEAD.size <= length <= len(view) - start:
+        return False
+    return bool(zlib.crc32(view[start : start + length]) == crc)
 
 
 def _next_sound(mark: bytes, data: bytes, view: memoryview, position: int) -> int | None:
     while (position := data.find(mark, position)) >= 0:
-        if _end(mark, view, position) is not None:
+        if _is_sound(mark, view, position):
             return position
         position += 1
     return None
-
-
-def _entry(view: memoryview, position: int, end: int, base: int) -> Entry | None:
-    """Take an entry apart; None for a kind that is not known."""
-    start = position + _HEAD.size
-    kind, id_, meta_size = _PAYLOAD_HEAD.unpack_from(view, start)
-    if kind not in _KINDS:
-        return None
-    meta_start = start + _PAYLOAD_HEAD.size
-    body_start = meta_start + meta_size
-    meta = orjson.loads(view[meta_start:body_start]) if meta_size else {}
-    return Entry(_KINDS[kind], id_, meta, view[body_start:end], base + position, base + end, base + body_start)

@@ -9,7 +9,7 @@ import fcntl
 import os
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,12 +37,9 @@ _DAMAGE = UUID("5d0c2f7e-6a53-4d5c-9a0b-3f1f0c4c8a11")
 """The namespace of the ids of damaged stretches, which belong to no call."""
 
 
-class _Part(NamedTuple):
-    """Where a piece of a body lies."""
-
-    segment: int
-    offset: int
-    size: int
+_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
+_Part = tuple[int, int, int]
+"""Where a piece of a body lies: segment, offset and size. A plain tuple, for every entry makes one."""
 
 
 @dataclass(slots=True)
@@ -52,8 +49,8 @@ class _OpenCall:
     segment: int
     offset: int
     meta: dict[str, Any]
-    request: list[_Part] = field(default_factory=list)
-    response: list[_Part] = field(default_factory=list)
+    request: list[_Part]
+    response: list[_Part]
     answered: dict[str, Any] | None = None
 
 
@@ -120,7 +117,7 @@ class JournalReader:
         yield from self.read()
         self._bury_rest("torn")
         for id_ in list(self._open):
-            yield self._close(id_, self._open[id_].answered or {"outcome": Outcome.INTERRUPTED}, [])
+            yield self._close(id_, self._open[id_].answered or {"outcome": Outcome.INTERRUPTED})
 
     def take_dead_letters(self) -> list[DeadLetter]:
         """Return and forget the dead letters gathered while reading."""
@@ -179,36 +176,34 @@ class JournalReader:
 
     def _take(self, entry: Entry) -> RawCall | None:
         """Take the next entry; give the call that it ends."""
-        part = _Part(self._segment, entry.body_offset, len(entry.body))
-        parts = [part] if part.size else []
-        if entry.kind is EntryKind.BEGIN:
-            self._open[entry.id] = _OpenCall(self._segment, entry.offset, entry.meta, request=parts)
+        kind, id_, meta, body, offset, _, body_offset = entry
+        parts: list[_Part] = [(self._segment, body_offset, len(body))] if body else []
+        if kind is EntryKind.BEGIN:
+            self._open[id_] = _OpenCall(self._segment, offset, meta, parts, [])
             return None
-        if entry.kind is EntryKind.GAP:
+        if kind is EntryKind.GAP:
             self._letters.append(gap_letter(entry.trace_id, {**entry.meta, "writer": self.folder.name}))
             return None
-        call = self._open.get(entry.id)
+        call = self._open.get(id_)
         if call is None:
             self._letters.append(
                 DeadLetter("orphan", f"a {entry.kind.name} entry without its BEGIN", bytes(entry.body), entry.trace_id)
             )
             return None
-        match entry.kind:
-            case EntryKind.REQUEST:
-                call.request += parts
-            case EntryKind.RESPONSE:
-                call.response += parts
-            case EntryKind.ANSWERED:
-                call.response += parts
-                call.answered = entry.meta
-            case EntryKind.END:
-                return self._close(entry.id, entry.meta, parts)
+        if kind is EntryKind.REQUEST:
+            call.request += parts
+            return None
+        call.response += parts
+        if kind is EntryKind.END:
+            return self._close(id_, meta)
+        if kind is EntryKind.ANSWERED:
+            call.answered = meta
         return None
 
-    def _close(self, id_: bytes, end: dict[str, Any], parts: list[_Part]) -> RawCall:
+    def _close(self, id_: bytes, end: dict[str, Any]) -> RawCall:
         call = self._open.pop(id_)
         begin = call.meta
-        request, response = self._join(call.request), self._join(call.response + parts)
+        request, response = self._join(call.request), self._join(call.response)
         return RawCall(
             trace_id=UUID(bytes=id_),
             started_at=datetime.fromtimestamp(begin["started_at"], UTC),
@@ -216,7 +211,7 @@ class JournalReader:
             path=begin["path"],
             route=begin["route"],
             upstream=begin["upstream"],
-            outcome=Outcome(end["outcome"]),
+            outcome=_OUTCOMES.get(end["outcome"]) or Outcome(end["outcome"]),
             request_headers=_pairs(begin["headers"]),
             request_body=request,
             request_bytes=end.get("request_bytes", len(request)),
@@ -233,17 +228,17 @@ class JournalReader:
         )
 
     def _join(self, parts: list[_Part]) -> bytes:
-        return b"".join([self._piece(part) for part in parts])
+        return self._piece(parts[0]) if len(parts) == 1 else b"".join([self._piece(part) for part in parts])
 
     def _piece(self, part: _Part) -> bytes:
         """Give a piece of a body, from the file once the window has moved on."""
-        window = self._window
-        start = part.offset - window.offset
-        if part.segment == window.segment and start >= 0:
-            return window.data[start : start + part.size]
-        file = self._open_file(part.segment)
+        segment, offset, size = part
+        begin, data = self._window.offset, self._window.data
+        if segment == self._window.segment and offset >= begin:
+            return data[offset - begin : offset - begin + size]
+        file = self._open_file(segment)
         try:
-            return os.pread(file, part.size, part.offset)
+            return os.pread(file, size, offset)
         finally:
             os.close(file)
 
