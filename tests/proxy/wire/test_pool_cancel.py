@@ -92,7 +92,9 @@ async def test_thousands_of_departures_at_any_moment_leave_no_socket_task_or_con
     async def depart() -> None:
         task = asyncio.create_task(one_call(pool, url, chance.choice(["now", "slow", "stream", "upload-slow"])))
         moment = chance.random()
-        if moment < 0.5:
+        if moment < 0.1:
+            await task
+        elif moment < 0.5:
             for _ in range(chance.randrange(30)):
                 await asyncio.sleep(0)
         else:
@@ -106,16 +108,17 @@ async def test_thousands_of_departures_at_any_moment_leave_no_socket_task_or_con
         for _ in range(calls // 20):
             await depart()
 
-    await asyncio.gather(*(walk() for _ in range(20)))
-    assert min(ended.values()) > calls * 0.05
-    for kind in ("now", "slow", "stream", "upload-slow"):
-        await one_call(pool, url, kind)
-    assert asyncio.all_tasks() == {asyncio.current_task()}
-    assert pool.connections == pool.idle_connections
-    await pool.aclose()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(server.wait_closed)
+        stack.callback(server.close)
+        stack.push_async_callback(pool.aclose)
+        await asyncio.gather(*(walk() for _ in range(20)))
+        assert min(ended.values()) > calls * 0.05
+        for kind in ("now", "slow", "stream", "upload-slow"):
+            await one_call(pool, url, kind)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert pool.connections == pool.idle_connections
     await settle(lambda: not at_server)
-    server.close()
-    await server.wait_closed()
     await settle(lambda: open_sockets(os.getpid()) == before)
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
