@@ -130,12 +130,6 @@ def find_response_head_end(data: bytes) -> int:
     return -1 if found is None else found.end()
 
 
-def find_request_head_end(data: bytes) -> int:
-    """Return the place just behind the blank line that ends a request's head, -1 when it has not come."""
-    place = data.find(b"\r\n\r\n")
-    return -1 if place < 0 else place + 4
-
-
 def encode_head(start_line: bytes, fields: Fields) -> bytes:
     """Return a head as it goes over the wire; the caller vouches that the fields are fields."""
     lines = [start_line]
