@@ -89,8 +89,14 @@ async def test_metrics_add_up_over_workers_and_outlive_them(server: Server) -> N
     assert found.total("tracemill_time_to_first_block_seconds_count") == len(wishes)
 
 
+def processes_told(server: Server) -> list[str]:
+    return [key for key in metrics(server).values if key.startswith("tracemill_snapshot_age_seconds")]
+
+
 async def test_nothing_a_client_or_an_upstream_sends_makes_a_label(server: Server) -> None:
     series = []
+    # A process that has told nothing yet has no series either.
+    await asyncio.to_thread(server.wait_for, lambda: processes_told(server), 3, 5)
     async with httpx.AsyncClient(timeout=20) as client:
         for number in range(30):
             headers = {"x-tracemill-session": f"s{number}", "x-tracemill-tags": f"t{number}", "host": f"h{number}"}
