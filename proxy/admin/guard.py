@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from proxy.admin.host_check import is_own_host
-from proxy.api_error import error_body
+from proxy.admin.refusal import Code, error_response
 
 _OPEN_PATHS = frozenset({"/healthz"})
 _SECURITY_HEADERS = (
@@ -19,13 +19,6 @@ _SECURITY_HEADERS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
 )
-
-
-def error_response(status: int, message: str, *, code: str, param: str | None = None) -> Response:
-    """Make an answer that is an error of ours."""
-    headers = {"www-authenticate": "Bearer"} if status == 401 else None
-    body = error_body(message, code=code, param=param)
-    return Response(body, status, headers=headers, media_type="application/json")
 
 
 class AdminGuard:
@@ -60,17 +53,16 @@ class AdminGuard:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         if not is_own_host((value for name, value in headers if name == b"host"), own_names=self._own_names):
             return error_response(
-                403,
+                Code.HOST_NOT_ALLOWED,
                 "The Host header names no address of the admin side. Call it by IP address, by localhost, or by the "
                 "name that admin_host holds.",
-                code="host_not_allowed",
             )
         if self._token is None or scope["path"] in _OPEN_PATHS or self._has_token(headers, self._token):
             return None
         return error_response(
-            401,
+            Code.INVALID_TOKEN,
             "The admin side asks for its token: send `Authorization: Bearer <admin_token>`.",
-            code="invalid_token",
+            headers={"www-authenticate": "Bearer"},
         )
 
     @staticmethod

@@ -2,7 +2,7 @@
 
 import socket
 
-from proxy.admin.api import create_admin_app
+from proxy.admin.app import create_admin_app
 from proxy.metrics.folder import metrics_folder
 from proxy.serve.web_server import serve_until_told
 from proxy.settings import ServeSettings

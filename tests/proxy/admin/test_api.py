@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 from starlette.types import ASGIApp
 
-from proxy.admin.api import create_admin_app
+from proxy.admin.app import create_admin_app
 from store.trace import DeadLetter, Outcome, Reply, Trace
 from store.traces import TraceWriter
 

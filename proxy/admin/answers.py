@@ -1,0 +1,62 @@
+"""Answers of the admin side: JSON of what the store gives, and an error of the one shape for whatever is raised."""
+
+from http import HTTPStatus
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ExceptionHandler
+
+from proxy.admin.refusal import AdminRefusal, Code, error_response
+from store.errors import CursorError, FilterError, StoreError
+from store.trace import JsonText
+
+
+def json_answer(text: JsonText, status: int = 200) -> Response:
+    """Make an answer of JSON that is written already."""
+    return Response(text, status, media_type="application/json")
+
+
+async def _on_http_error(request: Request, exc: Exception) -> Response:
+    status = exc.status_code if isinstance(exc, HTTPException) else 500
+    headers = (exc.headers if isinstance(exc, HTTPException) else None) or {}
+    if status == 405:
+        allowed = headers.get("Allow", "GET, HEAD")
+        return error_response(
+            Code.METHOD_NOT_ALLOWED, f"{request.method} is not allowed here; use {allowed}.", headers={"allow": allowed}
+        )
+    if status == 404:
+        return error_response(Code.NOT_FOUND, "There is nothing at this path of the admin side.")
+    return error_response(Code.HTTP_ERROR, HTTPStatus(status).phrase, status=status)
+
+
+async def _on_refusal(_request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, AdminRefusal)  # noqa: S101 - it is registered for nothing else
+    return error_response(exc.code, str(exc), param=exc.param)
+
+
+async def _on_filter_error(_request: Request, exc: Exception) -> Response:
+    return error_response(Code.INVALID_FILTER, str(exc), param="where")
+
+
+async def _on_cursor_error(_request: Request, exc: Exception) -> Response:
+    return error_response(Code.INVALID_CURSOR, str(exc), param="cursor")
+
+
+async def _on_store_error(_request: Request, exc: Exception) -> Response:
+    return error_response(Code.STORE_UNAVAILABLE, str(exc))
+
+
+async def _on_our_error(_request: Request, _exc: Exception) -> Response:
+    return error_response(Code.INTERNAL_ERROR, "The admin side failed on this request; its log says why.")
+
+
+EXCEPTION_HANDLERS: dict[type[Exception], ExceptionHandler] = {
+    HTTPException: _on_http_error,
+    AdminRefusal: _on_refusal,
+    FilterError: _on_filter_error,
+    CursorError: _on_cursor_error,
+    StoreError: _on_store_error,
+    Exception: _on_our_error,
+}
+"""What becomes of each exception; the nearest class counts."""

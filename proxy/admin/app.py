@@ -1,0 +1,90 @@
+"""The admin side: what was recorded, told over HTTP on a port of its own.
+
+Each resource has a module: `traces`, `export`, `stats`, `health`. It holds handlers, `async (Context, Asked) ->
+Response`, and ends in its `OPERATIONS`, one `Operation` for each thing that can be asked: method, path, parameters,
+body, answer, scope. A new resource is such a module and its line in `OPERATIONS` below; its route, the checking of its
+requests, its place in the OpenAPI document and in `docs/admin-api.md` follow from the declarations.
+
+- A handler reads `asked[PARAMETER]`, `asked.path("id")`, `asked.body(Shape)` or, for lines, `asked.blocks()`.
+- It answers with `answers.json_answer`, and raises `refusal.AdminRefusal(Code.…, message, param=…)` for what is asked
+  wrongly. `FilterError`, `CursorError` and `StoreError` may pass through.
+- What it stands on beyond the request is in `Context`, which also closes it.
+
+While there is no database yet, everything is empty and nothing is an error.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from itertools import groupby
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from proxy.admin import export, health, stats, traces
+from proxy.admin.answers import EXCEPTION_HANDLERS
+from proxy.admin.context import Context
+from proxy.admin.guard import AdminGuard
+from proxy.admin.operation import Operation
+from proxy.admin.store import AdminStore
+
+OPERATIONS: tuple[Operation, ...] = (
+    *health.OPERATIONS,
+    *stats.OPERATIONS,
+    *traces.OPERATIONS,
+    *export.OPERATIONS,
+)
+"""Everything the admin side can be asked."""
+
+
+def create_admin_app(
+    data_dir: Path,
+    *,
+    token: str | None = None,
+    own_names: Iterable[str] = (),
+    metrics_folder: Path | None = None,
+) -> ASGIApp:
+    """Make the admin application; its reader is opened when a database appears and closed by lifespan shutdown.
+
+    Args:
+        data_dir: The data directory; it need not hold a database yet.
+        token: Bearer token asked for everywhere but at `/healthz`.
+        own_names: Host names, besides `localhost` and IP literals, that requests may name.
+        metrics_folder: Where the serving processes tell their counts; None to leave them out.
+    """
+    context = Context(data_dir, AdminStore(data_dir), metrics_folder, OPERATIONS)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await context.close()
+
+    app = Starlette(routes=routes(context), exception_handlers=EXCEPTION_HANDLERS, lifespan=lifespan)
+    app.router.redirect_slashes = False
+    return AdminGuard(app, token=token, own_names=own_names)
+
+
+def routes(context: Context) -> list[Route]:
+    """Make one route for each path, so that a wrong method is told all that the path has."""
+
+    def path_of(operation: Operation) -> str:
+        return operation.path
+
+    return [
+        _route(path, list(held), context) for path, held in groupby(sorted(context.operations, key=path_of), path_of)
+    ]
+
+
+def _route(path: str, operations: Sequence[Operation], context: Context) -> Route:
+    by_method = {operation.method: operation for operation in operations}
+
+    async def answer(request: Request) -> Response:
+        asked = "GET" if request.method == "HEAD" else request.method
+        return await by_method[asked].answer(context, request)  # type: ignore[index]
+
+    return Route(path, answer, methods=list(by_method))

@@ -1,0 +1,32 @@
+"""What the operations of the admin side stand on: one object for each admin application."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from proxy.admin.store import AdminStore
+
+if TYPE_CHECKING:
+    from proxy.admin.operation import Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What outlives a request.
+
+    Attributes:
+        data_dir: The data directory; it need not hold a database yet.
+        store: The way to the traces.
+        metrics_folder: Where the serving processes tell their counts; None to leave them out.
+        operations: Everything the application can be asked, for the document that describes it.
+    """
+
+    data_dir: Path
+    store: AdminStore
+    metrics_folder: Path | None
+    operations: Sequence["Operation"]
+
+    async def close(self) -> None:
+        """Let go of what is held."""
+        await self.store.close()

@@ -1,0 +1,70 @@
+"""Whether the admin side answers, whether the store can be read, and the metrics."""
+
+import asyncio
+
+from starlette.responses import PlainTextResponse, Response
+
+from proxy.admin.context import Context
+from proxy.admin.metrics import CONTENT_TYPE, journal_size, metrics_text
+from proxy.admin.operation import TEXT, Asked, Good, Operation, Scope
+from store.errors import StoreError
+from store.traces import Counts
+
+
+async def _healthz(_context: Context, _asked: Asked) -> Response:
+    return PlainTextResponse("ok\n")
+
+
+async def _readyz(context: Context, _asked: Asked) -> Response:
+    # Ready is who can read the store: one that is not there yet is empty, one that cannot be read answers 503.
+    await context.store.reader()
+    return PlainTextResponse("ok\n")
+
+
+async def _metrics(context: Context, _asked: Asked) -> Response:
+    try:
+        reader = await context.store.reader()
+        counts = Counts(0, 0) if reader is None else await reader.counts()
+    except StoreError:
+        counts = None  # when the store is in trouble, the other metrics are what it is told by
+    journal_bytes = await asyncio.to_thread(journal_size, context.data_dir)
+    text = await asyncio.to_thread(
+        metrics_text,
+        context.metrics_folder,
+        traces=None if counts is None else counts.traces,
+        dead_letters=None if counts is None else counts.dead_letters,
+        journal_bytes=journal_bytes,
+    )
+    return Response(text, media_type=CONTENT_TYPE)
+
+
+OPERATIONS = (
+    Operation(
+        name="healthz",
+        method="GET",
+        path="/healthz",
+        summary="Tells that this process answers; never asks for the token.",
+        handler=_healthz,
+        good=Good("`ok`", media_type=TEXT),
+        scope=Scope.OPEN,
+        tag="health",
+    ),
+    Operation(
+        name="readyz",
+        method="GET",
+        path="/readyz",
+        summary="Tells that the store can be read, or is not there yet.",
+        handler=_readyz,
+        good=Good("`ok`", media_type=TEXT),
+        tag="health",
+    ),
+    Operation(
+        name="metrics",
+        method="GET",
+        path="/metrics",
+        summary="Gives all metrics in the text format of Prometheus.",
+        handler=_metrics,
+        good=Good("Prometheus text; see [metrics.md](metrics.md)", media_type=TEXT),
+        tag="health",
+    ),
+)

@@ -1,0 +1,59 @@
+"""Traces: listed page by page, or one shown whole."""
+
+from starlette.responses import Response
+
+from proxy.admin.answers import json_answer
+from proxy.admin.context import Context
+from proxy.admin.operation import Asked, Good, Operation
+from proxy.admin.parameter import CURSOR, LIMIT, WHERE
+from proxy.admin.refusal import AdminRefusal, Code
+from store import json_text
+from store.trace_json import summary_json, trace_json
+from store.trace_lookup import find_trace
+from store.traces import TracePage
+
+
+async def _list_traces(context: Context, asked: Asked) -> Response:
+    reader = await context.store.reader()
+    page = TracePage([], None)
+    if reader is not None:
+        page = await reader.page(asked[WHERE], asked[CURSOR], asked[LIMIT])
+    data = b",".join(summary_json(summary) for summary in page.summaries)
+    return json_answer(b'{"data":[' + data + b'],"next_cursor":' + json_text.dumps(page.next_cursor) + b"}")
+
+
+async def _get_trace(context: Context, asked: Asked) -> Response:
+    given = asked.path("id")
+    reader = await context.store.reader()
+    trace = None if reader is None else await find_trace(reader, given)
+    if trace is None:
+        raise AdminRefusal(Code.NOT_FOUND, f"No trace, completion or request has the id {given[:80]!r}.")
+    return json_answer(trace_json(trace))
+
+
+OPERATIONS = (
+    Operation(
+        name="list_traces",
+        method="GET",
+        path="/admin/api/traces",
+        summary="Lists traces without their bodies, newest first.",
+        handler=_list_traces,
+        good=Good("One page."),
+        parameters=(WHERE, CURSOR, LIMIT),
+        tag="traces",
+    ),
+    Operation(
+        name="get_trace",
+        method="GET",
+        path="/admin/api/traces/{id}",
+        summary="Gives one whole trace.",
+        handler=_get_trace,
+        good=Good("The trace."),
+        path_parts={
+            "id": "The trace's id, which the proxy tells each client in `x-tracemill-trace-id`, or the completion's own "
+            "id, or the answer's `x-request-id`; where an upstream used one id twice, the newest."
+        },
+        errors=(Code.NOT_FOUND,),
+        tag="traces",
+    ),
+)
