@@ -16,12 +16,12 @@ from processing.answer import Fault
 from processing.config import WITHOUT_EFFECT, Config, Model, Price
 from processing.convert import SkipReason
 from processing.ledger import Reason
-from processing.recorded_call import RejectReason
 from proxy.calls.route_config import RouteConfig
 from proxy.metrics.catalog import LABEL_VALUES, OWNERS, DropReason, Metric
 from proxy.settings import ENV_PREFIX, KIB, MIB, ServeSettings
 from store.filter_fields import FIELDS, TAG_PREFIX, Field, tag_field
 from store.finding import GROUPS, KINDS
+from store.recorded.errors import RejectReason
 from tracemill.cli import load_all
 from tracemill.serve_command import WITHOUT_FLAG, flag_of
 

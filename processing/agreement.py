@@ -23,9 +23,9 @@ from processing.answer_form import (
     similarity,
     sorted_keys,
 )
-from processing.example import Json, Message, ToolCall
 from processing.repair import RepairError, check
 from store import json_text
+from store.recorded.message import Json, Message, ToolCall
 
 
 class Method(StrEnum):

@@ -6,11 +6,11 @@ from enum import StrEnum
 from typing import TypeGuard
 
 from processing.endpoint import Endpoint
-from processing.errors import MessageFormError
-from processing.example import Json, Message
 from processing.http_reply import Completion
-from processing.message_form import read_messages, text_of
 from store import json_text
+from store.recorded.errors import MessageFormError
+from store.recorded.message import Json, Message
+from store.recorded.message_form import read_messages, text_of
 from store.work import Call
 
 

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from processing.example import Json, Message, ToolCall
-from processing.message_form import text_of
 from store import json_text
+from store.recorded.message import Json, Message, ToolCall
+from store.recorded.message_form import text_of
 
 Answers = tuple[Message, ...]
 """One candidate's messages, one per target of the example."""

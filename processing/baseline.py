@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 from processing.answer_form import canonical
 from processing.candidates import Task
-from processing.example import Example, Json, Message
-from processing.message_form import text_of, to_openai
+from processing.example import Example
 from processing.metrics import Scored, answer_text, classification_scores, interval, mean_scores, score_reply
 from processing.parallel import each
 from processing.prompt import ask
 from processing.relabel import Relabelled
 from processing.teachers import Teachers
 from store import json_text
+from store.recorded.message import Json, Message
+from store.recorded.message_form import text_of, to_openai
 
 JUDGE = "llm-as-a-judge"
 VERDICT_SCHEMA: dict[str, Json] = {

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from processing.answer import Answer
 from processing.answer_form import Answers, Form
 from processing.config import Config
-from processing.example import Example, Json, Message, ToolCall
+from processing.example import Example
 from processing.job_description import JobDescription
-from processing.message_form import read_call, text_of
 from processing.prompt import ask, prompt
 from processing.repair import MAX_ERROR_CHARS, RepairError, check, find_json
 from processing.teachers import Teachers
+from store.recorded.message import Json, Message, ToolCall
+from store.recorded.message_form import read_call, text_of
 
 ORIGINAL = "original"
 REWRITE_SCHEMA: dict[str, Json] = {

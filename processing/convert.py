@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
 
-from processing.example import Conversation, Example, Json, Message
-from processing.message_form import text_of, to_openai
+from processing.example import Conversation, Example
+from store.recorded.message import Json, Message
+from store.recorded.message_form import text_of, to_openai
 
 _SYSTEM_ROLES = frozenset({"system", "developer"})
 

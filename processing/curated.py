@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from processing.convert import example_id
-from processing.errors import InputError, MessageFormError
-from processing.example import Example, Json, Message
-from processing.message_form import read_messages
-from processing.recorded_call import LineError, load_line, read_tools
+from processing.errors import InputError
+from processing.example import Example
 from store import json_text
+from store.recorded.call import load_line, read_tools
+from store.recorded.errors import LineError, MessageFormError
+from store.recorded.message import Json, Message
+from store.recorded.message_form import read_messages
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,16 @@ import base64
 from collections.abc import Sequence
 
 from processing.baseline import Prediction
-from processing.example import Conversation, Json
+from processing.example import Conversation
 from processing.inputs import Inputs
 from processing.ledger import Kind, State
-from processing.message_form import to_openai
 from processing.output import lines
 from processing.rows import ended
 from processing.split import Part
 from processing.stages import Run
 from store import json_text
+from store.recorded.message import Json
+from store.recorded.message_form import to_openai
 
 PREDICTIONS = "predictions.jsonl"
 FILES = (

@@ -19,8 +19,9 @@ from operator import eq
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from zlib import crc32
 
-from processing.example import Conversation, Json, Message, ToolCall
-from processing.message_form import text_of
+from processing.example import Conversation
+from store.recorded.message import Json, Message, ToolCall
+from store.recorded.message_form import text_of
 
 SIMILARITY = 0.8
 SHINGLE = 5

@@ -2,7 +2,6 @@
 
 ProcessingError
 ├── SourceError         a trace file or the store cannot be read as asked
-│   └── MessageFormError    one message is not a chat message
 ├── SplitError          train and test cannot be drawn as asked
 ├── InputError          a file or setting that was given is wrong: mend it and run again
 ├── TeacherError        a teacher cannot be used at all: the run stops, what was paid for is kept
@@ -18,24 +17,6 @@ class ProcessingError(Exception):
 
 class SourceError(ProcessingError):
     """A trace file or the store cannot be read as asked."""
-
-
-class MessageFormError(SourceError):
-    """One message is not a chat message.
-
-    Attributes:
-        position: Position of the message in its array, from 0.
-        field: The field at fault, such as `role` or `tool_calls[0].function.name`.
-        found: What stands there: a role, or the JSON type; never message content.
-        allowed: What may stand there.
-    """
-
-    def __init__(self, position: int, field: str, found: str, allowed: str) -> None:
-        self.position = position
-        self.field = field
-        self.found = found
-        self.allowed = allowed
-        super().__init__(f"message {position}: {field} is {found}; allowed: {allowed}")
 
 
 class SplitError(ProcessingError):

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 from processing.candidates import Task
 from processing.convert import skip_reason
-from processing.example import Conversation, Example, Json, Message
+from processing.example import Conversation, Example
 from processing.ledger import End, Reason, Stage, State
-from processing.message_form import text_of, to_openai
 from processing.parallel import each
 from processing.prompt import ask, prompt
 from processing.repair import RepairError, check
 from processing.teachers import Teachers
+from store.recorded.message import Json, Message
+from store.recorded.message_form import text_of, to_openai
 from store.work import content_key
 
 SCORES_SCHEMA: dict[str, Json] = {

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from processing.errors import ConservationError
-from processing.example import Json
+from store.recorded.message import Json
 
 
 class Kind(StrEnum):

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from processing.example import Json, Message
-from processing.message_form import text_of
 from processing.porter import stem
 from processing.tool_metrics import calls_of, score_calls
 from store import json_text
+from store.recorded.message import Json, Message
+from store.recorded.message_form import text_of
 
 TEXT_METRICS = ("binary", "rouge", "meteor")
 TOOL_METRICS = ("rouge", "tool_call_equivalence", "binary_tool_call", "staged_tool_call")

@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import Self
 
 from processing.errors import InputError, RunLockedError
-from processing.example import Json
 from store import json_text
+from store.recorded.message import Json
 
 MANIFEST = "manifest.json"
 _LOCK = ".tracemill-run.lock"

@@ -16,10 +16,9 @@ from processing.candidates import Task
 from processing.convert import convert
 from processing.dataset_files import FILES, row_files
 from processing.errors import ProcessingError
-from processing.example import Conversation, Example, Json
+from processing.example import Conversation, Example
 from processing.inputs import Inputs
 from processing.ledger import Kind, Stage, State
-from processing.message_form import text_of
 from processing.model_client import ModelClient
 from processing.output import OutputFolder, pretty
 from processing.progress import Progress, silent
@@ -42,6 +41,8 @@ from processing.stages import (
 )
 from processing.teachers import Teachers
 from store.errors import StoreError
+from store.recorded.message import Json
+from store.recorded.message_form import text_of
 from store.work import Job, JobStatus, WorkStore
 
 

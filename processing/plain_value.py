@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from processing.errors import InputError
-from processing.example import Json
+from store.recorded.message import Json
 
 MAX_DEPTH = 50
 MAX_VALUES = 100_000

@@ -6,8 +6,8 @@ from functools import cache
 from importlib.resources import files
 from string import Template
 
-from processing.example import Json
 from store import json_text
+from store.recorded.message import Json
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 from processing.agreement import Method, agree
 from processing.answer_form import Answers, Form, canonical, similarity
 from processing.candidates import ORIGINAL, Candidate, Task, answer, original
-from processing.example import Example, Json, Message, ToolCall
+from processing.example import Example
 from processing.ledger import Reason
-from processing.message_form import to_openai
 from processing.prompt import ask
 from processing.teachers import Teachers
+from store.recorded.message import Json, Message, ToolCall
+from store.recorded.message_form import to_openai
 
 QUORUM = 2
 ARBITER_SCHEMA: dict[str, Json] = {

@@ -10,8 +10,8 @@ from typing import NamedTuple, NoReturn
 
 import jsonschema_rs
 
-from processing.example import Json
 from store import json_text
+from store.recorded.message import Json
 
 MAX_ERROR_CHARS = 200
 _FENCE = re.compile(r"```[a-zA-Z0-9_-]*[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)

@@ -10,13 +10,13 @@ from processing.baseline import Performance
 from processing.candidates import Task
 from processing.convert import Converted
 from processing.curated import Curated
-from processing.example import Json
 from processing.filter import length_of
 from processing.inputs import Inputs
 from processing.ledger import Kind, Ledger
 from processing.relabel import Relabelled
 from processing.split import Split
 from processing.teachers import Teachers
+from store.recorded.message import Json
 
 FEW_ROWS = 200
 _CHANGED_SHOWN = 5

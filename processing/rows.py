@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 
 from processing.candidates import Task
-from processing.example import Conversation, Example, Json, Turn
+from processing.example import Conversation, Example
 from processing.filter import Scores
 from processing.ledger import End, Kind
-from processing.message_form import text_of, to_openai
 from processing.metrics import answer_text
 from processing.relabel import Relabelled
+from store.recorded.message import Json, Turn
+from store.recorded.message_form import text_of, to_openai
 
 _UNKNOWN = Turn()
 

@@ -13,19 +13,14 @@ from pathlib import Path
 from typing import Final
 
 from processing.errors import SourceError
-from processing.example import Conversation, Json
-from processing.langfuse import is_observation, read_observation
-from processing.recorded_call import (
-    LineError,
-    RecordedCall,
-    RejectReason,
-    load_line,
-    read_openai,
-    read_unstructured,
-)
+from processing.example import Conversation
 from processing.stitching import Stitcher
 from processing.stored_call import read_trace
 from store.filter import Filter
+from store.recorded.call import RecordedCall, load_line, read_openai, read_unstructured
+from store.recorded.errors import LineError, RejectReason
+from store.recorded.langfuse import is_observation, read_observation
+from store.recorded.message import Json
 from store.traces import TraceReader
 
 FORMATS: Final = (

@@ -13,10 +13,11 @@ from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import NamedTuple
 
-from processing.example import Conversation, Message, Turn
-from processing.message_form import to_openai
-from processing.recorded_call import RecordedCall
+from processing.example import Conversation
 from store import conversation as stitching
+from store.recorded.call import RecordedCall
+from store.recorded.message import Message, Turn
+from store.recorded.message_form import to_openai
 from store.tree import stitch_key
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from processing.example import Turn
-from processing.recorded_call import LineError, RecordedCall, RejectReason, load_line, read_openai
 from store.export import ExportFormat, export_lines
+from store.recorded.call import RecordedCall, load_line, read_openai
+from store.recorded.errors import LineError, RejectReason
+from store.recorded.message import Turn
 from store.trace import Trace
 
 _IN_CHAT_FORM = ("chat.completions", "responses", "messages")

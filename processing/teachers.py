@@ -10,11 +10,11 @@ from processing.answer import Answer, Fault, read_answer, record_call, reported
 from processing.config import Config
 from processing.endpoint import Endpoint, endpoint
 from processing.errors import TeacherError
-from processing.example import Json
-from processing.message_form import text_of
 from processing.model_client import ModelClient
 from processing.repair import RepairError, check, find_json
 from store import json_text
+from store.recorded.message import Json
+from store.recorded.message_form import text_of
 from store.work import Call, WorkStore, call_key
 
 

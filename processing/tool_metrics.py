@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from processing.example import Json, Message
-from processing.message_form import text_of
+from store.recorded.message import Json, Message
+from store.recorded.message_form import text_of
 
 OTHER_NAME = 0.25
 OTHER_KEYS = 0.5

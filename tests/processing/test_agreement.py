@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from processing.agreement import Method, agree
 from processing.answer_form import Answers, Form, canonical, gram_f, similarity
-from processing.example import Message, ToolCall
+from store.recorded.message import Message, ToolCall
 
 WEATHER = {
     "type": "function",

@@ -10,8 +10,9 @@ import pytest
 
 from processing.convert import SkipReason, convert, skip_reason
 from processing.dedup import group_conversations
-from processing.example import Conversation, Example, Json, Message, ToolCall, Turn
-from processing.message_form import to_openai
+from processing.example import Conversation, Example
+from store.recorded.message import Json, Message, ToolCall, Turn
+from store.recorded.message_form import to_openai
 
 
 def message_of(letter: str, position: int) -> Message:

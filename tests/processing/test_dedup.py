@@ -12,7 +12,8 @@ from processing.dedup import (
     near_pairs,
     similarity,
 )
-from processing.example import Conversation, Json, Message, ToolCall
+from processing.example import Conversation
+from store.recorded.message import Json, Message, ToolCall
 
 WORDS = [
     f"{first}{second}"

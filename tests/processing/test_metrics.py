@@ -2,7 +2,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processing.example import Message, ToolCall
 from processing.metrics import (
     TEXT_METRICS,
     TOOL_METRICS,
@@ -16,6 +15,7 @@ from processing.metrics import (
     rouge,
     score_reply,
 )
+from store.recorded.message import Message, ToolCall
 
 
 @pytest.mark.parametrize(

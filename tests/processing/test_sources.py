@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from processing.convert import convert
 from processing.errors import SourceError
-from processing.example import Json, Message, ToolCall, Turn
-from processing.recorded_call import RejectReason
 from processing.sources import Intake, from_store, read_lines, read_traces
 from store.export import ExportFormat, export_lines
+from store.recorded.errors import RejectReason
+from store.recorded.message import Json, Message, ToolCall, Turn
 from store.trace import Flag, Outcome, Reply, Trace
 from store.traces import TraceReader, TraceWriter
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from processing.convert import convert
 from processing.dedup import group_conversations
 from processing.errors import SplitError
-from processing.example import Conversation, Example, Json, Message
+from processing.example import Conversation, Example
 from processing.split import measure_leakage, position_of, split
+from store.recorded.message import Json, Message
 
 
 def example(name: str, group: str | None = None, conversation: str | None = None, text: str | None = None) -> Example:

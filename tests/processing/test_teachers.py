@@ -8,10 +8,10 @@ import pytest
 from processing import config_file
 from processing.answer import Fault as CallFault
 from processing.errors import TeacherError
-from processing.example import Message
 from processing.model_client import ModelClient
 from processing.prompt import ask, hashes, prompt
 from processing.teachers import Teachers as Askers
+from store.recorded.message import Message
 from store.work import WorkStore
 from tests.processing.teachers import Fault, Teachers
 

@@ -1,7 +1,7 @@
 import pytest
 
-from processing.example import Json, Message, ToolCall
 from processing.tool_metrics import Call, ToolScores, calls_of, parse_calls, score_calls
+from store.recorded.message import Json, Message, ToolCall
 
 TOOLS = [
     {

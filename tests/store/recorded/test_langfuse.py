@@ -2,9 +2,10 @@ import json
 
 import pytest
 
-from processing.example import Json, Message, ToolCall, Turn
-from processing.langfuse import read_observation
-from processing.recorded_call import LineError, RecordedCall, RejectReason
+from store.recorded.call import RecordedCall
+from store.recorded.errors import LineError, RejectReason
+from store.recorded.langfuse import read_observation
+from store.recorded.message import Json, Message, ToolCall, Turn
 
 QUESTION = [{"role": "user", "content": "hi"}]
 ASKED = Message("user", "hi")

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processing.errors import MessageFormError
-from processing.example import Json, Message, ToolCall
-from processing.message_form import (
+from store.recorded.errors import MessageFormError
+from store.recorded.message import Json, Message, ToolCall
+from store.recorded.message_form import (
     CORRUPT_TOOL_ARGS,
     INVALID_TOOL_ARGS,
     UNPAIRED_TOOL_RESULT,

@@ -10,9 +10,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from processing.example import Json, Turn
-from processing.recorded_call import LineError, RecordedCall, RejectReason, make_call, read_metadata, read_tools
 from store import json_text
+from store.recorded.call import RecordedCall, make_call, read_metadata, read_tools
+from store.recorded.errors import LineError, RejectReason
+from store.recorded.message import Json, Turn
 
 
 class _Reply(NamedTuple):

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from processing.errors import MessageFormError
-from processing.example import Json, Message, ToolCall
 from store import json_text
+from store.recorded.errors import MessageFormError
+from store.recorded.message import Json, Message, ToolCall
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 CORRUPT_TOOL_ARGS = "corrupt_tool_args"

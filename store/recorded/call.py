@@ -10,60 +10,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 
-from processing.errors import MessageFormError, SourceError
-from processing.example import Json, Message, Turn
-from processing.message_form import read_messages
 from store import json_text
+from store.recorded.errors import LineError, MessageFormError, RejectReason
+from store.recorded.message import Json, Message, Turn
+from store.recorded.message_form import read_messages
 
 """Deepest nesting of a line, in arrays and objects. Tool schemas stay below 30; Python's encoders fail near 1000."""
 _HUGE_EXPONENT = re.compile(r"\d[eE]\+?\d{3}")
-
-
-class RejectReason(StrEnum):
-    """Why a line or trace could not be read. A closed list."""
-
-    NOT_UTF8 = "not_utf8"
-    """The line is not UTF-8 text."""
-    NOT_JSON = "not_json"
-    """The line is not one JSON value."""
-    NOT_OBJECT = "not_object"
-    """The line is JSON, but not an object."""
-    TOO_DEEP = "too_deep"
-    """The line nests deeper than 200 levels."""
-    NO_MESSAGES = "no_messages"
-    """There is no array of messages, or an empty one. Is `observation_format` right?"""
-    BAD_MESSAGE = "bad_message"
-    """A message is not a chat message; `detail` tells which and what may stand there."""
-    BAD_TOOLS = "bad_tools"
-    """The tools are not an array of tool definitions with names."""
-    BAD_RESPONSE_FORMAT = "bad_response_format"
-    """The response format is not an object."""
-    BAD_CONTEXT = "bad_context"
-    """The `context` string of an unstructured line does not hold an array of messages."""
-    NO_INPUT_OUTPUT = "no_input_output"
-    """A Langfuse observation with neither input nor output."""
-    LEVEL_ERROR = "level_error"
-    """A Langfuse observation that ended in an error."""
-    NOT_GENERATION = "not_generation"
-    """A Langfuse observation that is not a model's answer (a span, an event)."""
-    NOT_CHAT = "not_chat"
-    """A stored trace of an endpoint that holds no conversation, such as text completions."""
-
-
-class LineError(SourceError):
-    """One line cannot be read.
-
-    Attributes:
-        reason: Why, from the closed list.
-        detail: One sentence for a person; holds no message content.
-    """
-
-    def __init__(self, reason: RejectReason, detail: str) -> None:
-        self.reason = reason
-        self.detail = detail
-        super().__init__(f"{reason}: {detail}")
 
 
 @dataclass(frozen=True, slots=True)
