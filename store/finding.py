@@ -218,7 +218,8 @@ JOURNAL_DAMAGED = _kind(
 DEAD_LETTERS = _kind(
     "dead_letters", "capture", _WARNING,
     "Journal entries or calls could not be understood and are kept aside: `bad_crc` and `torn` (damaged bytes), "
-    "`orphan` (its call's beginning is lost), `derive_failed` and `unstorable` (a whole call).",
+    "`orphan` (its call's beginning is lost), `derive_failed` and `unstorable` (a whole call), `unknown_change` "
+    "(what a later version asked for).",
     "Nothing of them is lost; after an upgrade that mends the reason they can be read again. Report `derive_failed` "
     "and `unstorable` with the words that the server's log has of them.",
 )  # fmt: skip

@@ -62,24 +62,33 @@ def _migrations(name: str) -> tuple[Migration, ...]:
 def migrate(connection: sqlite3.Connection, schema: Schema) -> None:
     """Lead a database to today's schema; each step is one transaction with its record.
 
+    An empty one goes the whole way in one transaction: a reader that finds it half made would take it for an old one.
+
     Args:
         connection: In autocommit mode (`isolation_level=None`).
         schema: The layout the database has or, when it is empty, shall have.
     """
-    for step in schema.migrations():
+    steps = schema.migrations()
+    for group in [steps] if read_version(connection) == 0 else [(step,) for step in steps]:
         connection.execute("BEGIN IMMEDIATE")
         try:
-            # Asked inside the transaction: another process may just have done this step.
-            if read_version(connection) < step.version:
-                for statement in _statements(step.sql):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA application_id = {schema.application_id}")
-                connection.execute(f"PRAGMA user_version = {step.version}")
+            for step in group:
+                _take(connection, schema, step)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+
+def _take(connection: sqlite3.Connection, schema: Schema, step: Migration) -> None:
+    # Asked inside the transaction: another process may just have done this step.
+    if read_version(connection) >= step.version:
+        return
+    for statement in _statements(step.sql):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {schema.application_id}")
+    connection.execute(f"PRAGMA user_version = {step.version}")
 
 
 def read_version(connection: sqlite3.Connection) -> int:

@@ -186,7 +186,8 @@ class DeadLetter:
 
     Attributes:
         reason: A stable code: `bad_crc`, `torn` (a writer died in the middle), `orphan` (its call's beginning is lost),
-            `derive_failed`, `unstorable`, `gap` (calls that were shed: the body is JSON and tells how many and when).
+            `derive_failed`, `unstorable`, `unknown_change` (a later version asked for it), `gap` (calls that were shed:
+            the body is JSON and tells how many and when).
         detail: One sentence for a person; holds no message content.
         body: The raw bytes.
         trace_id: The call's; of a gap or a damaged stretch, which are no calls, an id of its own, by which it is known

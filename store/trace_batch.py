@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from store.body import Packer, blob_id, cut_long_strings
 from store.errors import UnstorableTraceError
+from store.follower import StoredTrace
 from store.trace import Trace
 from store.trace_rows import column_values, to_blob, to_int64
 from store.tree import HashedMessages, Link, chain
@@ -16,7 +17,7 @@ class _Hashed(NamedTuple):
     """A trace with the ids of all that its rows point at; blobs in the order of `_BLOBS`, then one for each reply."""
 
     trace: Trace
-    request: Link | None
+    links: list[Link]
     answers: list[Link]
     blobs: tuple[bytes | None, ...]
 
@@ -51,7 +52,7 @@ class Batch:
             self.links[link.id] = link
         for link in answers:
             self.links[link.id] = link
-        self._traces.append(_Hashed(trace, request, answers, self._add_blobs(trace)))
+        self._traces.append(_Hashed(trace, links, answers, self._add_blobs(trace)))
 
     def _add_blobs(self, trace: Trace) -> tuple[bytes | None, ...]:
         values = (
@@ -89,6 +90,12 @@ class Batch:
                 raise UnstorableTraceError(f"trace {trace_id} cannot be stored: {exc}", trace_id) from exc
         return rows
 
+    def stored(self, first: int) -> list[StoredTrace]:
+        """Give the traces as followers take them, numbered from `first`."""
+        return [
+            StoredTrace(n, hashed.trace, hashed.links, hashed.answers) for n, hashed in enumerate(self._traces, first)
+        ]
+
 
 class TraceRows:
     """Rows of `traces`, `usages`, `replies` and `tags`, columns in the order of the statements that insert them."""
@@ -101,13 +108,13 @@ class TraceRows:
 
     def add(self, number: int, hashed: _Hashed, nodes: Mapping[bytes, int], blobs: Mapping[bytes, int]) -> None:
         """Add one trace's rows."""
-        trace, request, answers, blob_ids = hashed
+        trace, links, answers, blob_ids = hashed
         blob_numbers = [None if name is None else blobs[name] for name in blob_ids]
         self.traces.append(
             [
                 number,
                 *column_values(trace),
-                None if request is None else nodes[request.id],
+                nodes[links[-1].id] if links else None,
                 len(trace.messages),
                 int(any(answer.has_tool_calls for answer in answers)),
                 *blob_numbers[:5],

@@ -3,17 +3,17 @@
 import asyncio
 import sqlite3
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
 import aiosqlite
 
 from store.body import Cut, put_back, unpack
-from store.connection import close, transaction
+from store.connection import close, run, transaction
 from store.database import TRACES, open_reader, store_error
 from store.errors import CorruptDatabaseError
 from store.filter import EVERYTHING, Filter
@@ -31,6 +31,8 @@ from store.trace import DeadLetter, JsonText, Reply, Trace
 from store.trace_order import selection_sql
 from store.trace_rows import from_blob, from_micros, some_text, trace_of
 from store.trace_summary import FIRST, LAST, Counts, Place, Stats, TracePage, from_cursor, summary_of, to_cursor
+
+T = TypeVar("T")
 
 _BATCH_TRACES = 64
 # Bodies of one batch are in memory at once; a batch ends early when what came over the wire exceeds this.
@@ -83,6 +85,15 @@ class TraceReader:
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def look(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` on one state of the database, as a whole and on the connection's thread; it only reads.
+
+        Raises:
+            StoreError: SQLite says so.
+        """
+        async with self._snapshot():
+            return await run(self._connection, work)
 
     async def trace(self, trace_id: UUID) -> Trace | None:
         """Give one trace, None when there is none of this id."""

@@ -2,8 +2,9 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -12,14 +13,18 @@ from uuid import UUID
 import aiosqlite
 
 from store.body import Packer
+from store.change import Applied, Applier, Change, ChangeKind, apply_change
+from store.chore import Chore, Step
 from store.connection import close, run, transaction_now
 from store.database import TRACES, open_writer, store_error
+from store.follower import Follower
 from store.id_list import KNOWN_BLOBS, KNOWN_DEAD_LETTERS, KNOWN_NODES, KNOWN_TRACES, id_list
 from store.row_numbers import RowNumbers
 from store.trace import DeadLetter, JournalPosition, Trace
 from store.trace_batch import Batch, PackedRows
 from store.trace_rows import INSERT_TRACE, to_blob
 from store.tree import HashedMessages
+from store.upkeep import make_appliers, make_followers
 
 _LAST_NODE = "SELECT coalesce(max(number), 0) FROM nodes"
 _LAST_BLOB = "SELECT coalesce(max(number), 0) FROM blobs"
@@ -50,6 +55,9 @@ _MOVE_POSITION = """
 _TUNING = ("PRAGMA wal_autocheckpoint = 8000", "PRAGMA cache_size = -16000")
 
 
+_NO_APPLIERS: Mapping[ChangeKind, Applier] = {}
+
+
 class WriteCounts(NamedTuple):
     """What one batch came to.
 
@@ -67,9 +75,17 @@ class WriteCounts(NamedTuple):
 class TraceWriter:
     """The one writer of a `traces.db`; batches of several tasks wait for each other."""
 
-    def __init__(self, connection: aiosqlite.Connection, path: Path) -> None:
+    def __init__(
+        self,
+        connection: aiosqlite.Connection,
+        path: Path,
+        followers: Sequence[Follower] = (),
+        appliers: Mapping[ChangeKind, Applier] = _NO_APPLIERS,
+    ) -> None:
         self.path = path
         self._connection = connection
+        self._followers = followers
+        self._appliers = appliers
         self._packer = Packer()
         self._hashed = HashedMessages()
         self._nodes = RowNumbers(KNOWN_NODES, _LAST_NODE)
@@ -79,6 +95,8 @@ class TraceWriter:
     @classmethod
     async def open(cls, path: Path) -> Self:
         """Open, make or migrate the database, and hold the right to write it until `close`.
+
+        All derived tables are kept, and all kinds of changes applied (`store.upkeep`).
 
         Raises:
             StoreError: As `store.database.open_writer`.
@@ -90,7 +108,7 @@ class TraceWriter:
         except BaseException:
             await asyncio.shield(connection.close())
             raise
-        return cls(connection, path)
+        return cls(connection, path, make_followers(), make_appliers())
 
     async def close(self) -> None:
         """Close the database; a batch under way is finished first."""
@@ -109,10 +127,12 @@ class TraceWriter:
         traces: Sequence[Trace] = (),
         dead_letters: Sequence[DeadLetter] = (),
         positions: Iterable[JournalPosition] = (),
+        changes: Sequence[Change] = (),
     ) -> WriteCounts:
         """Write a batch as one transaction: all of it, or on any error nothing.
 
-        A trace whose id is known is left out, so a batch may be written again after a crash.
+        A trace or change whose id is known is left out, so a batch may be written again after a crash. Changes are
+        applied in their order, after all traces.
 
         Raises:
             UnstorableTraceError: One trace can never be stored; set it aside and write the rest again.
@@ -121,7 +141,16 @@ class TraceWriter:
         """
         letters = list(dead_letters)
         async with self._turn, self._translated():
-            return await run(self._connection, lambda db: self._write(db, traces, letters, positions))
+            return await run(self._connection, lambda db: self._write(db, traces, letters, positions, changes))
+
+    async def perform(self, chore: Chore) -> Step:
+        """Do one step of a chore, between two batches.
+
+        Raises:
+            StoreError: SQLite says so; what the step had begun is rolled back.
+        """
+        async with self._turn, self._translated():
+            return await run(self._connection, lambda db: self._perform(db, chore))
 
     async def known(self, ids: Collection[UUID]) -> set[UUID]:
         """Tell which of these calls are settled: stored as traces, or set aside as dead letters."""
@@ -149,6 +178,7 @@ class TraceWriter:
         traces: Sequence[Trace],
         dead_letters: Sequence[DeadLetter],
         positions: Iterable[JournalPosition],
+        changes: Sequence[Change],
     ) -> WriteCounts:
         fresh = _fresh(db, traces)
         batch = Batch(self._hashed)
@@ -159,14 +189,15 @@ class TraceWriter:
         packed.add_links([batch.links[id_] for id_ in nodes.new], nodes.all)
         bodies = {**packed.blobs, **batch.blobs}
         blobs = self._blobs.number(db, bodies)
-        rows = batch.rows(db.execute(_LAST_TRACE).fetchone()[0] + 1, nodes.all, blobs.all)
+        first = db.execute(_LAST_TRACE).fetchone()[0] + 1
+        rows = batch.rows(first, nodes.all, blobs.all)
         totals = {
             "nodes": len(nodes.new),
             "blobs": len(blobs.new),
             "body_bytes": packed.body_bytes + sum([len(bodies[id_]) for id_ in blobs.new]),
         }
         pack = self._packer.pack
-        with transaction_now(db):
+        with self._transaction(db):
             db.executemany(
                 _INSERT_BLOB, [(n, id_, len(bodies[id_]), pack(bodies[id_])) for id_, n in blobs.new.items()]
             )
@@ -179,9 +210,46 @@ class TraceWriter:
             db.execute(_ADD_TOTALS, totals)
             db.executemany(_INSERT_DEAD_LETTER, [self._dead_letter_row(letter) for letter in dead_letters])
             db.executemany(_MOVE_POSITION, [_position_row(position) for position in positions])
+            stored = batch.stored(first)
+            for follower in self._followers:
+                follower.add(db, stored)
+            applied = [self._apply(db, change) for change in changes]
         self._nodes.keep(nodes)
         self._blobs.keep(blobs)
+        if any(each.has_erased for each in applied if each):
+            self._forget()
         return WriteCounts(len(fresh), len(traces) - len(fresh), len(dead_letters))
+
+    def _apply(self, db: sqlite3.Connection, change: Change) -> Applied | None:
+        return apply_change(db, change, self._appliers.get(change.kind), datetime.now(UTC))
+
+    def _perform(self, db: sqlite3.Connection, chore: Chore) -> Step:
+        try:
+            step = chore.step(db)
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            self._forget()
+            raise
+        if step.has_erased:
+            self._forget()
+        return step
+
+    def _forget(self) -> None:
+        self._nodes.forget()
+        self._blobs.forget()
+        for follower in self._followers:
+            follower.forget()
+
+    @contextmanager
+    def _transaction(self, db: sqlite3.Connection) -> Iterator[None]:
+        try:
+            with transaction_now(db):
+                yield
+        except BaseException:
+            for follower in self._followers:
+                follower.forget()
+            raise
 
     def _dead_letter_row(self, letter: DeadLetter) -> dict[str, object]:
         return {

@@ -1,8 +1,9 @@
 """Ingest: the one process that turns the journal into traces, and the only writer of `traces.db`.
 
 It reads every writer's folder along, makes a trace of each call that ended, and stores traces and reading positions in
-one transaction, so that nothing is lost and nothing stored twice, whenever it is killed. A call that it cannot make
-sense of becomes a dead letter. The journal waits on disk while the database cannot be written.
+one transaction, so that nothing is lost and nothing stored twice, whenever it is killed. Changes that others ask for
+(`store.change`) are applied in that transaction, too. A call that it cannot make sense of becomes a dead letter. The
+journal waits on disk while the database cannot be written. Between two rounds it does a step of each chore.
 """
 
 import asyncio
@@ -12,13 +13,16 @@ import shutil
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 from uuid import UUID
 
 from proxy.ingest.derive import derive
+from proxy.ingest.upkeep import Upkeep
 from proxy.journal.folder import used_bytes
 from proxy.journal.raw_call import RawCall
 from proxy.journal.reader import JournalReader, call_entries
@@ -27,9 +31,11 @@ from proxy.metrics.folder import metrics_folder
 from proxy.metrics.ingest_metrics import IngestMetrics
 from proxy.metrics.teller import Teller
 from proxy.redaction.redactor import Redactor
+from store.change import Change
+from store.chore import Chore
 from store.errors import StoreError, UnstorableTraceError, WriterBusyError
 from store.trace import DeadLetter, JournalPosition, Trace
-from store.traces import TraceWriter
+from store.traces import TraceWriter, WriteCounts
 
 _log = logging.getLogger("tracemill.ingest")
 
@@ -46,7 +52,12 @@ _OBJECTS_A_COLLECTION = 100_000
 
 
 async def run_ingest(
-    data_dir: Path, stop: asyncio.Event, *, max_decoded_bytes: int, redactor: Redactor | None = None
+    data_dir: Path,
+    stop: asyncio.Event,
+    *,
+    max_decoded_bytes: int,
+    redactor: Redactor | None = None,
+    chores: Sequence[Chore] = (),
 ) -> None:
     """Read journals and write traces until `stop` is set and everything written by then is stored.
 
@@ -62,13 +73,33 @@ async def run_ingest(
             try:
                 async with await TraceWriter.open(data_dir / TRACES_FILE) as writer:
                     ingest = Ingest(journals, writer, metrics, max_decoded_bytes=max_decoded_bytes, redactor=redactor)
-                    await ingest.run(stop)
+                    await ingest.run(stop, Upkeep(writer, chores))
             except WriterBusyError:
                 _log.debug("another process stores the traces of this data directory; waiting for it to end")
             except (StoreError, OSError) as error:
                 metrics.failed()
                 _log.warning("traces cannot be stored (%s); the journal keeps them, trying again", error)
             await _pause(stop, _TROUBLE_S)
+
+
+async def ingest_once(data_dir: Path, *, max_decoded_bytes: int, redactor: Redactor | None = None) -> None:
+    """Take in all that the journals hold, for commands that want a change applied while nothing serves.
+
+    Raises:
+        WriterBusyError: A serving process has the store, and does it by itself.
+        StoreError: The database cannot be written.
+    """
+    stop = asyncio.Event()
+    stop.set()
+    async with await TraceWriter.open(data_dir / TRACES_FILE) as writer:
+        ingest = Ingest(
+            data_dir / JOURNAL_FOLDER,
+            writer,
+            IngestMetrics(),
+            max_decoded_bytes=max_decoded_bytes,
+            redactor=redactor,
+        )
+        await ingest.run(stop)
 
 
 class Ingest:
@@ -93,7 +124,7 @@ class Ingest:
         self._readers: dict[str, JournalReader] = {}
         self._stored: dict[str, JournalPosition] = {}
 
-    async def run(self, stop: asyncio.Event) -> None:
+    async def run(self, stop: asyncio.Event, upkeep: Upkeep | None = None) -> None:
         """Go on until `stop` is set and a whole round found nothing new."""
         self._stored = {position.writer: position for position in await self._writer.positions()}
         while True:
@@ -101,7 +132,10 @@ class Ingest:
             has_found = await self._round()
             if is_last_round and not has_found:
                 return
-            await _pause(stop, _GATHER_S if has_found else _IDLE_S)
+            pause_s = _GATHER_S if has_found else _IDLE_S
+            if upkeep is not None:
+                pause_s -= await upkeep.work(pause_s)
+            await _pause(stop, pause_s)
 
     async def _round(self) -> bool:
         """Take in what every writer has written since; tell whether there was anything."""
@@ -116,16 +150,16 @@ class Ingest:
                 del self._readers[reader.folder.name]
                 continue
             is_alive = reader.is_writer_alive()
-            for call in reader.read() if is_alive else reader.finish():
+            for taken in reader.read() if is_alive else reader.finish():
                 found = True
-                batch.add(call)
+                batch.add(taken)
                 if batch.is_full:
-                    await self._store(batch.calls)
+                    await self._store(batch)
                     batch = _Batch()
             if not is_alive:
                 finished.append(reader)
         # The watermark may have moved, or damage been found, without a call that ended.
-        await self._store(batch.calls)
+        await self._store(batch)
         for reader in finished:
             shutil.rmtree(reader.folder)
             del self._readers[reader.folder.name]
@@ -140,12 +174,13 @@ class Ingest:
                     self._readers[name] = JournalReader(folder, self._stored.get(name))
         return list(self._readers.values())
 
-    async def _store(self, calls: list[RawCall]) -> None:
+    async def _store(self, batch: "_Batch") -> None:
         """Store a batch with the positions behind it. Raises StoreError when the database cannot take it now."""
+        calls = batch.calls
         positions = [reader.position for reader in self._readers.values()]
         moved = [position for position in positions if self._stored.get(position.writer) != position]
         letters = [letter for reader in self._readers.values() for letter in reader.take_dead_letters()]
-        if not calls and not letters and not moved:
+        if not calls and not batch.changes and not letters and not moved:
             return
         began = time.monotonic()
         if calls:
@@ -163,7 +198,8 @@ class Ingest:
                 traces.append(derived)
             else:
                 letters.append(derived)
-        letters = await self._write(traces, letters, moved, {call.trace_id: call for call in calls})
+        write = partial(self._writer.write, positions=moved, changes=batch.changes)
+        letters = await self._write(write, traces, letters, {call.trace_id: call for call in calls})
         for position in moved:
             self._stored[position.writer] = position
             self._readers[position.writer].delete_read_segments(position)
@@ -173,17 +209,13 @@ class Ingest:
             self._metrics.letter_stored(letter)
 
     async def _write(
-        self,
-        traces: list[Trace],
-        letters: list[DeadLetter],
-        positions: list[JournalPosition],
-        calls: dict[UUID, RawCall],
+        self, write: "_Write", traces: list[Trace], letters: list[DeadLetter], calls: dict[UUID, RawCall]
     ) -> list[DeadLetter]:
         """Write a batch and return its dead letters; a trace that can never be stored becomes one."""
         while True:
             try:
                 letters = [self._without_raw(letter) for letter in letters]
-                counts = await self._writer.write(traces, letters, positions)
+                counts = await write(traces, letters)
             except UnstorableTraceError as error:
                 _log.error("call %s cannot be stored (%s); it is kept as a dead letter", error.trace_id, error)
                 traces = [trace for trace in traces if trace.id != error.trace_id]
@@ -216,19 +248,30 @@ class Ingest:
 
 
 class _Batch:
-    """The calls of one transaction."""
+    """The calls and changes of one transaction."""
 
     def __init__(self) -> None:
         self.calls: list[RawCall] = []
+        self.changes: list[Change] = []
         self._bytes = 0
 
-    def add(self, call: RawCall) -> None:
-        self.calls.append(call)
-        self._bytes += len(call.request_body) + len(call.response_body)
+    def add(self, taken: RawCall | Change) -> None:
+        if isinstance(taken, Change):
+            self.changes.append(taken)
+            self._bytes += len(taken.body)
+        else:
+            self.calls.append(taken)
+            self._bytes += len(taken.request_body) + len(taken.response_body)
 
     @property
     def is_full(self) -> bool:
-        return len(self.calls) >= _BATCH_CALLS or self._bytes >= _BATCH_BYTES
+        return len(self.calls) + len(self.changes) >= _BATCH_CALLS or self._bytes >= _BATCH_BYTES
+
+
+class _Write(Protocol):
+    """Writes traces and dead letters, together with all else of their batch."""
+
+    async def __call__(self, traces: Sequence[Trace], dead_letters: Sequence[DeadLetter], /) -> WriteCounts: ...
 
 
 def _ended_at(call: RawCall) -> float:

@@ -9,10 +9,12 @@ big-endian:
     payload: kind 1 byte · trace id 16 bytes · size of meta 4 bytes · meta (JSON) · body (raw bytes)
 
 A call is written as one `BEGIN`, any number of `REQUEST` and `RESPONSE` parts, for event streams an `ANSWERED`, and one
-`END`; the bodies of the parts, joined, are the bodies as they crossed the wire. A `GAP` belongs to no call: it declares
-calls that the journal had no room for, under an id of its own. Every entry has a checksum of its own,
-so that one bad entry costs one entry: the reader goes on at the next mark whose checksum holds. The mark is random so
-that no body, which is a client's or an upstream's text, can hold something that reads as an entry.
+`END`; the bodies of the parts, joined, are the bodies as they crossed the wire. Two kinds belong to no call and have an
+id of their own: a `GAP` declares calls that the journal had no room for, a `CHANGE` asks something of the store.
+
+Every entry has a checksum of its own, so that one bad entry costs one entry: the reader goes on at the next mark whose
+checksum holds. The mark is random so that no body, which is a client's or an upstream's text, can hold something that
+reads as an entry.
 """
 
 import struct
@@ -49,6 +51,8 @@ class EntryKind(IntEnum):
     """The call ended. Meta: how; body: the rest of the answer's body."""
     GAP = 6
     """Calls or bodies were shed. Meta: reason, count, and the times of the first and the last one; no body."""
+    CHANGE = 7
+    """Something is asked of the store (`store.change`). The id is the change's own. Meta: kind, when, by whom."""
 
 
 _KINDS = {int(kind): kind for kind in EntryKind}

@@ -1,4 +1,4 @@
-"""Reading a writer's journal along: entries in, finished calls out.
+"""Reading a writer's journal along: entries in, finished calls and changes out.
 
 The reader keeps no state on disk but one position per writer, the *watermark*: every call whose entries begin before it
 has been handed out and stored. Calls that are still open hold the watermark back, so after a restart their entries are
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
+from proxy.journal.change_entry import change_of
 from proxy.journal.format import (
     MARK_SIZE,
     SEGMENT_HEAD_SIZE,
@@ -27,6 +28,7 @@ from proxy.journal.format import (
 )
 from proxy.journal.gap import gap_letter
 from proxy.journal.raw_call import RawCall
+from store.change import Change
 from store.trace import DeadLetter, JournalPosition, Outcome
 
 _READ_BYTES = 8 * 1024 * 1024
@@ -101,8 +103,8 @@ class JournalReader:
             os.close(lock)
         return False
 
-    def read(self) -> Iterator[RawCall]:
-        """Yield the calls that ended since the last time; stops at the end of what is written."""
+    def read(self) -> Iterator[RawCall | Change]:
+        """Yield the changes, and the calls that ended, since the last time; stops at the end of what is written."""
         while True:
             yield from self._read_segment()
             if not self._path(self._segment + 1).exists():
@@ -112,7 +114,7 @@ class JournalReader:
             self._bury_rest("torn")
             self._segment, self._offset = self._segment + 1, 0
 
-    def finish(self) -> Iterator[RawCall]:
+    def finish(self) -> Iterator[RawCall | Change]:
         """Yield what is left when the writer is dead: first what ended, then each open call with how far it came."""
         yield from self.read()
         self._bury_rest("torn")
@@ -139,7 +141,7 @@ class JournalReader:
     def _open_file(self, number: int) -> int:
         return os.open(f"{self.folder}/{number:08d}.seg", os.O_RDONLY | os.O_CLOEXEC)
 
-    def _read_segment(self) -> Iterator[RawCall]:
+    def _read_segment(self) -> Iterator[RawCall | Change]:
         try:
             file = self._open_file(self._segment)
         except FileNotFoundError:
@@ -150,7 +152,7 @@ class JournalReader:
             os.close(file)
             self._window = _Window(0, 0, b"")
 
-    def _read_file(self, file: int) -> Iterator[RawCall]:
+    def _read_file(self, file: int) -> Iterator[RawCall | Change]:
         written = os.fstat(file).st_size
         if written < SEGMENT_HEAD_SIZE:
             return
@@ -167,15 +169,15 @@ class JournalReader:
                 self._offset = item.end
                 if isinstance(item, Damage):
                     self._bury(item.offset, item.end, "bad_crc")
-                elif (call := self._take(item)) is not None:
-                    yield call
+                elif (taken := self._take(item)) is not None:
+                    yield taken
             if len(data) < size:
                 return
             # An entry larger than the window: look through a larger one.
             size = _READ_BYTES if self._offset > before else size * 2
 
-    def _take(self, entry: Entry) -> RawCall | None:
-        """Take the next entry; give the call that it ends."""
+    def _take(self, entry: Entry) -> RawCall | Change | None:
+        """Take the next entry; give the change that it is, or the call that it ends."""
         kind, id_, meta, body, offset, _, body_offset = entry
         parts: list[_Part] = [(self._segment, body_offset, len(body))] if body else []
         if kind is EntryKind.BEGIN:
@@ -184,6 +186,8 @@ class JournalReader:
         if kind is EntryKind.GAP:
             self._letters.append(gap_letter(entry.trace_id, {**entry.meta, "writer": self.folder.name}))
             return None
+        if kind is EntryKind.CHANGE:
+            return self._change(entry)
         call = self._open.get(id_)
         if call is None:
             self._letters.append(
@@ -199,6 +203,15 @@ class JournalReader:
         if kind is EntryKind.ANSWERED:
             call.answered = meta
         return None
+
+    def _change(self, entry: Entry) -> Change | None:
+        try:
+            return change_of(entry)
+        except ValueError:
+            # A newer version may ask for what this one does not know; so may nobody else.
+            detail = f"a change of the kind {str(entry.meta.get('kind'))[:40]!r} is not known to this version"
+            self._letters.append(DeadLetter("unknown_change", detail, bytes(entry.body), entry.trace_id))
+            return None
 
     def _close(self, id_: bytes, end: dict[str, Any]) -> RawCall:
         call = self._open.pop(id_)

@@ -11,6 +11,7 @@ from uuid import UUID
 from proxy.journal.folder import used_bytes
 from proxy.journal.raw_call import RawCall
 from proxy.journal.reader import JournalReader
+from store.change import Change
 from store.lock_holder import lock_holder
 from store.trace import JournalPosition
 
@@ -96,8 +97,10 @@ def _look(folder: Path, position: JournalPosition | None, known: KnownIds) -> Wr
 def _read(folder: Path, start: JournalPosition, found: WriterSurvey, known: KnownIds) -> None:
     reader = JournalReader(folder, start)
     ends: dict[UUID, float] = {}
-    for call in reader.read() if found.is_alive else reader.finish():
-        ends[call.trace_id] = _ended_at(call)
+    for taken in reader.read() if found.is_alive else reader.finish():
+        if isinstance(taken, Change):
+            continue  # a change that is read again is known by its id, and done once
+        ends[taken.trace_id] = _ended_at(taken)
         if len(ends) >= _ASK_CALLS:
             _count(ends, found, known)
             _count_damage(reader, found, known)

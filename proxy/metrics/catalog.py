@@ -47,7 +47,7 @@ class DropReason(StrEnum):
 
 
 DROP_REASONS: tuple[str, ...] = tuple(reason.value for reason in DropReason)
-LETTER_REASONS = ("bad_crc", "torn", "orphan", "derive_failed", "unstorable", "gap")
+LETTER_REASONS = ("bad_crc", "torn", "orphan", "derive_failed", "unstorable", "unknown_change", "gap")
 """Why ingest kept something aside (`store.trace.DeadLetter`)."""
 OTHER = "other"
 """The label of a reason that is not on its list."""

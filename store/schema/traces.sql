@@ -136,3 +136,30 @@ CREATE TABLE journal_positions (
     segment INTEGER NOT NULL,
     offset  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+---- changes
+
+-- What was asked of the store from outside the calls: feedback, deletions, imports, exports; the audit log, too. Each is
+-- applied once, in the transaction that moves the journal's position. finished_at is NULL while steps of it are left to
+-- do; result is JSON that holds counts and ids, never content. asked_at and applied_at as created_at.
+CREATE TABLE changes (
+    number      INTEGER NOT NULL PRIMARY KEY,
+    id          BLOB    NOT NULL UNIQUE,
+    kind        TEXT    NOT NULL,
+    asked_at    INTEGER NOT NULL,
+    asked_by    BLOB,
+    applied_at  INTEGER NOT NULL,
+    finished_at INTEGER,
+    result      BLOB    NOT NULL
+) STRICT;
+CREATE INDEX changes_by_kind ON changes (kind, number);
+
+---- feedback
+
+---- conversations
+
+---- usage
+
+---- search
+
+---- raw calls

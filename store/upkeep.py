@@ -1,0 +1,16 @@
+"""What goes along with the traces, put together: derived tables, appliers of changes, and chores."""
+
+from collections.abc import Mapping, Sequence
+
+from store.change import Applier, ChangeKind
+from store.follower import Follower
+
+
+def make_followers() -> Sequence[Follower]:
+    """Make what keeps the derived tables, in the order in which they take a batch in."""
+    return ()
+
+
+def make_appliers() -> Mapping[ChangeKind, Applier]:
+    """Make what applies changes; a kind without an applier is a note for the audit log."""
+    return {}
