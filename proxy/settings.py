@@ -6,6 +6,7 @@ Flags win over the environment (`TRACEMILL_PORT`), the environment over `tracemi
 import difflib
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -25,6 +26,7 @@ KIB = 1024
 MIB = 1024 * KIB
 DEFAULT_CONFIG = Path("tracemill.yaml")
 ENV_PREFIX = "TRACEMILL_"
+_TOKEN = re.compile(r"[!-~]+")
 _SECRET_WORDS = ("token", "key_env", "headers", "otlp")
 """What stands under keys with these words may be a secret, if only by mistake, and is never quoted."""
 
@@ -50,7 +52,14 @@ class ServeSettings(BaseSettings):
     admin_host: str = Field("127.0.0.1", description="Address of the admin side; off loopback it needs a token.")
     admin_port: int = Field(8081, ge=0, le=65535, description="Port of the admin side; 0 picks a free one.")
     admin_token: SecretStr | None = Field(
-        None, min_length=16, description="Bearer token that the admin side asks for; at least 16 characters."
+        None,
+        min_length=16,
+        description="Bearer token that the admin side asks for; it may do everything there; at least 16 characters.",
+    )
+    admin_read_token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Bearer token for the admin side that may read everything and change nothing.",
     )
     data_dir: Path = Field(Path("tracemill-data"), description="Folder of the journal and the databases.")
     workers: int = Field(1, ge=1, le=64, description="Data worker processes.")
@@ -172,12 +181,23 @@ class ServeSettings(BaseSettings):
         self._check_redaction()
         if self.no_capture and self.on_capture_failure == "refuse":
             raise SettingsError("no_capture records no call, and on_capture_failure: refuse wants all; leave one out.")
-        if not is_loopback(self.admin_host) and self.admin_token is None:
+        self._check_admin()
+        return self
+
+    def _check_admin(self) -> None:
+        if not is_loopback(self.admin_host) and self.admin_token is None and self.admin_read_token is None:
             raise SettingsError(
                 f"admin_host is {self.admin_host!r}, which others can reach; set {ENV_PREFIX}ADMIN_TOKEN to a random "
                 "token of at least 16 characters, or listen on 127.0.0.1."
             )
-        return self
+        if self.admin_token is not None and self.admin_token == self.admin_read_token:
+            raise SettingsError("admin_token and admin_read_token are the same; give each scope a token of its own.")
+        for name in ("admin_token", "admin_read_token"):
+            token: SecretStr | None = getattr(self, name)
+            if token is not None and not _TOKEN.fullmatch(token.get_secret_value()):
+                raise SettingsError(
+                    f"{name}: use visible ASCII characters without spaces, as a header field can carry."
+                )
 
     def _check_otlp(self) -> None:
         if self.otlp_endpoint is not None:

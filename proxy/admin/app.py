@@ -26,6 +26,7 @@ from starlette.types import ASGIApp
 
 from proxy.admin import export, health, stats, traces
 from proxy.admin.answers import EXCEPTION_HANDLERS
+from proxy.admin.bearer import Tokens
 from proxy.admin.context import Context
 from proxy.admin.guard import AdminGuard
 from proxy.admin.operation import Operation
@@ -44,6 +45,7 @@ def create_admin_app(
     data_dir: Path,
     *,
     token: str | None = None,
+    read_token: str | None = None,
     own_names: Iterable[str] = (),
     metrics_folder: Path | None = None,
 ) -> ASGIApp:
@@ -51,7 +53,9 @@ def create_admin_app(
 
     Args:
         data_dir: The data directory; it need not hold a database yet.
-        token: Bearer token asked for everywhere but at `/healthz`.
+        token: Bearer token that may do everything. With this one or the next, one of them is asked for everywhere but
+            at `/healthz`.
+        read_token: Bearer token that may only read.
         own_names: Host names, besides `localhost` and IP literals, that requests may name.
         metrics_folder: Where the serving processes tell their counts; None to leave them out.
     """
@@ -66,7 +70,7 @@ def create_admin_app(
 
     app = Starlette(routes=routes(context), exception_handlers=EXCEPTION_HANDLERS, lifespan=lifespan)
     app.router.redirect_slashes = False
-    return AdminGuard(app, token=token, own_names=own_names)
+    return AdminGuard(app, tokens=Tokens(admin=token, read=read_token), own_names=own_names)
 
 
 def routes(context: Context) -> list[Route]:
@@ -75,9 +79,9 @@ def routes(context: Context) -> list[Route]:
     def path_of(operation: Operation) -> str:
         return operation.path
 
-    return [
-        _route(path, list(held), context) for path, held in groupby(sorted(context.operations, key=path_of), path_of)
-    ]
+    # In this order a fixed part of a path comes before a variable one, as `{` comes after all letters.
+    by_path = groupby(sorted(context.operations, key=path_of), path_of)
+    return [_route(path, list(held), context) for path, held in by_path]
 
 
 def _route(path: str, operations: Sequence[Operation], context: Context) -> Route:

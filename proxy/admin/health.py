@@ -4,9 +4,10 @@ import asyncio
 
 from starlette.responses import PlainTextResponse, Response
 
+from proxy.admin.bearer import Scope
 from proxy.admin.context import Context
 from proxy.admin.metrics import CONTENT_TYPE, journal_size, metrics_text
-from proxy.admin.operation import TEXT, Asked, Good, Operation, Scope
+from proxy.admin.operation import TEXT, Asked, Good, Operation
 from store.errors import StoreError
 from store.traces import Counts
 

@@ -7,14 +7,15 @@ is not served.
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from proxy.admin.bearer import Bearer, Scope
 from proxy.admin.context import Context
+from proxy.admin.guard import BEARER
 from proxy.admin.parameter import Parameter, read_query
 from proxy.admin.refusal import AdminRefusal, Code
 
@@ -25,15 +26,6 @@ KIB = 1024
 JSON = "application/json"
 LINES = "application/x-ndjson"
 TEXT = "text/plain"
-
-
-class Scope(StrEnum):
-    """What a token must allow."""
-
-    OPEN = "open"
-    """Nothing: the operation asks for no token."""
-    READ = "read"
-    WRITE = "write"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +42,7 @@ class Body:
 
     @property
     def media_type(self) -> str:
-        """The one `Content-Type` that is taken. None of a web page's forms can send it, which keeps foreign pages out."""
+        """The one `Content-Type` that is taken: no form of a web page can send it, which keeps foreign pages out."""
         return LINES if self.shape is None else JSON
 
 
@@ -72,9 +64,14 @@ class Good:
 
 
 class Asked:
-    """One request, read and checked by its operation's declaration."""
+    """One request, read and checked by its operation's declaration.
+
+    Attributes:
+        who: Whose token it came with: `admin`, `read`, or `local` where none is asked for.
+    """
 
     def __init__(self, request: Request, values: dict[str, object], body: BaseModel | None, max_bytes: int) -> None:
+        self.who: str = request.scope[BEARER].name
         self._request = request
         self._values = values
         self._body = body
@@ -140,6 +137,11 @@ class Operation:
         Raises:
             AdminRefusal: The request is not what the declaration says.
         """
+        bearer: Bearer = request.scope[BEARER]
+        if not bearer.may(self.scope):
+            raise AdminRefusal(
+                Code.SCOPE_MISSING, f"The token {bearer.name!r} may read and not change; send the one of admin_token."
+            )
         values = read_query(request.query_params, self.parameters)
         body = await self._read_body(request)
         max_bytes = 0 if self.body is None else self.body.max_bytes

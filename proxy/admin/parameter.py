@@ -92,7 +92,7 @@ WHERE: Parameter[Filter | None] = Parameter(
 )
 CURSOR = text(
     "cursor",
-    "`next_cursor` of the page before, else the first page. Pages neither repeat nor skip anything while more comes in.",
+    "`next_cursor` of the page before. Pages neither repeat nor skip anything while more comes in.",
 )
 LIMIT = whole_number("limit", "Most entries of the page.", low=1, high=500, default=50)
 

@@ -21,10 +21,16 @@ class Code(Enum):
     INVALID_BODY = (400, "the body is no JSON, or not what the operation takes; `param` names the member at fault")
     INVALID_TOKEN = (401, "no token, or a wrong one")
     HOST_NOT_ALLOWED = (403, "the `Host` header names no address of the admin side")
+    FOREIGN_ORIGIN = (403, "a web page of another origin makes the request")
+    SCOPE_MISSING = (403, "the token allows less than the operation needs")
     NOT_FOUND = (404, "no such path, or nothing of that id")
     METHOD_NOT_ALLOWED = (405, "a method that the path does not have; `Allow` names those it has")
     BODY_TOO_LARGE = (413, "the body is longer than the operation takes")
     UNSUPPORTED_MEDIA_TYPE = (415, "the body's `Content-Type` is not the one the operation takes")
+    TOO_MANY_FAILURES = (
+        429,
+        "too many wrong tokens from this address; `Retry-After` tells the seconds to wait",
+    )
     HTTP_ERROR = (400, "anything else that HTTP forbids")
     INTERNAL_ERROR = (500, "a fault of ours; the log of `tracemill serve` has it")
     STORE_UNAVAILABLE = (503, "the store cannot be read now; the message says why")

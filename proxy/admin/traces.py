@@ -50,8 +50,8 @@ OPERATIONS = (
         handler=_get_trace,
         good=Good("The trace."),
         path_parts={
-            "id": "The trace's id, which the proxy tells each client in `x-tracemill-trace-id`, or the completion's own "
-            "id, or the answer's `x-request-id`; where an upstream used one id twice, the newest."
+            "id": "The trace's id, which the proxy tells each client in `x-tracemill-trace-id`, or the completion's "
+            "own id, or the answer's `x-request-id`; where an upstream used one id twice, the newest."
         },
         errors=(Code.NOT_FOUND,),
         tag="traces",

@@ -2,6 +2,8 @@
 
 import socket
 
+from pydantic import SecretStr
+
 from proxy.admin.app import create_admin_app
 from proxy.metrics.folder import metrics_folder
 from proxy.serve.web_server import serve_until_told
@@ -13,11 +15,15 @@ _GRACEFUL_S = 2
 
 async def run_admin(settings: ServeSettings, listener: socket.socket) -> None:
     """Serve the admin port until this process is told to stop."""
-    token = settings.admin_token
     application = create_admin_app(
         settings.data_dir,
-        token=token.get_secret_value() if token else None,
+        token=_clear(settings.admin_token),
+        read_token=_clear(settings.admin_read_token),
         own_names=[settings.admin_host],
         metrics_folder=metrics_folder(),
     )
     await serve_until_told(application, listener, keep_alive_s=_KEEPALIVE_S, graceful_s=_GRACEFUL_S)
+
+
+def _clear(token: SecretStr | None) -> str | None:
+    return None if token is None else token.get_secret_value()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from proxy.errors import ProxyError, StartError
 from proxy.metrics.folder import FOLDER_VARIABLE, bury, made_folder
@@ -272,8 +272,9 @@ def _key_salt(data_dir: Path) -> str:
 
 
 def _in_the_clear(settings: ServeSettings) -> dict[str, Any]:
-    token = settings.admin_token
-    return {**settings.model_dump(mode="json"), "admin_token": token.get_secret_value() if token else None}
+    shown = {name: getattr(settings, name) for name in type(settings).model_fields}
+    secrets_held = {name: value.get_secret_value() for name, value in shown.items() if isinstance(value, SecretStr)}
+    return {**settings.model_dump(mode="json"), **secrets_held}
 
 
 async def _gather(endings: list[Any]) -> None:

@@ -64,6 +64,28 @@ def test_a_token_is_never_shown(tmp_path: Path) -> None:
     assert tmp_path.exists()
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"admin_host": "0.0.0.0"}, "admin_host"),
+        ({"admin_token": "the-same-for-both", "admin_read_token": "the-same-for-both"}, "are the same"),
+        ({"admin_read_token": "with a space inside it"}, "admin_read_token"),
+        ({"admin_token": "with-a-line-end-inside\n"}, "admin_token"),
+    ],
+)
+def test_tokens_that_would_let_in_too_many_or_nobody_are_refused(flags: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings({"upstream": "https://x/v1", **flags}, None)
+    assert said in str(caught.value)
+    assert not any(value in str(caught.value) for name, value in flags.items() if name != "admin_host")
+
+
+def test_off_loopback_a_token_for_reading_is_enough() -> None:
+    token = "a-token-for-readers"
+    settings = load_settings({"upstream": "https://x/v1", "admin_host": "0.0.0.0", "admin_read_token": token}, None)
+    assert settings.admin_read_token is not None
+
+
 ROUTE = "routes:\n- name: azure\n  upstream: https://x.openai.azure.com\n"
 
 

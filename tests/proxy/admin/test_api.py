@@ -1,23 +1,17 @@
-import asyncio
-import http.client
 import json
-import socket
 import sqlite3
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
-import uvicorn
-from starlette.types import ASGIApp
 
 from proxy.admin.app import create_admin_app
 from store.trace import DeadLetter, Outcome, Reply, Trace
-from store.traces import TraceWriter
+from tests.proxy.admin.serving import Ask, serving, write
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
 WHOLE = Trace(
@@ -47,53 +41,6 @@ EMBEDDING = Trace(
     upstream="http://u/v1",
     outcome=Outcome.COMPLETED,
 )
-
-
-class Answer(NamedTuple):
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-Ask = Callable[..., Any]
-
-
-@asynccontextmanager
-async def serving(app: ASGIApp) -> AsyncIterator[Ask]:
-    """The application behind a real port; gives a function that asks it."""
-    config = uvicorn.Config(app, lifespan="on", log_config=None, http="httptools", ws="none")
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-
-        def ask_nowait(path: str, method: str, headers: dict[str, str]) -> Answer:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-            try:
-                connection.request(method, path, headers=headers)
-                answer = connection.getresponse()
-                return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
-            finally:
-                connection.close()
-
-        async def ask(path: str, method: str = "GET", **headers: str) -> Answer:
-            named = {name.replace("_", "-"): value for name, value in headers.items()}
-            return await asyncio.to_thread(ask_nowait, path, method, named)
-
-        serve = asyncio.create_task(server.serve(sockets=[listener]))
-        try:
-            yield ask
-        finally:
-            server.should_exit = True
-            await serve
-
-
-async def write(data_dir: Path, *traces: Trace, dead_letters: tuple[DeadLetter, ...] = ()) -> None:
-    async with await TraceWriter.open(data_dir / "traces.db") as writer:
-        await writer.write(traces, dead_letters)
 
 
 @pytest.fixture
@@ -245,53 +192,6 @@ async def test_a_failure_of_ours_has_the_shape_too(tmp_path: Path) -> None:
         answer = await ask("/admin/api/traces")
     assert (answer.status, answer.json["error"]["code"]) == (500, "internal_error")
     assert answer.headers["x-content-type-options"] == "nosniff"
-
-
-# Who may come in -----------------------------------------------------------------------------------------------------
-
-TOKEN = "a-token-of-sixteen-or-more"
-
-
-@pytest.mark.parametrize("path", ["/readyz", "/metrics", "/admin/api/traces", "/admin/api/export", "/nothing"])
-async def test_without_its_token_nothing_is_told(tmp_path: Path, path: str) -> None:
-    async with serving(create_admin_app(tmp_path, token=TOKEN)) as ask:
-        for wrong in (
-            {},
-            {"Authorization": "Bearer wrong"},
-            {"Authorization": TOKEN},
-            {"Authorization": f"Basic {TOKEN}"},
-        ):
-            answer = await ask(path, **wrong)
-            assert (answer.status, answer.json["error"]["code"]) == (401, "invalid_token")
-            assert answer.headers["www-authenticate"] == "Bearer"
-            assert TOKEN.encode() not in answer.body
-        assert (await ask(path, Authorization=f"bearer {TOKEN}")).status in (200, 404)
-
-
-async def test_health_needs_no_token(tmp_path: Path) -> None:
-    async with serving(create_admin_app(tmp_path, token=TOKEN)) as ask:
-        assert (await ask("/healthz")).body == b"ok\n"
-
-
-@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "localhost:8081/#@evil.example", ""])
-async def test_a_foreign_host_name_is_refused_everywhere(ask: Ask, host: str) -> None:
-    for path in ("/healthz", "/admin/api/traces"):
-        answer = await ask(path, Host=host)
-        assert answer.status == 403
-        assert answer.json["error"]["code"] == "host_not_allowed"
-
-
-async def test_the_name_of_the_admin_host_is_allowed(tmp_path: Path) -> None:
-    async with serving(create_admin_app(tmp_path, own_names=["admin.internal"])) as ask:
-        assert (await ask("/healthz", Host="admin.internal:8081")).status == 200
-
-
-async def test_answers_are_not_sniffed_cached_or_shared(ask: Ask) -> None:
-    for path in ("/healthz", "/admin/api/traces", "/admin/api/export", "/nothing"):
-        headers = (await ask(path, Origin="http://evil.example")).headers
-        assert headers["x-content-type-options"] == "nosniff"
-        assert headers["cache-control"] == "no-store"
-        assert not any(name.startswith("access-control-") for name in headers)
 
 
 async def test_who_cannot_read_the_store_is_not_ready(tmp_path: Path) -> None:
