@@ -19,6 +19,7 @@ from store.connection import close, run, transaction_now
 from store.database import TRACES, open_writer, store_error
 from store.follower import Follower
 from store.id_list import KNOWN_BLOBS, KNOWN_DEAD_LETTERS, KNOWN_NODES, KNOWN_TRACES, id_list
+from store.raw_calls import RawCalls
 from store.row_numbers import RowNumbers
 from store.trace import DeadLetter, JournalPosition, Trace
 from store.trace_batch import Batch, PackedRows
@@ -93,10 +94,15 @@ class TraceWriter:
         self._turn = asyncio.Lock()
 
     @classmethod
-    async def open(cls, path: Path) -> Self:
+    async def open(cls, path: Path, *, raw_calls: RawCalls | None = None) -> Self:
         """Open, make or migrate the database, and hold the right to write it until `close`.
 
         All derived tables are kept, and all kinds of changes applied (`store.upkeep`).
+
+        Args:
+            path: The file.
+            raw_calls: Keeps what traces are made of; without them none are kept, and those that are there are erased
+                with their traces all the same.
 
         Raises:
             StoreError: As `store.database.open_writer`.
@@ -108,7 +114,7 @@ class TraceWriter:
         except BaseException:
             await asyncio.shield(connection.close())
             raise
-        return cls(connection, path, make_followers(), make_appliers())
+        return cls(connection, path, make_followers(raw_calls or RawCalls(path.parent)), make_appliers())
 
     async def close(self) -> None:
         """Close the database; a batch under way is finished first."""

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from store.change import Applier, ChangeKind
 from store.follower import Follower
+from store.raw_calls import RawCalls
 
 
-def make_followers() -> Sequence[Follower]:
-    """Make what keeps the derived tables, in the order in which they take a batch in."""
-    return ()
+def make_followers(raw_calls: RawCalls) -> Sequence[Follower]:
+    """Make what keeps the derived tables, in the order in which they take a batch in, and with them the raw calls."""
+    return (raw_calls,)
 
 
 def make_appliers() -> Mapping[ChangeKind, Applier]:

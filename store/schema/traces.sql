@@ -163,3 +163,19 @@ CREATE INDEX changes_by_kind ON changes (kind, number);
 ---- search
 
 ---- raw calls
+
+-- Where the raw bytes of calls lie in the files of the folder raw/, some calls together: those of traces from first_trace
+-- to last_trace, of which some may have none. Packs do not overlap. The numbers are no references: a pack outlives traces
+-- that had no raw bytes. stored_at as created_at.
+CREATE TABLE raw_packs (
+    number      INTEGER NOT NULL PRIMARY KEY,
+    segment     INTEGER NOT NULL,
+    offset      INTEGER NOT NULL,
+    size        INTEGER NOT NULL,
+    calls       INTEGER NOT NULL,
+    first_trace INTEGER NOT NULL,
+    last_trace  INTEGER NOT NULL,
+    stored_at   INTEGER NOT NULL
+) STRICT;
+CREATE INDEX raw_packs_by_place ON raw_packs (segment, offset);
+CREATE INDEX raw_packs_by_trace ON raw_packs (last_trace);

@@ -24,3 +24,16 @@ CREATE INDEX changes_by_kind ON changes (kind, number);
 ---- search
 
 ---- raw calls
+
+CREATE TABLE raw_packs (
+    number      INTEGER NOT NULL PRIMARY KEY,
+    segment     INTEGER NOT NULL,
+    offset      INTEGER NOT NULL,
+    size        INTEGER NOT NULL,
+    calls       INTEGER NOT NULL,
+    first_trace INTEGER NOT NULL,
+    last_trace  INTEGER NOT NULL,
+    stored_at   INTEGER NOT NULL
+) STRICT;
+CREATE INDEX raw_packs_by_place ON raw_packs (segment, offset);
+CREATE INDEX raw_packs_by_trace ON raw_packs (last_trace);
