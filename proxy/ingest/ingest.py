@@ -9,6 +9,7 @@ journal waits on disk while the database cannot be written. Between two rounds i
 import asyncio
 import gc
 import logging
+import math
 import shutil
 import time
 import traceback
@@ -82,8 +83,12 @@ async def run_ingest(
             await _pause(stop, _TROUBLE_S)
 
 
-async def ingest_once(data_dir: Path, *, max_decoded_bytes: int, redactor: Redactor | None = None) -> None:
+async def ingest_once(
+    data_dir: Path, *, max_decoded_bytes: int, redactor: Redactor | None = None, chores: Sequence[Chore] = ()
+) -> None:
     """Take in all that the journals hold, for commands that want a change applied while nothing serves.
+
+    Chores are done until nothing of them is left to do.
 
     Raises:
         WriterBusyError: A serving process has the store, and does it by itself.
@@ -100,6 +105,7 @@ async def ingest_once(data_dir: Path, *, max_decoded_bytes: int, redactor: Redac
             redactor=redactor,
         )
         await ingest.run(stop)
+        await Upkeep(writer, chores).work(math.inf)
 
 
 class Ingest:

@@ -65,18 +65,9 @@ def main(role: str) -> None:
 async def _run(role: str, settings: ServeSettings, assignment: Assignment) -> None:
     if role == "ingest":
         # Imported here: a data worker never loads the parsers, and ingest never loads the server.
-        from proxy.ingest.ingest import run_ingest
-        from proxy.redaction.redactor import make_redactor
+        from proxy.serve.ingest_process import run_ingest_process
 
-        stop = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-        redactor = make_redactor(
-            settings.redacted_categories(),
-            settings.redact_rules,
-            settings.redact_allow,
-            salt=bytes.fromhex(assignment.salt),
-        )
-        await run_ingest(settings.data_dir, stop, max_decoded_bytes=settings.max_capture_bytes, redactor=redactor)
+        await run_ingest_process(settings, bytes.fromhex(assignment.salt))
         return
     if role == "otlp":
         from proxy.serve.otlp_process import run_otlp

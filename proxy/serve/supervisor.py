@@ -18,6 +18,7 @@ import uvloop
 from pydantic import SecretStr, ValidationError
 
 from proxy.errors import ProxyError, StartError
+from proxy.key_salt import key_salt
 from proxy.metrics.folder import FOLDER_VARIABLE, bury, made_folder
 from proxy.metrics.supervisor_metrics import SupervisorMetrics
 from proxy.metrics.teller import Teller
@@ -82,7 +83,7 @@ class _Supervisor:
         self._metrics_folder = metrics
         self._metrics = SupervisorMetrics()
         self._environment = {**os.environ, FOLDER_VARIABLE: str(metrics)}
-        self._salt = secrets.token_hex(16) if settings.no_capture else _key_salt(settings.data_dir)
+        self._salt = secrets.token_hex(16) if settings.no_capture else key_salt(settings.data_dir)
         self._stop = asyncio.Event()
         self._is_forced = asyncio.Event()
         self._reload_wanted = asyncio.Event()
@@ -259,16 +260,6 @@ class _Supervisor:
                 child.kill()
             await ending
         forced.cancel()
-
-
-def _key_salt(data_dir: Path) -> str:
-    """Return the salt of this data directory, made at its first start."""
-    path = data_dir / "key-salt"
-    if not path.exists():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(16))
-    return path.read_text().strip()
 
 
 def _in_the_clear(settings: ServeSettings) -> dict[str, Any]:

@@ -1,0 +1,86 @@
+"""The ingest process, and the same done once by a command that finds nothing serving.
+
+How calls are to be stored is a setting of the server: above all what is redacted. A command that takes in what a
+journal holds must not store it otherwise, so the process leaves what it was told in the data directory, secrets apart.
+"""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from proxy.ingest.ingest import ingest_once, run_ingest
+from proxy.key_salt import key_salt
+from proxy.redaction.redactor import Redactor, make_redactor
+from proxy.settings import ServeSettings, load_settings
+from store.chore import Chore
+
+SETTINGS_FILE = "ingest-settings.json"
+
+_KEPT = frozenset({"max_capture_bytes", "redact", "redact_allow", "redact_rules"})
+"""Settings that decide what is stored of a call."""
+
+
+async def run_ingest_process(settings: ServeSettings, salt: bytes) -> None:
+    """Store what the journals hold until this process is told to stop."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    _keep(settings)
+    await run_ingest(
+        settings.data_dir,
+        stop,
+        max_decoded_bytes=settings.max_capture_bytes,
+        redactor=_redactor(settings, salt),
+        chores=make_chores(settings),
+    )
+
+
+async def ingest_as_served(data_dir: Path) -> None:
+    """Take in all that the journals hold, the way the last server of this data directory would have, and do the chores.
+
+    Raises:
+        WriterBusyError: A serving process has the store, and does it by itself.
+        StoreError: The database cannot be written.
+        SettingsError: What the last server was told cannot be read.
+    """
+    settings = _kept(data_dir)
+    await ingest_once(
+        data_dir,
+        max_decoded_bytes=settings.max_capture_bytes,
+        redactor=_redactor(settings, bytes.fromhex(key_salt(data_dir))),
+        chores=make_chores(settings),
+    )
+
+
+def make_chores(settings: ServeSettings) -> Sequence[Chore]:  # noqa: ARG001 - each chore is made as the settings say
+    """Make the chores that these settings ask for."""
+    return []
+
+
+def _redactor(settings: ServeSettings, salt: bytes) -> Redactor | None:
+    return make_redactor(settings.redacted_categories(), settings.redact_rules, settings.redact_allow, salt=salt)
+
+
+def _keep(settings: ServeSettings) -> None:
+    path = settings.data_dir / SETTINGS_FILE
+    partial = path.with_suffix(".tmp")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(settings.model_dump(mode="json", include=set(_KEPT)), file, indent=2)
+    partial.replace(path)
+
+
+def _kept(data_dir: Path) -> ServeSettings:
+    """Give the settings with what was kept; as this folder and environment have them where nothing ever served."""
+    path = data_dir / SETTINGS_FILE
+    if not path.exists():
+        return load_settings({"data_dir": data_dir, "upstream": _NO_UPSTREAM}, None)
+    kept: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return load_settings({**kept, "data_dir": data_dir, "upstream": _NO_UPSTREAM}, None)
+
+
+_NO_UPSTREAM = "http://127.0.0.1:9/v1"
+"""Nothing is forwarded here, but settings without an upstream are none."""
