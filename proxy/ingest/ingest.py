@@ -24,9 +24,10 @@ from uuid import UUID
 
 from proxy.ingest.derive import derive
 from proxy.ingest.upkeep import Upkeep
+from proxy.journal.call_entries import call_entries
 from proxy.journal.folder import used_bytes
 from proxy.journal.raw_call import RawCall
-from proxy.journal.reader import JournalReader, call_entries
+from proxy.journal.reader import JournalReader
 from proxy.journal.writer import JOURNAL_FOLDER
 from proxy.metrics.folder import metrics_folder
 from proxy.metrics.ingest_metrics import IngestMetrics

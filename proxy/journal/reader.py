@@ -6,15 +6,16 @@ read again; calls handed out twice that way are known by their id (`store.traces
 """
 
 import fcntl
+import logging
 import os
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
+from proxy.journal.call_entries import make_call
 from proxy.journal.change_entry import change_of
 from proxy.journal.format import (
     MARK_SIZE,
@@ -23,13 +24,14 @@ from proxy.journal.format import (
     Damage,
     Entry,
     EntryKind,
-    encode,
     read_entries,
 )
 from proxy.journal.gap import gap_letter
 from proxy.journal.raw_call import RawCall
 from store.change import Change
 from store.trace import DeadLetter, JournalPosition, Outcome
+
+_log = logging.getLogger("tracemill.ingest")
 
 _READ_BYTES = 8 * 1024 * 1024
 _DEAD_LETTER_BYTES = 1024 * 1024
@@ -38,8 +40,6 @@ _DEAD_LETTER_BYTES = 1024 * 1024
 _DAMAGE = UUID("5d0c2f7e-6a53-4d5c-9a0b-3f1f0c4c8a11")
 """The namespace of the ids of damaged stretches, which belong to no call."""
 
-
-_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 _Part = tuple[int, int, int]
 """Where a piece of a body lies: segment, offset and size. A plain tuple, for every entry makes one."""
 
@@ -105,6 +105,7 @@ class JournalReader:
 
     def read(self) -> Iterator[RawCall | Change]:
         """Yield the changes, and the calls that ended, since the last time; stops at the end of what is written."""
+        self._pass_missing_segments()
         while True:
             yield from self._read_segment()
             if not self._path(self._segment + 1).exists():
@@ -134,6 +135,21 @@ class JournalReader:
             if not path.exists():
                 return
             path.unlink()
+
+    def _pass_missing_segments(self) -> None:
+        """Go on behind segments that are not there.
+
+        An older database that was put back may ask for what a newer one had stored, so that it was deleted.
+        """
+        if self._path(self._segment).exists():
+            return
+        later = [int(path.stem) for path in self.folder.glob("*.seg") if path.stem > f"{self._segment:08d}"]
+        if later:
+            first = min(later)
+            _log.warning(
+                "%s: segments %d to %d are not there; going on behind them", self.folder, self._segment, first - 1
+            )
+            self._segment, self._offset = first, 0
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:08d}.seg"
@@ -215,30 +231,7 @@ class JournalReader:
 
     def _close(self, id_: bytes, end: dict[str, Any]) -> RawCall:
         call = self._open.pop(id_)
-        begin = call.meta
-        request, response = self._join(call.request), self._join(call.response)
-        return RawCall(
-            trace_id=UUID(bytes=id_),
-            started_at=datetime.fromtimestamp(begin["started_at"], UTC),
-            method=begin["method"],
-            path=begin["path"],
-            route=begin["route"],
-            upstream=begin["upstream"],
-            outcome=_OUTCOMES.get(end["outcome"]) or Outcome(end["outcome"]),
-            request_headers=_pairs(begin["headers"]),
-            request_body=request,
-            request_bytes=end.get("request_bytes", len(request)),
-            is_request_truncated=end.get("request_truncated", False),
-            status=end.get("status"),
-            response_headers=_pairs(end.get("headers", ())),
-            response_body=response,
-            response_bytes=end.get("response_bytes", len(response)),
-            is_response_truncated=end.get("response_truncated", False),
-            ttft_ms=end.get("ttft_ms"),
-            duration_ms=end.get("duration_ms"),
-            key_fingerprint=begin.get("key"),
-            error=end.get("error"),
-        )
+        return make_call(id_, call.meta, end, self._join(call.request), self._join(call.response))
 
     def _join(self, parts: list[_Part]) -> bytes:
         return self._piece(parts[0]) if len(parts) == 1 else b"".join([self._piece(part) for part in parts])
@@ -272,42 +265,6 @@ class JournalReader:
         self._letters.append(DeadLetter(reason, detail, body, uuid5(_DAMAGE, f"{where}/{offset}")))
 
 
-def call_entries(call: RawCall) -> bytes:
-    """Return a call as a segment of its own, from which a reader makes the same call again: for dead letters."""
-    mark = bytes(MARK_SIZE)
-    begin = {
-        "started_at": call.started_at.timestamp(),
-        "method": call.method,
-        "path": call.path,
-        "route": call.route,
-        "upstream": call.upstream,
-        "headers": call.request_headers,
-        "key": call.key_fingerprint,
-    }
-    end = {
-        "outcome": call.outcome,
-        "status": call.status,
-        "headers": call.response_headers,
-        "request_bytes": call.request_bytes,
-        "request_truncated": call.is_request_truncated,
-        "response_bytes": call.response_bytes,
-        "response_truncated": call.is_response_truncated,
-        "ttft_ms": call.ttft_ms,
-        "duration_ms": call.duration_ms,
-        "error": call.error,
-    }
-    return (
-        SEGMENT_MAGIC
-        + mark
-        + encode(mark, EntryKind.BEGIN, call.trace_id, begin, call.request_body)
-        + encode(mark, EntryKind.END, call.trace_id, end, call.response_body)
-    )
-
-
 def _mark_of(head: bytes) -> bytes | None:
     is_one = len(head) >= SEGMENT_HEAD_SIZE and head.startswith(SEGMENT_MAGIC)
     return head[-MARK_SIZE:] if is_one else None
-
-
-def _pairs(headers: list[list[str]]) -> tuple[tuple[str, str], ...]:
-    return tuple([(name, value) for name, value in headers])

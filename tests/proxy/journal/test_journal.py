@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.journal import writer_thread
+from proxy.journal.call_entries import call_entries, read_call
 from proxy.journal.format import SEGMENT_HEAD_SIZE, SEGMENT_MAGIC, Damage, Entry, EntryKind, encode, read_entries
-from proxy.journal.reader import JournalReader, call_entries
-from store.trace import Outcome
+from proxy.journal.reader import JournalReader
+from store.trace import JournalPosition, Outcome
 from store.uuid7 import uuid7
 from tests.proxy.journal.calls import BEGIN, END, only_folder, open_journal, write_call
 
@@ -248,6 +249,69 @@ async def test_a_call_set_aside_can_be_read_back_as_it_was(tmp_path: Path) -> No
         folder.mkdir()
         (folder / "00000001.seg").write_bytes(call_entries(each))
         assert list(JournalReader(folder).read()) == [each]
+        assert read_call(call_entries(each)) == each
+
+
+async def test_what_is_no_kept_call_is_refused_whatever_byte_is_wrong(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path)
+    await write_call(journal)
+    (call,) = JournalReader(only_folder(tmp_path)).read()
+    journal.close()
+    kept = call_entries(call)
+    for at in range(len(kept)):
+        with pytest.raises(ValueError, match="a kept call"):
+            read_call(kept[:at])
+        with pytest.raises(ValueError, match="a kept call"):
+            read_call(kept[:at] + bytes([kept[at] ^ 1]) + kept[at + 1 :])
+    head = SEGMENT_MAGIC + bytes(8)
+    for meta in ({}, {"outcome": "no outcome"}):
+        entries = [
+            encode(bytes(8), kind, call.trace_id, {**BEGIN, **meta}) for kind in (EntryKind.BEGIN, EntryKind.END)
+        ]
+        with pytest.raises(ValueError, match="lacks"):
+            read_call(head + b"".join(entries))
+
+
+@pytest.mark.parametrize("is_alive", [True, False])
+async def test_segments_that_are_not_there_do_not_hide_those_behind_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_alive: bool
+) -> None:
+    """A database that was put back asks for segments that a newer one had stored, so that they were deleted."""
+    monkeypatch.setattr(writer_thread, "SEGMENT_BYTES", 2000)
+    journal = open_journal(tmp_path)
+    ids = [await write_call(journal, b"y" * 3000) for _ in range(5)]
+    folder = only_folder(tmp_path)
+    old = JournalReader(folder)
+    assert next(old.read()).trace_id == ids[0]
+    position = old.position
+    for number in range(1, position.segment + 2):
+        (folder / f"{number:08d}.seg").unlink()
+    if not is_alive:
+        journal.close()
+    reader = JournalReader(folder, position)
+    left = [call.trace_id for call in (reader.read() if is_alive else reader.finish())]
+    assert left == ids[-len(left) :]
+    assert 0 < len(left) < 5
+    assert reader.take_dead_letters() == []
+    if is_alive:
+        journal.close()
+
+
+async def test_a_position_beyond_the_segments_that_are_there_reads_nothing_twice(tmp_path: Path) -> None:
+    """A journal that was put back may be older than its database, which has stored all that it holds."""
+    journal = open_journal(tmp_path)
+    await write_call(journal)
+    await write_call(journal)
+    folder = only_folder(tmp_path)
+    reader = JournalReader(folder)
+    assert len(list(reader.read())) == 2
+    journal.close()
+    segment, offset = reader.position.segment, reader.position.offset
+    (folder / "00000001.seg").write_bytes((folder / "00000001.seg").read_bytes()[: offset // 2])
+    for position in (JournalPosition("w", segment, offset), JournalPosition("w", segment + 3, 16)):
+        late = JournalReader(folder, position)
+        assert list(late.finish()) == []
+        assert late.take_dead_letters() == []
 
 
 async def test_a_segment_with_nothing_behind_its_head_is_no_damage(tmp_path: Path) -> None:
