@@ -126,7 +126,7 @@ async def predict(
         prompt = before.messages[:target]
         return Prediction(before.id, before.conversation_id, prompt, prediction, reference, scores)
 
-    return await each(pairs, score_pair, parallel=task.config.base.llm_num_parallel_requests)
+    return await each(pairs, score_pair, parallel=task.config.lanes)
 
 
 def performance(predictions: Sequence[Prediction], task: Task) -> Performance | None:

@@ -3,7 +3,9 @@
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from processing.pace import MOST_AUTO
 
 Task = Literal[
     "question-answering",
@@ -18,6 +20,8 @@ ObservationFormat = Literal[
     "langfuse",
     "unstructured_with_openai_messages",
     "openai_messages_with_images",
+    "openpipe",
+    "otel_genai",
     "auto",
 ]
 ModelName = Annotated[str, Field(min_length=1)]
@@ -40,6 +44,15 @@ WITHOUT_EFFECT = {
 """Keys that are accepted and change no row today, with the reason."""
 
 
+def _is_parallel(value: object) -> object:
+    if value != "auto" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise ValueError('is neither a whole number from 1 nor "auto"')
+    return value
+
+
+Parallel = Annotated[int | Literal["auto"], BeforeValidator(_is_parallel)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -52,14 +65,15 @@ class Base(_Section):
         student_model_name: Recorded in the manifest; nothing here trains it.
         teacher_model_name: The teacher for generation and evaluation.
         random_seed: Decides the split and every sample drawn.
-        llm_num_parallel_requests: Teacher calls in flight at once.
+        llm_num_parallel_requests: Teacher calls in flight at once; `"auto"` lets each server's answers decide: one
+            more with each round of them, half as many when it asks for patience.
     """
 
     task: Task
     student_model_name: str | None = None
     teacher_model_name: ModelName = DEFAULT_TEACHER
     random_seed: int | None = 123
-    llm_num_parallel_requests: int = Field(default=4, ge=1)
+    llm_num_parallel_requests: Parallel = 4
 
 
 class TraceProcessing(_Section):
@@ -222,6 +236,17 @@ class Config(_Section):
     def committee(self) -> tuple[str, ...]:
         """The models that answer every example."""
         return self.trace_processing.relabelling_committee_models or (self.trace_processing.teacher_model_name,)
+
+    @property
+    def parallel(self) -> int | None:
+        """Teacher calls in flight at once; None where each server decides."""
+        wanted = self.base.llm_num_parallel_requests
+        return None if wanted == "auto" else wanted
+
+    @property
+    def lanes(self) -> int:
+        """How many items are worked on at once."""
+        return MOST_AUTO if self.parallel is None else self.parallel
 
     @property
     def seed(self) -> str:

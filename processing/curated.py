@@ -9,10 +9,11 @@ from processing.convert import example_id
 from processing.errors import InputError
 from processing.example import Example
 from store import json_text
-from store.recorded.call import load_line, read_tools
 from store.recorded.errors import LineError, MessageFormError
+from store.recorded.line import load_line
 from store.recorded.message import Json, Message
 from store.recorded.message_form import read_messages
+from store.recorded.source_value import read_tools
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ ProcessingError
 ├── SplitError          train and test cannot be drawn as asked
 ├── InputError          a file or setting that was given is wrong: mend it and run again
 ├── TeacherError        a teacher cannot be used at all: the run stops, what was paid for is kept
+├── BudgetError         one more call would cross the budget: the run stops, what was paid for is kept
 ├── RunLockedError      another run holds the output folder
 ├── ConservationError   what went into a stage is not what came out: nothing is published
 └── TooFewExamplesError fewer examples survived than asked for
@@ -53,6 +54,20 @@ class TeacherError(ProcessingError):
         self.base_url = base_url
         self.code = code
         super().__init__(f"teacher {model} at {base_url}: {problem}")
+
+
+class BudgetError(ProcessingError):
+    """One more call would cross the budget, so the run stops; what was paid for is kept.
+
+    Attributes:
+        calls: Bought by this command.
+        cost: Of them, as far as it is known.
+    """
+
+    def __init__(self, problem: str, *, calls: int, cost: float) -> None:
+        self.calls = calls
+        self.cost = cost
+        super().__init__(f"{problem}. Raise it and run the same command to go on: what was paid for is kept.")
 
 
 class RunLockedError(ProcessingError):

@@ -166,7 +166,7 @@ async def score(
             scores[name] = one
         done(len(scores))
 
-    await each(batches, score_batch, parallel=task.config.base.llm_num_parallel_requests)
+    await each(batches, score_batch, parallel=task.config.lanes)
     return scores
 
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from store.recorded.call import load_line
 from store.recorded.errors import LineError
+from store.recorded.line import load_line
 
 MAX_WAIT_S = 600.0
 """How long one call may wait for an upstream that keeps answering 429 before the run stops, with all work kept."""

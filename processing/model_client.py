@@ -9,6 +9,7 @@ import asyncio
 import json
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +19,7 @@ import httpx2 as httpx
 from processing.endpoint import Endpoint
 from processing.errors import TeacherError
 from processing.http_reply import MAX_WAIT_S, Completion, Patience, Stop, TryAgain, read_reply
+from processing.pace import AutoPace, FixedPace, Pace
 
 MAX_RETRIES = 4
 MAX_REPLY_BYTES = 32 * 1024 * 1024
@@ -33,14 +35,14 @@ class ModelClient:
     """One HTTP client for every model of a run, with the run's bound on calls in flight.
 
     Args:
-        parallel: Calls in flight at once, over all models.
+        parallel: Calls in flight at once, over all models; None for as many as each server bears.
         first_wait_s: First wait before trying again; doubles each time.
         sleep: Waits that many seconds.
     """
 
     def __init__(
         self,
-        parallel: int,
+        parallel: int | None,
         *,
         first_wait_s: float = 0.5,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -50,8 +52,9 @@ class ModelClient:
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
             headers={"user-agent": "tracemill"},
         )
-        self._slots = asyncio.Semaphore(parallel)
-        self._model_slots: dict[str, asyncio.Semaphore] = {}
+        self._common = None if parallel is None else FixedPace(parallel)
+        self._paces: dict[str, Pace] = {}
+        self._model_paces: dict[str, Pace] = {}
         self._first_wait_s = first_wait_s
         self._sleep = sleep
         self._not_before: dict[str, float] = {}
@@ -77,12 +80,15 @@ class ModelClient:
         """
         attempts = waits = 0
         waited_s = 0.0
+        pace = self._pace(where)
         while True:
             try:
                 async with self._slot(where):
                     await self._wait_for_brake(where)
+                    began_at = asyncio.get_running_loop().time()
                     completion = await self._send(where, body)
             except Patience as asked:
+                pace.slowed(began_at)
                 backoff_s = self._backoff_s(waits)
                 wait_s = backoff_s if asked.seconds is None else max(asked.seconds, min(backoff_s, _LEAST_WAIT_S))
                 waits += 1
@@ -101,6 +107,7 @@ class ModelClient:
                     return self._give_up(where, fault, attempts)
                 await self._sleep(self._backoff_s(attempts - 1))
             else:
+                pace.answered()
                 return replace(self._ended(where, completion), attempts=attempts + 1)
 
     def _ended(self, where: Endpoint, completion: Completion) -> Completion:
@@ -117,11 +124,15 @@ class ModelClient:
             raise _stopped(where, "rejecting", f"{problem}. Check models.NAME.model and models.NAME.extra_body.")
         return replace(completion, is_final=False)
 
+    def _pace(self, where: Endpoint) -> Pace:
+        """The bound that all models share or, where there is none, what this server bears."""
+        return self._common or self._paces.setdefault(where.shown_url, AutoPace())
+
     def _slot(self, where: Endpoint) -> "_Slots":
         own = None
         if where.max_parallel is not None:
-            own = self._model_slots.setdefault(where.name, asyncio.Semaphore(where.max_parallel))
-        return _Slots(own, self._slots)
+            own = self._model_paces.setdefault(where.name, FixedPace(where.max_parallel))
+        return _Slots(own, self._pace(where))
 
     def _backoff_s(self, tries: int) -> float:
         return float(min(self._first_wait_s * 2**tries, 30.0) * random.uniform(0.75, 1.25))
@@ -183,20 +194,17 @@ def _model_of(where: Endpoint) -> str:
 class _Slots:
     """The model's own slot first, then the common one, so that a slow model never holds common slots while it waits."""
 
-    def __init__(self, own: asyncio.Semaphore | None, common: asyncio.Semaphore) -> None:
-        self._held = [slots for slots in (own, common) if slots is not None]
+    def __init__(self, own: Pace | None, common: Pace) -> None:
+        self._wanted = [pace for pace in (own, common) if pace is not None]
+        self._held = AsyncExitStack()
 
     async def __aenter__(self) -> None:
-        await self._held[0].acquire()
-        try:
-            for slots in self._held[1:]:
-                await slots.acquire()
-        except BaseException:
-            self._held[0].release()
-            raise
+        async with AsyncExitStack() as stack:
+            for pace in self._wanted:
+                await stack.enter_async_context(pace)
+            self._held = stack.pop_all()
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        for slots in self._held:
-            slots.release()
+        await self._held.aclose()

@@ -87,7 +87,7 @@ async def process(
         folder.claim(FILES, {conversation.id for conversation in inputs.intake.conversations})
         job = await work.start_job(out_dir, name=folder.name, config=inputs.config.as_manifest())
         try:
-            async with ModelClient(inputs.config.base.llm_num_parallel_requests, first_wait_s=first_wait_s) as client:
+            async with ModelClient(inputs.config.parallel, first_wait_s=first_wait_s) as client:
                 dataset = await build(inputs, Teachers(client, work, inputs.config, environ), progress)
             folder.publish(dataset.files, dataset.manifest)
         except asyncio.CancelledError:

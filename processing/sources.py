@@ -7,7 +7,7 @@ never stops the rest, unless `strict` asks for that. The counts always add up:
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,20 +17,13 @@ from processing.example import Conversation
 from processing.stitching import Stitcher
 from processing.stored_call import read_trace
 from store.filter import Filter
-from store.recorded.call import RecordedCall, load_line, read_openai, read_unstructured
+from store.recorded.call import recorded_calls
 from store.recorded.errors import LineError, RejectReason
-from store.recorded.langfuse import is_observation, read_observation
-from store.recorded.message import Json
+from store.recorded.line import load_line
+from store.recorded.source_format import AUTO, SourceFormat, guess_format, read_record, records_of
 from store.traces import TraceReader
 
-FORMATS: Final = (
-    "openai_messages",
-    "openai_messages_with_images",
-    "langfuse",
-    "unstructured_with_openai_messages",
-    "auto",
-)
-NOT_BUILT_FORMATS: Final = ("otel_genai", "openpipe")
+FORMATS: Final = (*(each for each in SourceFormat if each is not SourceFormat.TRACES), AUTO)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -102,7 +95,7 @@ def read_traces(path: Path, observation_format: str = "openai_messages", *, stri
         strict: Raise at the first line that cannot be read, instead of counting it.
 
     Raises:
-        SourceError: The file cannot be opened, the format is not known or not built yet, or `strict` and a bad line.
+        SourceError: The file cannot be opened, the format is not known, or `strict` and a bad line.
     """
     try:
         with path.open("rb") as lines:
@@ -139,13 +132,9 @@ def check_format(observation_format: str) -> None:
     """Refuse a format that cannot be read, before any work is done.
 
     Raises:
-        SourceError: The format is unknown, or known and not built yet.
+        SourceError: The format is unknown.
     """
     choices = ", ".join(FORMATS)
-    if observation_format in NOT_BUILT_FORMATS:
-        raise SourceError(
-            f'observation_format "{observation_format}" is not built yet; convert the file to one of: {choices}.'
-        )
     if observation_format not in FORMATS:
         raise SourceError(f'observation_format is "{observation_format}"; expected one of: {choices}.')
 
@@ -177,12 +166,16 @@ def _take_line(
 ) -> None:
     try:
         value = load_line(line)
+        found = guess_format(value) if observation_format == AUTO else SourceFormat(observation_format)
+        # Our own lines are read as anybody's are: what they say of their trace stays with the conversation.
+        found = SourceFormat.OPENAI_MESSAGES if found is SourceFormat.TRACES else found
+        records = records_of(value, found)
     except LineError as exc:
         _reject(exc, line, number, source, reading, strict=strict)
         return
-    for observation in _observations(value):
+    for record in records:
         try:
-            for call in _read_value(observation, f"{source}:{number}", observation_format):
+            for call in recorded_calls(read_record(record, found), f"{source}:{number}"):
                 reading.stitcher.add(call)
         except LineError as exc:
             _reject(exc, line, number, source, reading, strict=strict)
@@ -195,29 +188,3 @@ def _reject(exc: LineError, line: bytes, number: int, source: str, reading: _Rea
             "Mend the line, or leave out --strict to count it and go on."
         ) from exc
     reading.rejected.append(Rejected(source, number, exc.reason, exc.detail, line))
-
-
-def _observations(value: Mapping[str, Json]) -> Iterator[Mapping[str, Json]]:
-    """The observations of a line: the line itself, or those of a trace as Langfuse's pages download it."""
-    inner = value.get("observations")
-    if isinstance(inner, list) and inner and "messages" not in value and all(isinstance(item, dict) for item in inner):
-        yield from inner
-    else:
-        yield value
-
-
-def _read_value(value: Mapping[str, Json], source: str, observation_format: str) -> list[RecordedCall]:
-    found = _guess(value) if observation_format == "auto" else observation_format
-    if found == "langfuse":
-        return read_observation(value, source)
-    if found == "unstructured_with_openai_messages":
-        return [read_unstructured(value, source)]
-    return [read_openai(value, source)]
-
-
-def _guess(value: Mapping[str, Json]) -> str:
-    if "messages" not in value and is_observation(value):
-        return "langfuse"
-    if "messages" not in value and "context" in value:
-        return "unstructured_with_openai_messages"
-    return "openai_messages"

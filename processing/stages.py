@@ -154,7 +154,7 @@ async def ask_committee(examples: Sequence[Example], run: Run, *, stage: str) ->
         run.tell(stage, done, len(examples))
         return found
 
-    return await each(examples, relabel_one, parallel=run.task.config.base.llm_num_parallel_requests)
+    return await each(examples, relabel_one, parallel=run.task.config.lanes)
 
 
 def settle_output(parts: Mapping[str, Part], run: Run) -> None:

@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from store.export import ExportFormat, export_lines
-from store.recorded.call import RecordedCall, load_line, read_openai
+from store.recorded.call import RecordedCall, recorded_calls
 from store.recorded.errors import LineError, RejectReason
+from store.recorded.line import load_line
 from store.recorded.message import Turn
+from store.recorded.openai_line import read_openai
 from store.trace import Trace
 
 _IN_CHAT_FORM = ("chat.completions", "responses", "messages")
@@ -34,5 +36,6 @@ def read_trace(trace: Trace) -> Iterable[RecordedCall]:
             finish_reason=trace.replies[number].finish_reason if trace.replies else None,
             outcome=outcome,
         )
-        calls.append(replace(read_openai(load_line(line), str(trace.id)), turn=turn, created_at=trace.created_at))
+        (call,) = recorded_calls(read_openai(load_line(line)), str(trace.id))
+        calls.append(replace(call, turn=turn, created_at=trace.created_at))
     return calls

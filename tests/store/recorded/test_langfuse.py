@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from store.recorded.call import RecordedCall
+from store.recorded.call import RecordedCall, recorded_calls
 from store.recorded.errors import LineError, RejectReason
 from store.recorded.langfuse import read_observation
 from store.recorded.message import Json, Message, ToolCall, Turn
@@ -14,7 +14,7 @@ COMPLETION = {"model": "gpt", "choices": [{"message": REPLY, "finish_reason": "s
 
 
 def read(**fields: Json) -> list[RecordedCall]:
-    return read_observation(fields, "f:1")
+    return recorded_calls(read_observation(fields), "f:1")
 
 
 @pytest.mark.parametrize(
