@@ -140,6 +140,18 @@ class ServeSettings(BaseSettings):
     redact_allow: tuple[str, ...] = Field(
         (), description="Values that are never replaced: exact or with `*`, such as `*@example.com`."
     )
+    raw_retention_bytes: int = Field(
+        1024 * MIB,
+        ge=0,
+        description="Most bytes on disk of raw calls, the very bytes that traces were made of, so that "
+        "`tracemill reingest` can make them again; 0 keeps none. Has no effect where calls are redacted: then no raw "
+        "calls are kept.",
+    )
+    raw_retention_days: float = Field(
+        7.0,
+        ge=0,
+        description="Longest time that a raw call is kept; 0 keeps none. Files go as a whole, so some calls go sooner.",
+    )
     upstream_http2: bool = Field(False, description="Whether HTTP/2 is offered to upstreams over TLS.")
     upstream_ca_file: Path | None = Field(
         None,
@@ -215,11 +227,15 @@ class ServeSettings(BaseSettings):
             Rule(rule)
             if names.count(rule.name) > 1:
                 raise SettingsError(f"redact_rules names {rule.name!r} twice; give each rule a name of its own.")
-        is_on = bool(self.redacted_categories() or names)
-        if self.redact_allow and not is_on:
+        if self.redact_allow and not self.is_redacting:
             raise SettingsError("redact_allow has no effect with redact: off and without redact_rules.")
-        if is_on and self.no_capture:
+        if self.is_redacting and self.no_capture:
             raise SettingsError("redact and redact_rules have no effect with no_capture: nothing is stored.")
+
+    @property
+    def is_redacting(self) -> bool:
+        """Whether anything is to be replaced before a call is stored."""
+        return bool(self.redacted_categories() or self.redact_rules)
 
     def redacted_categories(self) -> frozenset[Category]:
         """Return what `redact` selects.

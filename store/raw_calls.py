@@ -9,7 +9,7 @@ them are as they were. Erasing overwrites a call's bytes in their place, and wai
 import logging
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
@@ -26,6 +26,7 @@ from store.raw_call_pack import (
     encode_into,
     encode_pack,
 )
+from store.trace import Trace
 
 _log = logging.getLogger("tracemill.store")
 
@@ -92,6 +93,9 @@ class RawRetention(NamedTuple):
 
 NOT_KEPT = RawRetention()
 
+Derive = Callable[[bytes], Trace]
+"""Makes the trace of a call of its raw bytes, with its own id. Raises ValueError for bytes that are no call's."""
+
 
 class _End(NamedTuple):
     """Where the next pack goes.
@@ -108,10 +112,17 @@ class _End(NamedTuple):
 class RawCalls:
     """The raw calls of one data directory, as its one writer keeps them."""
 
-    def __init__(self, data_dir: Path, retention: RawRetention = NOT_KEPT) -> None:
-        """Touch nothing yet."""
+    def __init__(self, data_dir: Path, retention: RawRetention = NOT_KEPT, derive: Derive | None = None) -> None:
+        """Touch nothing yet.
+
+        Args:
+            data_dir: The folder of the database.
+            retention: For how long new ones are kept; those that are there stay until they are pruned.
+            derive: Makes a trace of a call's bytes; without it nothing can be made again.
+        """
         self.files = RawCallFiles(data_dir / FOLDER)
         self.retention = retention
+        self.derive = derive
         self.failed = 0
         """Calls whose bytes could not be written; their traces are stored all the same."""
         self._offered: Mapping[UUID, bytes] = {}

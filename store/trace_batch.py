@@ -70,11 +70,11 @@ class Batch:
         self.blobs[name] = body
         return name
 
-    def rows(self, first: int, nodes: Mapping[bytes, int], blobs: Mapping[bytes, int]) -> "TraceRows":
-        """Make the rows of all traces, numbered from `first`.
+    def rows(self, numbers: Iterable[int], nodes: Mapping[bytes, int], blobs: Mapping[bytes, int]) -> "TraceRows":
+        """Make the rows of all traces.
 
         Args:
-            first: Number of the first trace.
+            numbers: One for each trace.
             nodes: The numbers of all `links`, by id.
             blobs: The numbers of all `blobs`, by id.
 
@@ -82,7 +82,7 @@ class Batch:
             UnstorableTraceError: A value of a trace fits no column.
         """
         rows = TraceRows()
-        for number, hashed in enumerate(self._traces, first):
+        for number, hashed in zip(numbers, self._traces, strict=True):
             try:
                 rows.add(number, hashed, nodes, blobs)
             except (ValueError, OverflowError) as exc:
@@ -90,10 +90,11 @@ class Batch:
                 raise UnstorableTraceError(f"trace {trace_id} cannot be stored: {exc}", trace_id) from exc
         return rows
 
-    def stored(self, first: int) -> list[StoredTrace]:
-        """Give the traces as followers take them, numbered from `first`."""
+    def stored(self, numbers: Iterable[int]) -> list[StoredTrace]:
+        """Give the traces as followers take them, with a number for each."""
         return [
-            StoredTrace(n, hashed.trace, hashed.links, hashed.answers) for n, hashed in enumerate(self._traces, first)
+            StoredTrace(number, hashed.trace, hashed.links, hashed.answers)
+            for number, hashed in zip(numbers, self._traces, strict=True)
         ]
 
 

@@ -175,3 +175,6 @@ _TRACE_COLUMNS = (
 INSERT_TRACE = f"""
     INSERT INTO traces ({", ".join(_TRACE_COLUMNS)}) VALUES ({", ".join("?" * len(_TRACE_COLUMNS))})
 """  # noqa: S608 - put together from constants
+UPDATE_TRACE = f"""
+    UPDATE traces SET {", ".join(f"{name} = ?" for name in _TRACE_COLUMNS[1:])} WHERE number = ?
+"""  # noqa: S608 - put together from constants

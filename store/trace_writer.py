@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from itertools import count, islice
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -22,26 +23,13 @@ from store.id_list import KNOWN_BLOBS, KNOWN_DEAD_LETTERS, KNOWN_NODES, KNOWN_TR
 from store.raw_calls import RawCalls
 from store.row_numbers import RowNumbers
 from store.trace import DeadLetter, JournalPosition, Trace
-from store.trace_batch import Batch, PackedRows
-from store.trace_rows import INSERT_TRACE, to_blob
+from store.trace_batch import Batch
+from store.trace_insertion import LAST_BLOB, LAST_NODE, Insertion
+from store.trace_rows import to_blob
 from store.tree import HashedMessages
 from store.upkeep import make_appliers, make_followers
 
-_LAST_NODE = "SELECT coalesce(max(number), 0) FROM nodes"
-_LAST_BLOB = "SELECT coalesce(max(number), 0) FROM blobs"
 _LAST_TRACE = "SELECT coalesce(max(number), 0) FROM traces"
-# By place, as `store.trace_batch` makes the rows: names would cost more than the insertion.
-_INSERT_BLOB = "INSERT INTO blobs (number, id, body_bytes, body) VALUES (?, ?, ?, ?)"
-_INSERT_NODE = "INSERT INTO nodes (number, id, parent, stitch_key, role, body_bytes, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
-_INSERT_NODE_BLOB = "INSERT INTO node_blobs (node, offset, blob) VALUES (?, ?, ?)"
-_INSERT_USAGE = "INSERT INTO usages (trace, body) VALUES (?, ?)"
-_INSERT_REPLY = """
-    INSERT INTO replies (trace, position, choice_index, node, finish_reason, logprobs_blob) VALUES (?, ?, ?, ?, ?, ?)
-"""
-_INSERT_TAG = "INSERT INTO tags (trace, name, position, value) VALUES (?, ?, ?, ?)"
-_ADD_TOTALS = """
-    UPDATE totals SET nodes = nodes + :nodes, blobs = blobs + :blobs, body_bytes = body_bytes + :body_bytes
-"""
 _INSERT_DEAD_LETTER = """
     INSERT INTO dead_letters (trace_id, reason, detail, body, body_bytes)
     VALUES (:trace_id, :reason, :detail, :body, :body_bytes)
@@ -89,8 +77,8 @@ class TraceWriter:
         self._appliers = appliers
         self._packer = Packer()
         self._hashed = HashedMessages()
-        self._nodes = RowNumbers(KNOWN_NODES, _LAST_NODE)
-        self._blobs = RowNumbers(KNOWN_BLOBS, _LAST_BLOB)
+        self._nodes = RowNumbers(KNOWN_NODES, LAST_NODE)
+        self._blobs = RowNumbers(KNOWN_BLOBS, LAST_BLOB)
         self._turn = asyncio.Lock()
 
     @classmethod
@@ -114,7 +102,10 @@ class TraceWriter:
         except BaseException:
             await asyncio.shield(connection.close())
             raise
-        return cls(connection, path, make_followers(raw_calls or RawCalls(path.parent)), make_appliers())
+        raw_calls = raw_calls or RawCalls(path.parent)
+        raw_calls.forget()
+        followers = make_followers(raw_calls)
+        return cls(connection, path, followers, make_appliers(raw_calls, followers))
 
     async def close(self) -> None:
         """Close the database; a batch under way is finished first."""
@@ -190,38 +181,18 @@ class TraceWriter:
         batch = Batch(self._hashed)
         for trace in fresh:
             batch.add(trace)
-        nodes = self._nodes.number(db, batch.links)
-        packed = PackedRows(self._packer)
-        packed.add_links([batch.links[id_] for id_ in nodes.new], nodes.all)
-        bodies = {**packed.blobs, **batch.blobs}
-        blobs = self._blobs.number(db, bodies)
-        first = db.execute(_LAST_TRACE).fetchone()[0] + 1
-        rows = batch.rows(first, nodes.all, blobs.all)
-        totals = {
-            "nodes": len(nodes.new),
-            "blobs": len(blobs.new),
-            "body_bytes": packed.body_bytes + sum([len(bodies[id_]) for id_ in blobs.new]),
-        }
-        pack = self._packer.pack
+        numbers = count(db.execute(_LAST_TRACE).fetchone()[0] + 1)
+        insertion = Insertion(db, batch, islice(numbers, len(fresh)), self._packer, self._nodes, self._blobs)
         with self._transaction(db):
-            db.executemany(
-                _INSERT_BLOB, [(n, id_, len(bodies[id_]), pack(bodies[id_])) for id_, n in blobs.new.items()]
-            )
-            db.executemany(_INSERT_NODE, packed.nodes)
-            db.executemany(_INSERT_NODE_BLOB, [(node, at, blobs.all[id_]) for node, at, id_ in packed.node_blobs])
-            db.executemany(INSERT_TRACE, rows.traces)
-            db.executemany(_INSERT_USAGE, rows.usages)
-            db.executemany(_INSERT_REPLY, rows.replies)
-            db.executemany(_INSERT_TAG, rows.tags)
-            db.execute(_ADD_TOTALS, totals)
+            insertion.insert(db)
             db.executemany(_INSERT_DEAD_LETTER, [self._dead_letter_row(letter) for letter in dead_letters])
             db.executemany(_MOVE_POSITION, [_position_row(position) for position in positions])
-            stored = batch.stored(first)
+            stored = insertion.stored()
             for follower in self._followers:
                 follower.add(db, stored)
             applied = [self._apply(db, change) for change in changes]
-        self._nodes.keep(nodes)
-        self._blobs.keep(blobs)
+        self._nodes.keep(insertion.nodes)
+        self._blobs.keep(insertion.blobs)
         if any(each.has_erased for each in applied if each):
             self._forget()
         return WriteCounts(len(fresh), len(traces) - len(fresh), len(dead_letters))

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from store.change import Applier, ChangeKind
 from store.follower import Follower
 from store.raw_calls import RawCalls
+from store.reingest import Reingest
 
 
 def make_followers(raw_calls: RawCalls) -> Sequence[Follower]:
@@ -12,6 +13,6 @@ def make_followers(raw_calls: RawCalls) -> Sequence[Follower]:
     return (raw_calls,)
 
 
-def make_appliers() -> Mapping[ChangeKind, Applier]:
+def make_appliers(raw_calls: RawCalls, followers: Sequence[Follower]) -> Mapping[ChangeKind, Applier]:
     """Make what applies changes; a kind without an applier is a note for the audit log."""
-    return {}
+    return {ChangeKind.REINGEST: Reingest(raw_calls, followers)}

@@ -23,6 +23,7 @@ from typing import Protocol
 from uuid import UUID
 
 from proxy.ingest.derive import derive
+from proxy.ingest.kept_bytes import may_be_kept
 from proxy.ingest.upkeep import Upkeep
 from proxy.journal.call_entries import call_entries
 from proxy.journal.folder import used_bytes
@@ -36,6 +37,7 @@ from proxy.redaction.redactor import Redactor
 from store.change import Change
 from store.chore import Chore
 from store.errors import StoreError, UnstorableTraceError, WriterBusyError
+from store.raw_calls import RawCalls
 from store.trace import DeadLetter, JournalPosition, Trace
 from store.traces import TraceWriter, WriteCounts
 
@@ -60,10 +62,12 @@ async def run_ingest(
     max_decoded_bytes: int,
     redactor: Redactor | None = None,
     chores: Sequence[Chore] = (),
+    raw_calls: RawCalls | None = None,
 ) -> None:
     """Read journals and write traces until `stop` is set and everything written by then is stored.
 
-    With a redactor, traces are redacted before they are stored, and dead letters keep their reason without the bytes.
+    With a redactor, traces are redacted before they are stored, dead letters keep their reason without the bytes, and
+    no raw calls are kept.
 
     A second instance on the same folder waits its turn; it takes over when the first one is gone. After trouble with
     database or files it begins again from the stored positions: nothing is lost by that, and nothing stored twice.
@@ -73,8 +77,15 @@ async def run_ingest(
     with closing(Teller(metrics_folder(), "ingest", metrics.counts)), _rare_collections():
         while not stop.is_set():
             try:
-                async with await TraceWriter.open(data_dir / TRACES_FILE) as writer:
-                    ingest = Ingest(journals, writer, metrics, max_decoded_bytes=max_decoded_bytes, redactor=redactor)
+                async with await TraceWriter.open(data_dir / TRACES_FILE, raw_calls=raw_calls) as writer:
+                    ingest = Ingest(
+                        journals,
+                        writer,
+                        metrics,
+                        max_decoded_bytes=max_decoded_bytes,
+                        redactor=redactor,
+                        raw_calls=raw_calls,
+                    )
                     await ingest.run(stop, Upkeep(writer, chores))
             except WriterBusyError:
                 _log.debug("another process stores the traces of this data directory; waiting for it to end")
@@ -85,7 +96,12 @@ async def run_ingest(
 
 
 async def ingest_once(
-    data_dir: Path, *, max_decoded_bytes: int, redactor: Redactor | None = None, chores: Sequence[Chore] = ()
+    data_dir: Path,
+    *,
+    max_decoded_bytes: int,
+    redactor: Redactor | None = None,
+    chores: Sequence[Chore] = (),
+    raw_calls: RawCalls | None = None,
 ) -> None:
     """Take in all that the journals hold, for commands that want a change applied while nothing serves.
 
@@ -97,13 +113,14 @@ async def ingest_once(
     """
     stop = asyncio.Event()
     stop.set()
-    async with await TraceWriter.open(data_dir / TRACES_FILE) as writer:
+    async with await TraceWriter.open(data_dir / TRACES_FILE, raw_calls=raw_calls) as writer:
         ingest = Ingest(
             data_dir / JOURNAL_FOLDER,
             writer,
             IngestMetrics(),
             max_decoded_bytes=max_decoded_bytes,
             redactor=redactor,
+            raw_calls=raw_calls,
         )
         await ingest.run(stop)
         await Upkeep(writer, chores).work(math.inf)
@@ -120,6 +137,7 @@ class Ingest:
         *,
         max_decoded_bytes: int,
         redactor: Redactor | None = None,
+        raw_calls: RawCalls | None = None,
     ) -> None:
         """Begin where the stored positions say."""
         self._metrics = metrics
@@ -127,6 +145,7 @@ class Ingest:
         self._writer = writer
         self._max_decoded_bytes = max_decoded_bytes
         self._redactor = redactor
+        self._raw_calls = raw_calls if redactor is None and raw_calls and raw_calls.retention.keeps_any else None
         self._redactions: Counter[str] = Counter()
         self._readers: dict[str, JournalReader] = {}
         self._stored: dict[str, JournalPosition] = {}
@@ -196,6 +215,7 @@ class Ingest:
         known = await self._writer.known(ids)
         letters = [letter for letter in letters if letter.trace_id not in known]
         traces: list[Trace] = []
+        raw: dict[UUID, bytes] = {}
         self._redactions.clear()
         for call in calls:
             if call.trace_id in known:
@@ -203,9 +223,13 @@ class Ingest:
             derived = self._derive(call)
             if isinstance(derived, Trace):
                 traces.append(derived)
+                if self._raw_calls is not None and may_be_kept(derived):
+                    raw[call.trace_id] = call_entries(call)
             else:
                 letters.append(derived)
         write = partial(self._writer.write, positions=moved, changes=batch.changes)
+        if self._raw_calls is not None:
+            self._raw_calls.offer(raw)
         letters = await self._write(write, traces, letters, {call.trace_id: call for call in calls})
         for position in moved:
             self._stored[position.writer] = position

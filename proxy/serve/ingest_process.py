@@ -9,18 +9,24 @@ import json
 import os
 import signal
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from proxy.ingest.ingest import ingest_once, run_ingest
+from proxy.ingest.kept_bytes import derive_again
 from proxy.key_salt import key_salt
 from proxy.redaction.redactor import Redactor, make_redactor
 from proxy.settings import ServeSettings, load_settings
 from store.chore import Chore
+from store.raw_call_retention import RawCallPruning
+from store.raw_calls import NOT_KEPT, RawCalls, RawRetention
 
 SETTINGS_FILE = "ingest-settings.json"
 
-_KEPT = frozenset({"max_capture_bytes", "redact", "redact_allow", "redact_rules"})
+_KEPT = frozenset(
+    {"max_capture_bytes", "raw_retention_bytes", "raw_retention_days", "redact", "redact_allow", "redact_rules"}
+)
 """Settings that decide what is stored of a call."""
 
 
@@ -29,12 +35,14 @@ async def run_ingest_process(settings: ServeSettings, salt: bytes) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     _keep(settings)
+    raw_calls = make_raw_calls(settings)
     await run_ingest(
         settings.data_dir,
         stop,
         max_decoded_bytes=settings.max_capture_bytes,
         redactor=_redactor(settings, salt),
-        chores=make_chores(settings),
+        chores=make_chores(settings, raw_calls),
+        raw_calls=raw_calls,
     )
 
 
@@ -47,17 +55,26 @@ async def ingest_as_served(data_dir: Path) -> None:
         SettingsError: What the last server was told cannot be read.
     """
     settings = _kept(data_dir)
+    raw_calls = make_raw_calls(settings)
     await ingest_once(
         data_dir,
         max_decoded_bytes=settings.max_capture_bytes,
         redactor=_redactor(settings, bytes.fromhex(key_salt(data_dir))),
-        chores=make_chores(settings),
+        chores=make_chores(settings, raw_calls),
+        raw_calls=raw_calls,
     )
 
 
-def make_chores(settings: ServeSettings) -> Sequence[Chore]:  # noqa: ARG001 - each chore is made as the settings say
+def make_chores(settings: ServeSettings, raw_calls: RawCalls) -> Sequence[Chore]:  # noqa: ARG001 - each as they say
     """Make the chores that these settings ask for."""
-    return []
+    return [RawCallPruning(raw_calls)]
+
+
+def make_raw_calls(settings: ServeSettings) -> RawCalls:
+    """Make what keeps raw calls, for as long as these settings say; where calls are redacted, none."""
+    retention = RawRetention(settings.raw_retention_bytes, settings.raw_retention_days)
+    again = partial(derive_again, max_decoded_bytes=settings.max_capture_bytes)
+    return RawCalls(settings.data_dir, NOT_KEPT if settings.is_redacting else retention, again)
 
 
 def _redactor(settings: ServeSettings, salt: bytes) -> Redactor | None:
