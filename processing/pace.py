@@ -76,12 +76,10 @@ class AutoPace:
             try:
                 await turn
             except BaseException:
-                if turn.done() and not turn.cancelled():
-                    self._wake()  # the place that was given to us goes to the next one
+                self._waiting.remove(turn)
+                self._wake()  # a place that was given to us goes to the next one
                 raise
-            finally:
-                if turn in self._waiting:
-                    self._waiting.remove(turn)
+            self._waiting.remove(turn)
         self._in_flight += 1
 
     async def __aexit__(

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from processing import report as reports
 from processing.baseline import Performance, Prediction, performance, predict
+from processing.budget import Budget
 from processing.candidates import Task
 from processing.convert import convert
 from processing.dataset_files import FILES, row_files
-from processing.errors import ProcessingError
+from processing.errors import BudgetError, ProcessingError
 from processing.example import Conversation, Example
 from processing.inputs import Inputs
 from processing.ledger import Kind, Stage, State
@@ -67,6 +68,7 @@ async def process(
     work: WorkStore,
     environ: Mapping[str, str],
     *,
+    budget: Budget | None = None,
     progress: Progress = silent,
     first_wait_s: float = 0.5,
 ) -> tuple[Job, Dataset]:
@@ -77,6 +79,7 @@ async def process(
         out_dir: Folder of the dataset; a run into the same folder continues the same job.
         work: Call table and jobs.
         environ: Where keys and TRACEMILL_TEACHER_BASE_URL stand.
+        budget: What this run may buy.
         progress: Told how far each stage is.
         first_wait_s: First wait before a failed call is tried again.
 
@@ -88,10 +91,13 @@ async def process(
         job = await work.start_job(out_dir, name=folder.name, config=inputs.config.as_manifest())
         try:
             async with ModelClient(inputs.config.parallel, first_wait_s=first_wait_s) as client:
-                dataset = await build(inputs, Teachers(client, work, inputs.config, environ), progress)
+                dataset = await build(inputs, Teachers(client, work, inputs.config, environ, budget=budget), progress)
             folder.publish(dataset.files, dataset.manifest)
         except asyncio.CancelledError:
             await work.end_job(job.run_id, JobStatus.STOPPED, error="interrupted; run the same command to go on")
+            raise
+        except BudgetError as exc:
+            await work.end_job(job.run_id, JobStatus.STOPPED, error=str(exc))
             raise
         except (ProcessingError, StoreError, OSError) as exc:
             await work.end_job(job.run_id, JobStatus.FAILURE, error=str(exc))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from processing.answer import Answer, Fault, read_answer, record_call, reported
+from processing.budget import Budget
 from processing.config import Config
 from processing.endpoint import Endpoint, endpoint
 from processing.errors import TeacherError
@@ -69,6 +70,7 @@ class Teachers:
         work: The call table.
         config: Names the models.
         environ: Where keys and the general base URL stand.
+        budget: What may be bought.
         changed: Called whenever `counts` changes.
     """
 
@@ -79,6 +81,7 @@ class Teachers:
         config: Config,
         environ: Mapping[str, str],
         *,
+        budget: Budget | None = None,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
         self.counts = CallCounts()
@@ -86,6 +89,7 @@ class Teachers:
         self._client = client
         self._config = config
         self._environ = environ
+        self._budget = budget or Budget()
         self._changed = changed
         self._endpoints: dict[str, Endpoint] = {}
         self._asking: defaultdict[bytes, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -97,10 +101,10 @@ class Teachers:
         """Find the endpoint of every model that will be asked, before anything is paid.
 
         Raises:
-            InputError: One of them has no base URL or no key.
+            InputError: One of them has no base URL or no key, or no price where money is bounded.
         """
         for model in models:
-            self._endpoint(model)
+            self._budget.check(self._endpoint(model))
 
     async def ask(self, model: str, purpose: str, messages: Sequence[Mapping[str, Json]], **parameters: Json) -> Answer:
         """Ask one model, or find what it said when it was asked the same before.
@@ -113,6 +117,7 @@ class Teachers:
 
         Raises:
             TeacherError: The run has to stop.
+            BudgetError: So it has, since nothing more may be bought.
         """
         where = self._endpoint(model)
         body = {"model": where.model, "messages": list(messages), **parameters, **where.extra_body}
@@ -223,13 +228,19 @@ class Teachers:
         return self._endpoints[model]
 
     async def _buy(self, where: Endpoint, key: bytes, purpose: str, body: Mapping[str, Json]) -> Call:
+        reserved = self._budget.reserve(where, body)
         self.counts.in_flight += 1
         self._changed()
         try:
             completion = await self._client.complete(where, body)
+        except BaseException:
+            self._budget.release(reserved)
+            raise
         finally:
             self.counts.in_flight -= 1
         call = record_call(where, key, purpose, body, completion)
+        usage = json_text.loads(call.usage) if call.usage else {}
+        self._budget.settle(reserved, call.cost, reported(usage, "completion_tokens"))
         if call.error is None:
             self.counts.paid += 1
         else:

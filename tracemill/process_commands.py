@@ -13,8 +13,9 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 
+from processing.budget import Budget
 from processing.dataset_files import PREDICTIONS
-from processing.errors import ProcessingError, TeacherError
+from processing.errors import BudgetError, ProcessingError, TeacherError
 from processing.inputs import Files, Inputs, find_files, read_inputs
 from processing.output import is_running
 from processing.pipeline import Dataset
@@ -52,6 +53,10 @@ def process(
     test: Annotated[Path | None, typer.Option(help="Your own test set, JSON Lines or CSV; used as it is.")] = None,
     data_dir: DataDir = _DEFAULT_DATA_DIR,
     strict: Annotated[bool, typer.Option("--strict", help="A line that cannot be read is an error.")] = False,
+    max_calls: Annotated[int | None, typer.Option(min=0, help="Buy at most so many calls of models.")] = None,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, help="Spend at most so much, in the currency of the configured prices.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Filter, relabel, split and convert traces into a dataset.
@@ -60,7 +65,8 @@ def process(
     goes on when the same command is given again; what was paid for is not paid again.
     """
     files = _files(data, traces, job_description, config, test, out, from_store=from_store, where=where)
-    job, dataset = _run(_process(files, where, out, data_dir, strict=strict, is_quiet=as_json))
+    budget = Budget(max_calls, max_cost)
+    job, dataset = _run(_process(files, where, out, data_dir, budget, strict=strict, is_quiet=as_json))
     if as_json:
         typer.echo(json.dumps({**_job_json(job), "report": dataset.report}))
     else:
@@ -146,13 +152,13 @@ def _files(
 
 
 async def _process(
-    files: Files, where: str | None, out: Path, data_dir: Path, *, strict: bool, is_quiet: bool
+    files: Files, where: str | None, out: Path, data_dir: Path, budget: Budget, *, strict: bool, is_quiet: bool
 ) -> tuple[Job, Dataset]:
     intake = None if files.traces else await _read_store(data_dir, where)
     inputs: Inputs = read_inputs(files, intake=intake, strict=strict)
     async with await WorkStore.open(data_dir / _WORK_FILE) as work:
         with show_progress(is_quiet=is_quiet) as progress:
-            return await run_process(inputs, out, work, os.environ, progress=progress)
+            return await run_process(inputs, out, work, os.environ, budget=budget, progress=progress)
 
 
 async def _read_store(data_dir: Path, where: str | None) -> Intake:
@@ -213,6 +219,8 @@ def _run(work: Coroutine[Any, Any, _T]) -> _T:
         _fail("interrupted. Run the same command to go on: what was paid for is kept.", INTERRUPTED)
     except TeacherError as exc:
         _fail(str(exc), UPSTREAM)
+    except BudgetError as exc:
+        _fail(str(exc), PARTIAL)
     except FilterError as exc:
         _usage(f"--where: {exc}")
     except (ProcessingError, StoreError) as exc:

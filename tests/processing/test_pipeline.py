@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from processing import config_file, curated, job_description
+from processing.budget import Budget
 from processing.errors import InputError, RunLockedError, TeacherError, TooFewExamplesError
 from processing.inputs import Inputs
 from processing.output import OutputFolder
@@ -62,10 +63,12 @@ def inputs(lines: list[Any], test: Path | None = None, task: str = "chat-complet
     )
 
 
-async def run(given: Inputs, teachers: Teachers, tmp_path: Path, out: str = "out") -> tuple[Job, Dataset]:
+async def run(
+    given: Inputs, teachers: Teachers, tmp_path: Path, out: str = "out", budget: Budget | None = None
+) -> tuple[Job, Dataset]:
     async with await WorkStore.open(tmp_path / "work.db") as work:
         environ = {"TRACEMILL_TEACHER_BASE_URL": teachers.base_url}
-        return await process(given, tmp_path / out, work, environ, first_wait_s=0.001)
+        return await process(given, tmp_path / out, work, environ, budget=budget, first_wait_s=0.001)
 
 
 def rows(folder: Path, name: str) -> list[Body]:
