@@ -241,8 +241,15 @@ def find_raw_call(db: sqlite3.Connection, trace_id: UUID) -> bytes | None:
         db: Any connection that reads the database.
         trace_id: The trace's id.
     """
-    row = db.execute(_TRACE, {"id": trace_id.bytes}).fetchone()
-    return None if row is None else find_raw_calls(db, [row[0]]).get(trace_id)
+    return raw_calls_of(db, [trace_id]).get(trace_id)
+
+
+def raw_calls_of(db: sqlite3.Connection, ids: Iterable[UUID]) -> dict[UUID, bytes]:
+    """Give the raw bytes of several calls, by trace id; those that are not there are left out."""
+    wanted = list(ids)
+    rows = [db.execute(_TRACE, {"id": id_.bytes}).fetchone() for id_ in wanted]
+    found = find_raw_calls(db, [row[0] for row in rows if row is not None])
+    return {id_: found[id_] for id_ in wanted if id_ in found}
 
 
 def find_raw_calls(db: sqlite3.Connection, numbers: Iterable[int]) -> dict[UUID, bytes]:

@@ -119,6 +119,14 @@ def export() -> _Body:
 
 
 @app.command()
+def reingest() -> _Body:
+    """Make traces again of the calls' own bytes, with what this version knows."""
+    from tracemill.reingest_command import reingest
+
+    return reingest
+
+
+@app.command()
 def process() -> _Body:
     """Filter, relabel, split and convert traces into a dataset."""
     from tracemill.process_commands import process

@@ -13,19 +13,24 @@ from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn, Protocol
+from uuid import UUID
 
 import typer
 
+from proxy.journal.call_entries import read_call
+from proxy.journal.raw_call_json import raw_call_json
 from store import json_text
 from store.errors import FilterError, StoreError
 from store.export import ExportFile, ExportFormat, export_lines
 from store.filter import Filter, parse_filter
 from store.gap import gap_sentences, gaps_between
+from store.raw_calls import find_raw_call
 from store.trace import Trace
 from store.trace_json import summary_json, trace_json
 from store.trace_lookup import find_trace
 from store.traces import TracePage, TraceReader
 from store.unchanged_view import OrphanedLogError
+from tracemill.raw_text import raw_lines
 from tracemill.terminal_text import many_lines, one_line
 from tracemill.trace_text import table_lines, trace_lines
 
@@ -56,7 +61,7 @@ def list_traces(
     as_json: AsJson = False,
 ) -> None:
     """List traces, newest first."""
-    page = asyncio.run(_read_page(data_dir, _read_where(where), cursor, limit))
+    page = asyncio.run(_read_page(data_dir, read_where(where), cursor, limit))
     if as_json:
         data = b",".join(summary_json(summary) for summary in page.summaries)
         _print_bytes(b'{"data":[' + data + b'],"next_cursor":' + json_text.dumps(page.next_cursor) + b"}\n")
@@ -79,6 +84,9 @@ def list_traces(
 def show_trace(
     trace_id: Annotated[str, typer.Argument(help="A trace id, a completion's id, or an answer's x-request-id.")],
     data_dir: DataDir = _DEFAULT_DATA_DIR,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Show the bytes that were sent and came back, while they are kept.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show one trace with its messages."""
@@ -88,10 +96,26 @@ def show_trace(
             f'no trace, completion or request in {data_dir} has the id "{one_line(trace_id, 80)}". '
             "An id is given whole; `tracemill traces list` shows them."
         )
-    if as_json:
+    if raw:
+        _show_raw(data_dir, trace.id, as_json=as_json)
+    elif as_json:
         _print_bytes(trace_json(trace) + b"\n")
-        return
-    _print_lines(trace_lines(trace))
+    else:
+        _print_lines(trace_lines(trace))
+
+
+def _show_raw(data_dir: Path, trace_id: UUID, *, as_json: bool) -> None:
+    kept = asyncio.run(_read_raw(data_dir, trace_id))
+    if kept is None:
+        _fail(
+            f"the bytes of {trace_id} are not kept, or not any longer; raw_retention_days and raw_retention_bytes say "
+            "for how long they are, and docs/trace-format.md of which calls."
+        )
+    call = raw_call_json(read_call(kept))
+    if as_json:
+        _print_bytes(json.dumps(call).encode() + b"\n")
+    else:
+        _print_lines(raw_lines(call))
 
 
 def export(
@@ -108,7 +132,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write traces as JSON lines, oldest first."""
-    selection = _read_where(where)
+    selection = read_where(where)
     with _left_in_order(), _output(output) as target:
         tally = asyncio.run(_write(data_dir, selection, target, export_format, include_incomplete=include_incomplete))
     # With `-o -` the lines have standard output to themselves.
@@ -205,6 +229,11 @@ async def _read_trace(data_dir: Path, trace_id: str) -> Trace | None:
         return await find_trace(reader, trace_id)
 
 
+async def _read_raw(data_dir: Path, trace_id: UUID) -> bytes | None:
+    async with await _open(data_dir) as reader:
+        return await reader.look(lambda db: find_raw_call(db, trace_id))
+
+
 async def _open(data_dir: Path) -> TraceReader:
     return await TraceReader.open(_check_folder(data_dir) / "traces.db")
 
@@ -224,7 +253,8 @@ def _fail(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-def _read_where(text: str | None) -> Filter | None:
+def read_where(text: str | None) -> Filter | None:
+    """Read the option `--where`, so that a mistake in it is one of usage."""
     if text is None:
         return None
     try:

@@ -54,7 +54,7 @@ async def ingest_as_served(data_dir: Path) -> None:
         StoreError: The database cannot be written.
         SettingsError: What the last server was told cannot be read.
     """
-    settings = _kept(data_dir)
+    settings = settings_as_served(data_dir)
     raw_calls = make_raw_calls(settings)
     await ingest_once(
         data_dir,
@@ -90,8 +90,11 @@ def _keep(settings: ServeSettings) -> None:
     partial.replace(path)
 
 
-def _kept(data_dir: Path) -> ServeSettings:
-    """Give the settings with what was kept; as this folder and environment have them where nothing ever served."""
+def settings_as_served(data_dir: Path) -> ServeSettings:
+    """Give the settings that decide what is stored of a call, as the last server of this data directory had them.
+
+    Where nothing ever served, they are as this folder and environment have them.
+    """
     path = data_dir / SETTINGS_FILE
     if not path.exists():
         return load_settings({"data_dir": data_dir, "upstream": _NO_UPSTREAM}, None)
