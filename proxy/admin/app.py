@@ -1,13 +1,15 @@
 """The admin side: what was recorded, told over HTTP on a port of its own.
 
-Each resource has a module: `traces`, `export`, `stats`, `health`. It holds handlers, `async (Context, Asked) ->
-Response`, and ends in its `OPERATIONS`, one `Operation` for each thing that can be asked: method, path, parameters,
-body, answer, scope. A new resource is such a module and its line in `OPERATIONS` below; its route, the checking of its
-requests, its place in the OpenAPI document and in `docs/admin-api.md` follow from the declarations.
+Each resource has a module, such as `traces` or `export`. It holds handlers, `async (Context, Asked) -> Response`, and
+ends in its `OPERATIONS`, one `Operation` for each thing that can be asked: method, path, parameters, body, answer and
+scope. A new resource is such a module and its line in `OPERATIONS` below; its route, the checking of its requests, its
+place in the OpenAPI document and in `docs/admin-api.md` follow from the declarations.
 
 - A handler reads `asked[PARAMETER]`, `asked.path("id")`, `asked.body(Shape)` or, for lines, `asked.blocks()`.
 - It answers with `answers.json_answer`, and raises `refusal.AdminRefusal(Code.…, message, param=…)` for what is asked
   wrongly. `FilterError`, `CursorError` and `StoreError` may pass through.
+- The JSON of bodies and answers is declared in `proxy.admin.shapes`, a module for each resource: `Given` is what the
+  admin side gives, `Taken` what it takes.
 - What it stands on beyond the request is in `Context`, which also closes it.
 
 While there is no database yet, everything is empty and nothing is an error.
@@ -24,7 +26,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from proxy.admin import export, health, stats, traces
+from proxy.admin import export, health, openapi, stats, traces
 from proxy.admin.answers import EXCEPTION_HANDLERS
 from proxy.admin.bearer import Tokens
 from proxy.admin.context import Context
@@ -37,6 +39,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *stats.OPERATIONS,
     *traces.OPERATIONS,
     *export.OPERATIONS,
+    *openapi.OPERATIONS,
 )
 """Everything the admin side can be asked."""
 

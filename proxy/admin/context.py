@@ -1,6 +1,5 @@
 """What the operations of the admin side stand on: one object for each admin application."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +24,7 @@ class Context:
     data_dir: Path
     store: AdminStore
     metrics_folder: Path | None
-    operations: Sequence["Operation"]
+    operations: tuple["Operation", ...]
 
     async def close(self) -> None:
         """Let go of what is held."""

@@ -6,7 +6,7 @@ is not served.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -113,6 +113,7 @@ class Operation:
         handler: Answers; what it raises becomes an error of the one shape.
         scope: What the token must allow.
         parameters: The query's; any other is refused.
+        path_parts: What stands in braces in the path, each with its meaning.
         body: What the request carries; None for nothing.
         errors: Codes beyond those that any operation may answer.
         tag: The resource, for the reference.
@@ -126,7 +127,7 @@ class Operation:
     good: Good
     scope: Scope = Scope.READ
     parameters: tuple[Parameter[Any], ...] = ()
-    path_parts: dict[str, str] = field(default_factory=dict)
+    path_parts: tuple[tuple[str, str], ...] = ()
     body: Body | None = None
     errors: tuple[Code, ...] = ()
     tag: str = ""

@@ -8,6 +8,7 @@ from proxy.admin.answers import json_answer
 from proxy.admin.context import Context
 from proxy.admin.metrics import journal_size
 from proxy.admin.operation import Asked, Good, Operation
+from proxy.admin.shapes.stats import Stats
 from proxy.admin.store import NOTHING
 from store.trace_json import stats_json
 
@@ -26,7 +27,7 @@ OPERATIONS = (
         path="/admin/api/stats",
         summary="Counts what the store holds.",
         handler=_stats,
-        good=Good("The counts."),
+        good=Good("The counts.", Stats),
         tag="stats",
     ),
 )

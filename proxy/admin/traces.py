@@ -7,6 +7,7 @@ from proxy.admin.context import Context
 from proxy.admin.operation import Asked, Good, Operation
 from proxy.admin.parameter import CURSOR, LIMIT, WHERE
 from proxy.admin.refusal import AdminRefusal, Code
+from proxy.admin.shapes import trace as shape
 from store import json_text
 from store.trace_json import summary_json, trace_json
 from store.trace_lookup import find_trace
@@ -31,6 +32,11 @@ async def _get_trace(context: Context, asked: Asked) -> Response:
     return json_answer(trace_json(trace))
 
 
+_ID_MEANING = (
+    "The trace's id, which the proxy tells each client in `x-tracemill-trace-id`, or the completion's own id, or the "
+    "answer's `x-request-id`; where an upstream used one id twice, the newest."
+)
+
 OPERATIONS = (
     Operation(
         name="list_traces",
@@ -38,7 +44,7 @@ OPERATIONS = (
         path="/admin/api/traces",
         summary="Lists traces without their bodies, newest first.",
         handler=_list_traces,
-        good=Good("One page."),
+        good=Good("One page.", shape.TracePage),
         parameters=(WHERE, CURSOR, LIMIT),
         tag="traces",
     ),
@@ -48,11 +54,8 @@ OPERATIONS = (
         path="/admin/api/traces/{id}",
         summary="Gives one whole trace.",
         handler=_get_trace,
-        good=Good("The trace."),
-        path_parts={
-            "id": "The trace's id, which the proxy tells each client in `x-tracemill-trace-id`, or the completion's "
-            "own id, or the answer's `x-request-id`; where an upstream used one id twice, the newest."
-        },
+        good=Good("The trace.", shape.Trace),
+        path_parts=(("id", _ID_MEANING),),
         errors=(Code.NOT_FOUND,),
         tag="traces",
     ),
