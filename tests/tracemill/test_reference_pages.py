@@ -8,9 +8,7 @@ from types import ModuleType
 import pytest
 from typer.testing import CliRunner
 
-from proxy.admin.app import OPERATIONS
 from proxy.admin.metrics import metrics_text
-from proxy.admin.refusal import Code
 from proxy.settings import ServeSettings
 from store.filter import parse_filter
 from tracemill.cli import app
@@ -57,13 +55,6 @@ def test_every_example_of_the_filter_page_is_a_filter(example: str) -> None:
 
 def cells(page: str, pattern: str) -> set[str]:
     return set(re.findall(rf"^\| `({pattern})` \|", page, re.MULTILINE))
-
-
-def test_the_admin_page_names_every_path_and_error_code() -> None:
-    page = (DOCS / "admin-api.md").read_text()
-    assert cells(page, r"/[^`]*") == {operation.path for operation in OPERATIONS}
-    errors = page[page.index("## Errors") : page.index("## Metrics")]
-    assert cells(errors, "[a-z_]+") == {code.text for code in Code}
 
 
 def test_the_metrics_page_names_what_a_scrape_shows() -> None:

@@ -1,0 +1,104 @@
+"""The parts of admin-api.md that the declarations of the admin side make; `generate.py` takes the page from here."""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from proxy.admin.app import OPERATIONS
+from proxy.admin.openapi import document
+from proxy.admin.refusal import Code
+
+PAGE = Path(__file__).with_name("admin-api.md")
+MADE_PART = re.compile(r"(?<=<!-- made by `make docs`: )(\w+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
+WORDS = {"integer": "whole number", "boolean": "true or false", "null": "null", "number": "number"}
+BOUNDS = {"minimum": "from", "maximum": "to"}
+
+
+def admin_page() -> str:
+    """Return the page: the text that it has, with the made parts made anew."""
+    described = document(OPERATIONS)
+    parts = {"operations": _operations(described), "errors": _errors(), "members": _members(described)}
+    return MADE_PART.sub(lambda found: f"{found[1]}{found[2]}{parts[found[1]]}", PAGE.read_text())
+
+
+def _operations(described: Any) -> str:  # noqa: ANN401 - an OpenAPI document
+    asked = [
+        (f"`{method.upper()} {path}`", one["x-tracemill-scope"], one["summary"], _asked_with(one))
+        for path, methods in described["paths"].items()
+        for method, one in methods.items()
+    ]
+    parts = dict.fromkeys(part for operation in OPERATIONS for part in operation.path_parts)
+    # Told once, though several operations have it; where it means something else, once more.
+    declared = {(each.name, each.meaning): each for operation in OPERATIONS for each in operation.parameters}
+    told = [(f"`{{{name}}}`", "text", "required", meaning) for name, meaning in parts]
+    told += [
+        (f"`{each.name}`", _values(each.schema), _default(each.schema), each.meaning) for each in declared.values()
+    ]
+    return (
+        _table(("request", "token", "what it does", "asked with"), asked)
+        + "\n"
+        + _table(("parameter", "values", "default", "meaning"), told)
+    )
+
+
+def _asked_with(one: Any) -> str:  # noqa: ANN401 - an operation of an OpenAPI document
+    bodies = one.get("requestBody", {"content": {}})["content"].values()
+    names = [f"`{parameter['name']}`" for parameter in one["parameters"] if parameter["in"] == "query"]
+    return ", ".join([*names, *(_values(body["schema"]) if "$ref" in body["schema"] else "lines" for body in bodies)])
+
+
+def _default(schema: Any) -> str:  # noqa: ANN401 - a piece of a JSON Schema
+    if "default" not in schema:
+        return "none"
+    value = schema["default"]
+    return f"`{value if isinstance(value, str) else json.dumps(value)}`"
+
+
+def _errors() -> str:
+    return _table(("code", "status", "meaning"), [(f"`{code.text}`", str(code.status), code.meaning) for code in Code])
+
+
+def _members(described: Any) -> str:  # noqa: ANN401 - an OpenAPI document
+    shapes = {
+        name: shape for name, shape in described["components"]["schemas"].items() if shape.get("properties") is not None
+    }
+    return "\n".join(
+        f"### {name}\n\n{shape['description'].splitlines()[0]}\n\n"
+        + _table(
+            ("member", "values", "meaning"),
+            [
+                (f"`{member}`", _values(schema), schema.get("description", ""))
+                for member, schema in shape["properties"].items()
+            ],
+        )
+        for name, shape in shapes.items()
+    )
+
+
+def _values(schema: Any) -> str:  # noqa: ANN401 - a piece of a JSON Schema
+    if "anyOf" in schema:
+        return " or ".join(_values(one) for one in schema["anyOf"])
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return "any JSON" if name == "JsonValue" else f"[{name}](#{name.lower()})"
+    kind = schema.get("type", "any JSON")
+    if kind == "array":
+        return f"list of {_values(schema['items'])}"
+    if kind == "object":
+        held = schema.get("additionalProperties")
+        return f"object of {_values(held)}" if isinstance(held, dict) else "object"
+    if kind == "string":
+        return {"date-time": "time", "uuid": "UUID"}.get(schema.get("format"), "text")
+    return " ".join([WORDS.get(kind, kind), *(f"{word} {schema[at]}" for at, word in BOUNDS.items() if at in schema)])
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [list(head), *map(list, rows)]
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
