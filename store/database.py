@@ -21,7 +21,17 @@ from store.file_system import network_file_system
 from store.schema_version import TRACES, WORK, Schema, migrate, read_version
 from store.writer_lock import WriterLock, write_lock
 
-__all__ = ["TRACES", "WORK", "Schema", "open_reader", "open_writer", "store_error", "transaction", "write_lock"]
+__all__ = [
+    "TRACES",
+    "WORK",
+    "Schema",
+    "open_reader",
+    "open_reader_now",
+    "open_writer",
+    "store_error",
+    "transaction",
+    "write_lock",
+]
 
 _OPEN_LOCK_TIMEOUT_S = 10.0
 _MAGIC = b"SQLite format 3\x00"
@@ -56,7 +66,7 @@ async def open_reader(path: Path, schema: Schema) -> aiosqlite.Connection:
         NewerSchemaError: A later version wrote the file.
         NotOurDatabaseError: The file belongs to something else.
     """
-    return await hand_over(lambda: _open_reader(path, schema))
+    return await hand_over(lambda: open_reader_now(path, schema))
 
 
 def store_error(exc: sqlite3.Error, path: Path) -> StoreError:
@@ -117,7 +127,8 @@ def _open_writer(path: Path, schema: Schema, *, keep_lock: bool) -> SqliteConnec
     return connection
 
 
-def _open_reader(path: Path, schema: Schema) -> SqliteConnection:
+def open_reader_now(path: Path, schema: Schema) -> SqliteConnection:
+    """Be `open_reader` for a thread of its own."""
     if not path.exists():
         raise _missing(path)
     _check_header(path, schema)

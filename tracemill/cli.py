@@ -151,6 +151,14 @@ def predictions() -> _Body:
 
 
 @app.command()
+def backup() -> _Body:
+    """Copy a data directory while the server goes on, and check the copy."""
+    from tracemill.backup_command import backup_data
+
+    return backup_data
+
+
+@app.command()
 def doctor() -> _Body:
     """Check a data directory and the server on it, and tell what mends what is wrong."""
     from tracemill.doctor_command import doctor
