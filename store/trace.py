@@ -54,6 +54,17 @@ class Flag(StrEnum):
     REDACTED = "redacted"
     """Secrets or personal data were replaced by placeholders before the trace was stored; `logprobs` of a reply that
     held some were left out."""
+    IMPORTED = "imported"
+    """The call was read from a file (`docs/import.md`), and not captured."""
+    OUTCOME_UNTOLD = "outcome_untold"
+    """The source of an imported call does not say how it ended: `outcome` is `completed` for want of a word against
+    it."""
+    TIME_UNTOLD = "time_untold"
+    """The source of an imported call does not say when it was made: `created_at` is when it was imported."""
+
+
+ORIGIN_FLAGS = frozenset({Flag.IMPORTED, Flag.OUTCOME_UNTOLD, Flag.TIME_UNTOLD})
+"""What tells where a trace comes from, and nothing of what is missing in it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,8 @@ class RejectReason(StrEnum):
     """The line is JSON, but not an object."""
     TOO_LONG = "too_long"
     """The line is longer than an import takes; `rejected.jsonl` keeps its beginning."""
+    BROKEN_FILE = "broken_file"
+    """Here a compressed file is damaged or cut short; nothing behind it could be read."""
     TOO_DEEP = "too_deep"
     """The line nests deeper than 200 levels."""
     NO_MESSAGES = "no_messages"

@@ -10,6 +10,8 @@ from store.recorded.source_value import read_float
 
 _HUGE_EXPONENT = re.compile(r"\d[eE]\+?\d{3}")
 
+_KINDS = {list: "an array", str: "a text", bool: "a truth value", type(None): "null"}
+
 
 def load_line(line: bytes) -> dict[str, Json]:
     """Read one line into a JSON object, big integers and lone surrogates kept; of a key that stands twice the last.
@@ -33,7 +35,9 @@ def load_line(line: bytes) -> dict[str, Json]:
     except ValueError as exc:  # an integer past Python's limit of digits
         raise LineError(RejectReason.NOT_JSON, "holds a number with too many digits") from exc
     if not isinstance(value, dict):
-        raise LineError(RejectReason.NOT_OBJECT, "the line is JSON, but not an object")
+        kind = _KINDS.get(type(value), "a number")
+        hint = ": write each of its items on a line of its own" if isinstance(value, list) else ""
+        raise LineError(RejectReason.NOT_OBJECT, f"the line is {kind} and not an object{hint}")
     if json_text.is_too_deep(value):
         raise LineError(RejectReason.TOO_DEEP, f"nested deeper than {json_text.MAX_DEPTH}")
     return value

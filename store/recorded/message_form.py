@@ -34,6 +34,9 @@ _KNOWN_FIELDS = _DROPPED_FIELDS | frozenset(
     }
 )  # fmt: skip
 
+_NOT_CHAT_FIELDS = frozenset({"toolCalls", "toolCallId", "parts"})
+_UNFOLDED_PARTS = ("tool-call", "tool-result", "reasoning")
+
 
 class Messages(NamedTuple):
     """Messages in normal form.
@@ -65,6 +68,34 @@ def argument_flags(arguments: str) -> set[str]:
         return set() if isinstance(json.loads(arguments), dict) else {INVALID_TOOL_ARGS}
     except (ValueError, RecursionError):
         return {CORRUPT_TOOL_ARGS} if _is_concatenated(arguments) else {INVALID_TOOL_ARGS}
+
+
+def is_chat_form(value: Json) -> bool:
+    """Whether a message is written as OpenAI's chat format has it, so that it can be kept letter by letter."""
+    if not isinstance(value, dict) or not isinstance(value.get("role"), str) or not _NOT_CHAT_FIELDS.isdisjoint(value):
+        return False
+    content, calls = value.get("content"), value.get("tool_calls")
+    if isinstance(content, list):
+        if any(isinstance(part, dict) and part.get("type") in _UNFOLDED_PARTS for part in content):
+            return False
+    elif content is not None and not isinstance(content, str):
+        return False
+    legacy = value.get("function_call")
+    return (calls is None or (isinstance(calls, list) and all(map(_is_chat_call, calls)))) and (
+        legacy is None or _is_chat_function(legacy)
+    )
+
+
+def _is_chat_call(call: Json) -> bool:
+    return isinstance(call, dict) and _is_chat_function(call.get("function"))
+
+
+def _is_chat_function(function: Json) -> bool:
+    return (
+        isinstance(function, dict)
+        and isinstance(function.get("name"), str)
+        and isinstance(function.get("arguments"), str)
+    )
 
 
 def to_openai(message: Message) -> dict[str, Json]:

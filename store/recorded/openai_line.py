@@ -5,6 +5,7 @@ known by holding nothing else there, so that somebody's own `trace_id` is not ta
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -18,7 +19,7 @@ from store.trace import Flag, Outcome
 _OUTCOMES: Final = {outcome.value: outcome for outcome in Outcome}
 _FLAGS: Final = {flag.value: flag for flag in Flag}
 _LIFTED: Final = frozenset({"messages", "tools", "response_format", "metadata", "model", "user"})
-_OWN_FIELDS: Final = frozenset({"trace_id", "choice", "outcome", "flags"})
+_OWN_FIELDS: Final = frozenset({"trace_id", "choice", "outcome", "flags", "feedback"})
 _TIMES: Final = ("created_at", "timestamp", "start_time", "startTime")
 
 
@@ -80,11 +81,13 @@ def read_own(value: Mapping[str, Json], own: OwnMetadata) -> SourceCall:
         if not isinstance(message, dict):
             raise LineError(RejectReason.BAD_MESSAGE, f"message {position} is not an object")
     request, replies = part_reply(messages)
+    replies = tuple(replace(reply, index=own.choice or 0) for reply in replies)
     return SourceCall(
         messages=request,
         replies=replies,
         tools=value.get("tools"),
         response_format=value.get("response_format"),
+        metadata={name: item for name, item in value["metadata"].items() if name == "feedback"},
         parameters={name: item for name, item in value.items() if name not in _LIFTED},
         trace_id=own.trace_id,
         choice=own.choice,

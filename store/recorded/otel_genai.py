@@ -130,6 +130,9 @@ def _from_texts(span: SourceSpan, attributes: Mapping[str, Json]) -> _Said | Non
     if isinstance(request, dict) and "messages" in request:
         request = request["messages"]
     messages = [] if request is None else read_part_messages(request, "gen_ai.prompt")
+    answers = unwrapped(completion)
+    if isinstance(answers, list) and all(isinstance(answer, dict) and "role" in answer for answer in answers):
+        return _Said(messages, read_replies(answers, "gen_ai.completion"))
     return _Said(messages, read_answer(completion).replies)
 
 

@@ -61,7 +61,10 @@ def is_span(value: Mapping[str, Json]) -> bool:
     if any(name in value for name, _, _ in _GROUPS) or any(name.startswith("gen_ai.") for name in value):
         return True
     has_span_id = any(name in value for name in ("spanId", "span_id", "context"))
-    return "attributes" in value and (has_span_id or _has_genai(read_attributes(value["attributes"])))
+    if "attributes" not in value:
+        return False
+    is_named = any(event.name.startswith("gen_ai.") for event in _events(value.get("events")))
+    return has_span_id or is_named or _has_genai(read_attributes(value["attributes"]))
 
 
 def spans_of(value: Mapping[str, Json]) -> Iterator[Mapping[str, Json]]:
