@@ -7,7 +7,7 @@ may be of any size.
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -184,7 +184,7 @@ class ImportReader:
         self._time += _MICROSECOND
         if source_format in _CUT_FORMATS:
             try:
-                return make_trace(replace(call, text=line), source_format.value, self._time, self._tags)
+                return make_trace(call, source_format.value, self._time, self._tags, line)
             except JsonTextError:
                 pass  # something that JSON does not have, such as NaN: `load_line` made text of it
         return make_trace(call, source_format.value, self._time, self._tags)

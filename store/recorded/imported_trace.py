@@ -28,9 +28,8 @@ ROUTE: Final = "import"
 """The route of every imported trace."""
 _ENDPOINT: Final = "chat.completions"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_NO_ID: Final = UUID(int=0)
+_NO_TAGS: Final[Mapping[str, str]] = {}
 _HASH_TAG: Final = b"tracemill import 1\n"
-_MILLISECOND: Final = timedelta(milliseconds=1)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _CALL_FIELDS: Final = frozenset({"tool_calls", "function_call"})
 _LAST_MS: Final = 2**48 - 1
@@ -39,8 +38,8 @@ _COMPLETION_TOKENS: Final = ("completion_tokens", "output_tokens", "output", "co
 
 
 @dataclass(frozen=True, slots=True)
-class _Texts:
-    """The texts that a trace is made of."""
+class Texts:
+    """The texts that a trace is made of, each as in the trace; of replies the messages."""
 
     messages: tuple[JsonText, ...]
     replies: tuple[JsonText, ...]
@@ -48,28 +47,34 @@ class _Texts:
     response_format: JsonText | None
     metadata: JsonText | None
     parameters: JsonText
+    usage: JsonText | None
 
 
-def make_trace(call: SourceCall, source_format: str, imported_at: datetime, tags: Mapping[str, str]) -> Trace:
+def make_trace(
+    call: SourceCall,
+    source_format: str,
+    imported_at: datetime,
+    tags: Mapping[str, str] = _NO_TAGS,
+    text: JsonText | None = None,
+) -> Trace:
     """Make the trace of one call.
 
     Args:
-        call: As its format's reader gives it; with a `text`, it is cut from that.
+        call: As its format's reader gives it.
         source_format: The name of the format; it stands as the trace's upstream.
         imported_at: Stands in for a time that the source does not tell.
         tags: To be added; they have no part in the id.
+        text: The JSON object that the call was read from, where it holds `messages`, `tools` and the rest as OpenAI
+            writes them: the trace is cut from it, letter by letter.
 
     Raises:
         LineError: `no_messages`, `bad_message`, `bad_response_format` or `bad_tools`.
+        JsonTextError: `text` holds something that JSON does not have.
     """
-    texts = _cut(call) if call.text is not None else _written(call)
-    replies = tuple(
-        Reply(reply.index, text, reply.finish_reason) for reply, text in zip(call.replies, texts.replies, strict=True)
-    )
-    usage = None if call.usage is None else _dumps(call.usage)
-    trace = Trace(
-        id=_NO_ID,
-        created_at=call.created_at or _EPOCH,
+    texts = _written(call) if text is None else _cut(call, text)
+    return Trace(
+        id=call.trace_id or make_id(call, texts),
+        created_at=call.created_at or imported_at,
         method="",
         path="",
         route=ROUTE,
@@ -82,8 +87,13 @@ def make_trace(call: SourceCall, source_format: str, imported_at: datetime, tags
         tools=texts.tools,
         response_format=texts.response_format,
         parameters=texts.parameters,
-        replies=replies,
-        usage=usage,
+        replies=tuple(
+            [
+                Reply(reply.index, told, reply.finish_reason)
+                for reply, told in zip(call.replies, texts.replies, strict=True)
+            ]
+        ),
+        usage=texts.usage,
         prompt_tokens=_tokens(call.usage, _PROMPT_TOKENS),
         completion_tokens=_tokens(call.usage, _COMPLETION_TOKENS),
         ttft_ms=call.ttft_ms,
@@ -92,53 +102,46 @@ def make_trace(call: SourceCall, source_format: str, imported_at: datetime, tags
         system_fingerprint=call.system_fingerprint,
         session=call.session,
         user=call.user,
-        tags=call.tags,
+        tags={**call.tags, **tags},
         metadata=texts.metadata,
         error=call.error,
-        flags=_flags(call, usage),
-    )
-    trace_id = call.trace_id or make_id(trace, call.id)
-    return replace(
-        trace, id=trace_id, created_at=call.created_at or imported_at, tags={**call.tags, **tags} if tags else call.tags
+        flags=_flags(call, texts),
     )
 
 
-def make_id(trace: Trace, source_id: str | None) -> UUID:
+def make_id(call: SourceCall, texts: Texts) -> UUID:
     """Make an id of what a source told: UUIDv8 (RFC 9562, 5.8), the time in front as in version 7, zero when untold.
 
     The source's own id alone would not do: sources count from one, or give one id to many calls. With all that was told
     of the call beside it, two records get one id when they say the same.
-
-    Args:
-        trace: The trace as told: without tags of the importer's, and of 1970 when its time was not told.
-        source_id: The id that the source has for the call.
     """
+    micros = 0 if call.created_at is None else (call.created_at - _EPOCH) // _MICROSECOND
     hashed = blake2b(_HASH_TAG, digest_size=10)
-    for text in _told(trace, source_id):
+    for text in _told(call, texts, micros):
         hashed.update(b"%d:" % len(text))
         hashed.update(text)
     bits = int.from_bytes(hashed.digest())
-    milliseconds = min(max((trace.created_at - _EPOCH) // _MILLISECOND, 0), _LAST_MS)
+    milliseconds = min(max(micros // 1000, 0), _LAST_MS)
     return UUID(int=milliseconds << 80 | 0x8 << 76 | (bits >> 68) << 64 | 0b10 << 62 | bits & (1 << 62) - 1)
 
 
-def _told(trace: Trace, source_id: str | None) -> Iterator[bytes]:
+def _told(call: SourceCall, texts: Texts, micros: int) -> Iterator[bytes]:
     """Give what makes a call the call it is: a change of this list gives all calls other ids."""
     yield json_text.dumps(
         [
-            source_id,
-            (trace.created_at - _EPOCH) // _MICROSECOND,
-            trace.outcome.value,
-            [trace.requested_model, trace.served_model, trace.upstream_id, trace.session, trace.user, trace.error],
-            [trace.ttft_ms, trace.duration_ms],
-            sorted(trace.tags.items()),
-            [[reply.index, reply.finish_reason] for reply in trace.replies],
-            len(trace.messages),
+            call.id,
+            micros,
+            call.outcome,
+            [call.requested_model, call.served_model, call.upstream_id, call.session, call.user, call.error],
+            [call.ttft_ms, call.duration_ms],
+            sorted(call.tags.items()),
+            [[reply.index, reply.finish_reason] for reply in call.replies],
+            len(texts.messages),
         ]
     )
-    yield from trace.messages
-    yield from (reply.message for reply in trace.replies)
-    for text in (trace.tools, trace.response_format, trace.parameters, trace.usage, trace.metadata):
+    yield from texts.messages
+    yield from texts.replies
+    for text in (texts.tools, texts.response_format, texts.parameters, texts.usage, texts.metadata):
         yield b"" if text is None else text
 
 
@@ -147,42 +150,42 @@ def join_choices(first: Trace, second: Trace) -> Trace:
     return replace(first, replies=(*first.replies, *second.replies), flags=first.flags | second.flags)
 
 
-def _cut(call: SourceCall) -> _Texts:
+def _cut(call: SourceCall, text: JsonText) -> Texts:
     """Cut the texts out of the object the call was read from; each one that has the right shape stays as it is."""
-    assert call.text is not None  # noqa: S101 - for the type checker: the caller asked
-    members = json_text.members(call.text)
+    members = json_text.members(text)
     fields = dict(members)
     slices = json_text.elements(fields["messages"])
     # Our own lines hold what a client sent us, whatever that was; elsewhere a message has to be one.
     values = [*call.messages, *(reply.message for reply in call.replies)]
     if call.trace_id is None:
-        normal_messages(call, call.replies[0] if call.replies else None)
         pieces = [_in_chat_form(value, text) for value, text in zip(values, slices, strict=True)]
     else:
-        pieces = [(text,) for text in slices]
+        pieces = [(told,) for told in slices]
     asked = pieces[: len(call.messages)]
-    return _Texts(
-        messages=tuple(text for piece in asked for text in piece),
+    return Texts(
+        messages=tuple([told for piece in asked for told in piece]),
         replies=tuple(_one(piece) for piece in pieces[len(call.messages) :]),
         tools=_tools_text(call, fields),
         response_format=_response_format_text(call, fields.get("response_format")),
         metadata=_metadata_text(call, fields.get("metadata") if call.trace_id is None else None),
-        parameters=_object((name, text) for name, text in members if name in call.parameters),
+        parameters=_object((name, told) for name, told in members if name in call.parameters),
+        usage=None if call.usage is None else _dumps(call.usage),
     )
 
 
-def _written(call: SourceCall) -> _Texts:
+def _written(call: SourceCall) -> Texts:
     """Write the texts anew, in chat form."""
     asked: list[JsonText] = []
     if call.messages or not call.replies:
         asked = [_dumps(to_openai(message)) for message in normal_messages(replace(call, replies=()), None)[0]]
-    return _Texts(
+    return Texts(
         messages=tuple(asked),
         replies=tuple(_reply_text(reply) for reply in call.replies),
         tools=None if call.tools is None else _dumps(call.tools),
         response_format=_response_format_text(call, None),
         metadata=_metadata_text(call, None),
         parameters=_dumps(dict(call.parameters)),
+        usage=None if call.usage is None else _dumps(call.usage),
     )
 
 
@@ -239,7 +242,7 @@ def _free_name(name: str, taken: Mapping[str, Json]) -> str:
     return name
 
 
-def _flags(call: SourceCall, usage: JsonText | None) -> frozenset[Flag]:
+def _flags(call: SourceCall, texts: Texts) -> frozenset[Flag]:
     flags = call.flags | {Flag.IMPORTED}
     if call.trace_id is not None:
         # What our own lines do not say of a whole trace was known once: nothing of it is missing there.
@@ -248,7 +251,7 @@ def _flags(call: SourceCall, usage: JsonText | None) -> frozenset[Flag]:
         flags |= {Flag.OUTCOME_UNTOLD}
     if call.created_at is None:
         flags |= {Flag.TIME_UNTOLD}
-    if usage is None:
+    if texts.usage is None:
         flags |= {Flag.NO_USAGE}
     if any(reply.finish_reason is None for reply in call.replies):
         flags |= {Flag.NO_FINISH_REASON}

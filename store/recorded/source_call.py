@@ -10,7 +10,7 @@ from datetime import datetime
 from uuid import UUID
 
 from store.recorded.message import Json
-from store.trace import Flag, JsonText, Outcome
+from store.trace import Flag, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,6 @@ class SourceCall:
         metadata: What the client said besides.
         about: What only the source knows of the call (its own ids and names), to be kept beside the metadata.
         parameters: Every other field of the request.
-        text: The JSON object that the call was read from, where it holds `messages`, `tools` and the rest as OpenAI
-            writes them: a trace is cut from it, letter by letter.
         id: The source's own id of the call.
         trace_id: The call's id in a store of ours, which exported it.
         choice: Which of several replies of that trace this line holds.
@@ -63,7 +61,6 @@ class SourceCall:
     metadata: Mapping[str, Json] = field(default_factory=dict)
     about: Mapping[str, Json] = field(default_factory=dict)
     parameters: Mapping[str, Json] = field(default_factory=dict)
-    text: JsonText | None = None
     id: str | None = None
     trace_id: UUID | None = None
     choice: int | None = None

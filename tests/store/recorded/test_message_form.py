@@ -11,6 +11,7 @@ from store.recorded.message_form import (
     INVALID_TOOL_ARGS,
     UNPAIRED_TOOL_RESULT,
     argument_flags,
+    is_chat_form,
     read_messages,
     text_of,
     to_openai,
@@ -204,3 +205,40 @@ def test_any_value_is_read_or_refused_and_reading_again_changes_nothing(values: 
         return
     written = [to_openai(message) for message in read.messages]
     assert read_messages(json.loads(json.dumps(written))) == read
+
+
+@given(_values)
+def test_what_counts_as_chat_form_can_always_be_read(value: Json) -> None:
+    """Imports keep such a message without reading it."""
+    if is_chat_form(value):
+        assert len(read_messages([value]).messages) == 1
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "user", "content": "a"},
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {}}]},
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{"}},
+        {"role": "function", "name": "f", "content": "1"},
+    ],
+)
+def test_messages_as_openai_writes_them_are_chat_form(message: Json) -> None:
+    assert is_chat_form(message)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "bot", "content": "a"},
+        {"role": "assistant", "toolCalls": []},
+        {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]},
+        {"role": "assistant", "tool_calls": [{"name": "f", "arguments": "{}"}]},
+        {"role": "tool", "content": {"a": 1}},
+        {"role": "tool", "content": [{"type": "tool-result"}]},
+        {"role": "user", "content": "a", "name": 1},
+    ],
+)
+def test_messages_that_others_write_are_not(message: Json) -> None:
+    assert not is_chat_form(message)
