@@ -11,8 +11,9 @@ Near duplicates are not dropped: they form groups, and a group never parts.
 
 import json
 import re
+from array import array
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from operator import eq
@@ -27,8 +28,9 @@ SIMILARITY = 0.8
 SHINGLE = 5
 _BINS = 64
 _BAND_ROWS = 4
+_EMPTY = 1 << 32
+"""Above every hash: what a bin holds that no shingle fell into."""
 _SYSTEM_ROLES = frozenset({"system", "developer"})
-_SPACE = re.compile(r"\s+")
 _DIGITS = re.compile(r"\d+")
 _TEMPLATE_TEXTS = 20
 """Fewer distinct texts than this cannot tell a shared template from likeness."""
@@ -141,23 +143,31 @@ def group_conversations(conversations: Iterable[Conversation], *, without_system
 
 def prompt_document(owner: str, messages: Sequence[Message], tools: list[Json] | None) -> TextDocument:
     """Make the text by which a prompt is compared: all that the user said, in its system prompt's scope."""
-    system = [_DIGITS.sub("0", _plain(text_of(message))) for message in messages if message.role in _SYSTEM_ROLES]
-    scope = _digest([system, tools]).hex()
-    said = " ".join(text_of(message) for message in messages if message.role == "user")
-    return TextDocument(owner, scope, _plain(said))
+    return TextDocument(owner, _scope(messages, tools), _said(messages))
 
 
 def near_pairs(documents: Iterable[TextDocument]) -> list[tuple[str, str]]:
     """Find pairs of owners with near duplicate texts; enough pairs to join each group, not every pair of it."""
-    scopes: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for document in documents:
-        if document.text:
-            scopes[document.scope][document.text].append(document.owner)
+    scopes = _by_scope(documents)
     pairs: list[tuple[str, str]] = []
     for _, texts in sorted(scopes.items()):
         pairs += [(owners[0], owner) for owners in texts.values() for owner in owners[1:] if owner != owners[0]]
         pairs += _alike(texts)
     return pairs
+
+
+def near_matches(documents: Iterable[TextDocument], others: Iterable[TextDocument]) -> dict[str, str]:
+    """Find the documents whose text is a near duplicate of one of the others': owner → owner of that other one.
+
+    Two documents, or two of the others, are never compared.
+    """
+    asked, known = _by_scope(documents), _by_scope(others)
+    matches: dict[str, str] = {}
+    for scope in sorted(asked.keys() & known.keys()):
+        owners_of, others_of = asked[scope], known[scope]
+        for text, other in _like(owners_of, others_of):
+            matches.update((owner, min(others_of[other])) for owner in owners_of[text])
+    return matches
 
 
 def similarity(first: str, second: str) -> float:
@@ -169,9 +179,29 @@ def similarity(first: str, second: str) -> float:
 
 def _documents(owner: str, messages: Sequence[Message], tools: list[Json] | None) -> Iterator[TextDocument]:
     """The prompt of each turn: any of them may be the whole of another conversation."""
+    end = 0
     for position, message in enumerate(messages):
         if message.role == "user":
-            yield prompt_document(owner, messages[: position + 1], tools)
+            # What a later system message says makes another scope, which is rare; else all turns share the first one.
+            if not end or any(one.role in _SYSTEM_ROLES for one in messages[end:position]):
+                scope = _scope(messages[:position], tools)
+            end = position + 1
+            yield TextDocument(owner, scope, _said(messages[:end]))
+
+
+def _scope(messages: Sequence[Message], tools: list[Json] | None) -> str:
+    system = tuple(text_of(message) for message in messages if message.role in _SYSTEM_ROLES)
+    return _scope_of(system, None if tools is None else json.dumps(tools, sort_keys=True))
+
+
+@lru_cache(maxsize=1024)
+def _scope_of(system: tuple[str, ...], tools: str | None) -> str:
+    return _digest([[_DIGITS.sub("0", _plain(text)) for text in system], tools]).hex()
+
+
+def _said(messages: Sequence[Message]) -> str:
+    said = (_plain(text_of(message)) for message in messages if message.role == "user")
+    return " ".join(filter(None, said))
 
 
 def _opening(messages: Sequence[Message]) -> Sequence[Message]:
@@ -188,22 +218,59 @@ def _alike(owners_of: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
     for number, text in enumerate(texts):
         for owner in owners_of[text]:
             union.join(first_of.setdefault(owner, number), number)
-    buckets: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    signatures = [_signature(text) for text in bare]
-    for number, text in enumerate(bare):
-        signature = signatures[number]
-        for band in range(0, _BINS, _BAND_ROWS):
-            leaders = buckets[band, *signature[band : band + _BAND_ROWS]]
+    signatures = list(_signatures(bare))
+    # Band by band: the buckets of one are all that is held at a time.
+    for band in range(0, _BINS, _BAND_ROWS):
+        buckets: dict[bytes, list[int]] = defaultdict(list)
+        for number, signature in enumerate(signatures):
+            leaders = buckets[signature[band : band + _BAND_ROWS].tobytes()]
             for leader in leaders:
-                if (
-                    union.find(leader) != union.find(number)
-                    and (len(text) < _LONG_CHARACTERS or _may_be_alike(signatures[leader], signature))
-                    and similarity(bare[leader], text) >= SIMILARITY
+                if union.find(leader) != union.find(number) and _are_alike(
+                    bare[leader], signatures[leader], bare[number], signature
                 ):
                     union.join(leader, number)
                     yield owners_of[texts[leader]][0], owners_of[texts[number]][0]
             if len(leaders) < _BUCKET_LEADERS:
                 leaders.append(number)
+
+
+def _like(texts: Collection[str], others: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Pairs of a text and one of the others that it equals or nearly equals; one pair for each such text."""
+    every = sorted({*texts, *others})
+    bare = _without_template(every)
+    signatures = list(_signatures(bare))
+    known = [number for number, text in enumerate(every) if text in others]
+    left = {number for number, text in enumerate(every) if text in texts}
+    for number in sorted(left.intersection(known)):
+        yield every[number], every[number]
+    left.difference_update(known)
+    for band in range(0, _BINS, _BAND_ROWS):
+        buckets: dict[bytes, list[int]] = defaultdict(list)
+        for number in known:
+            leaders = buckets[signatures[number][band : band + _BAND_ROWS].tobytes()]
+            if len(leaders) < _BUCKET_LEADERS:
+                leaders.append(number)
+        for number in sorted(left):
+            for leader in buckets.get(signatures[number][band : band + _BAND_ROWS].tobytes(), ()):
+                if _are_alike(bare[leader], signatures[leader], bare[number], signatures[number]):
+                    left.remove(number)
+                    yield every[number], every[leader]
+                    break
+
+
+def _are_alike(one: str, one_signature: Sequence[int], other: str, other_signature: Sequence[int]) -> bool:
+    """Compare exactly, once the hashes leave a chance: the exact comparison costs far more."""
+    may_be = len(other) < _LONG_CHARACTERS or _may_be_alike(one_signature, other_signature)
+    return may_be and similarity(one, other) >= SIMILARITY
+
+
+def _by_scope(documents: Iterable[TextDocument]) -> dict[str, dict[str, list[str]]]:
+    """Owners by scope and text; a document without text is like no other."""
+    scopes: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for document in documents:
+        if document.text:
+            scopes[document.scope][document.text].append(document.owner)
+    return scopes
 
 
 def _without_template(texts: Sequence[str]) -> list[str]:
@@ -227,21 +294,37 @@ def _whole_words(shared: str) -> int:
     return length if length >= _TEMPLATE_CHARACTERS else 0
 
 
-def _signature(text: str) -> tuple[int, ...]:
-    """One-permutation MinHash: one hash per shingle, its low bits choose the bin, the bin keeps the smallest."""
-    bins = [-1] * _BINS
+def _signatures(texts: Iterable[str]) -> Iterator["array[int]"]:
+    """One-permutation MinHash of each text; one that goes on from the text before it is hashed from there on.
+
+    The turns of a conversation do, and stand one after the other when texts are in order.
+    """
+    begun: list[tuple[str, list[int]]] = []
+    for text in texts:
+        while begun and not text.startswith(begun[-1][0]):
+            begun.pop()
+        before, bins = begun[-1] if begun else ("", [_EMPTY] * _BINS)
+        bins = _with_shingles(bins, text[max(len(before) - SHINGLE + 1, 0) :])
+        if len(text) >= SHINGLE:
+            begun.append((text, bins))
+        yield array("Q", bins if _EMPTY not in bins else _filled(bins))
+
+
+def _with_shingles(bins: Sequence[int], text: str) -> list[int]:
+    """Add a text's shingles: the low bits of a hash choose the bin, and the bin keeps the smallest."""
+    lowest = list(bins)
     # Four bytes a character, so that slices of bytes are slices of characters; which is twice as fast.
     data = text.encode("utf-32-le", "surrogatepass")
     ends = range(4 * SHINGLE, max(len(data), 4 * SHINGLE) + 1, 4)
-    for value in sorted({crc32(data[end - 4 * SHINGLE : end]) for end in ends}, reverse=True):
-        bins[value % _BINS] = value // _BINS
-    if -1 not in bins:
-        return tuple(bins)
-    return _filled(bins)
+    for value in {crc32(data[end - 4 * SHINGLE : end]) for end in ends}:
+        number = value % _BINS
+        if value < lowest[number]:
+            lowest[number] = value
+    return lowest
 
 
 def _may_be_alike(one: Sequence[int], other: Sequence[int]) -> bool:
-    """Whether enough bins are equal for the exact comparison, which costs far more, to be worth its time."""
+    """Whether enough bins are equal for two long texts to be alike."""
     equal: int = sum(map(eq, one, other))
     return equal >= _LEAST_EQUAL_BINS
 
@@ -252,7 +335,7 @@ def _filled(bins: Sequence[int]) -> tuple[int, ...]:
     borrowed, distance = 0, 0
     for step in reversed(range(2 * _BINS)):
         number = step % _BINS
-        if bins[number] >= 0:
+        if bins[number] != _EMPTY:
             borrowed, distance = bins[number], 0
         else:
             distance += 1
@@ -265,14 +348,15 @@ def _shingles(text: str) -> frozenset[str]:
     return frozenset(text[start : start + SHINGLE] for start in range(max(1, len(text) - SHINGLE + 1)))
 
 
+@lru_cache(maxsize=65536)
 def _plain(text: str) -> str:
-    return _SPACE.sub(" ", text).strip().casefold()
+    return " ".join(text.split()).casefold()
 
 
 def _meaning(message: Message) -> list[Json]:
     content: Json = message.content
     if not isinstance(content, list) or all(isinstance(p, dict) and p.get("type") == "text" for p in content):
-        content = _SPACE.sub(" ", text_of(message)).strip()
+        content = " ".join(text_of(message).split())
     return [message.role, content or message.refusal or "", [_call_meaning(call) for call in message.tool_calls]]
 
 

@@ -18,17 +18,16 @@ changes sides, since a run without train or test is of no use to anybody. Only a
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
 
-from processing.dedup import near_pairs, prompt_document, prompt_key
+from processing.dedup import TextDocument, near_matches, prompt_document, prompt_key
 from processing.errors import SplitError
 from processing.example import Example
 
 _HASH_BITS = 64
-_MINE, _THEIRS = "0", "1"
 
 
 class Part(StrEnum):
@@ -170,21 +169,13 @@ def _alike(examples: Sequence[Example], others: Sequence[Example]) -> dict[str, 
     """Examples whose prompt equals or nearly equals one of the others': id → id of the other."""
     if not others:
         return {}
-    components: dict[str, set[str]] = {}
-    documents = [
-        prompt_document(f"{side}{example.id}", example.messages[: example.targets[0]], example.tools)
-        for side, part in ((_MINE, examples), (_THEIRS, others))
-        for example in part
-    ]
-    for pair in near_pairs(documents):
-        joined = set().union(*(components.get(owner, {owner}) for owner in pair))
-        components.update(dict.fromkeys(joined, joined))
-    found: dict[str, str] = {}
-    for component in components.values():
-        match = min((owner for owner in component if owner.startswith(_THEIRS)), default=None)
-        if match is not None:
-            found.update((owner[1:], match[1:]) for owner in component if owner.startswith(_MINE))
+    found = near_matches(_documents(examples), _documents(others))
     return {**found, **_equal(examples, others)}
+
+
+def _documents(examples: Iterable[Example]) -> Iterator[TextDocument]:
+    for example in examples:
+        yield prompt_document(example.id, example.messages[: example.targets[0]], example.tools)
 
 
 def _prompt(example: Example) -> bytes:
