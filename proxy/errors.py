@@ -4,6 +4,7 @@ ProxyError
 ├── SettingsError       a setting is wrong: said at start, exit code 1
 ├── StartError          the server cannot start: port taken, folder unusable
 ├── KeyFileError        the file of the proxy keys cannot be read or written, or a name in it is at fault
+├── ImportStalledError  ingest takes in nothing more of an import
 ├── HeadError           a message's head breaks the rules of HTTP, or has no end
 ├── FramingError        a message's body breaks the rules of HTTP, or ends too early
 ├── ClientLeft          the client went away before its call was over
@@ -12,6 +13,8 @@ ProxyError
 ├── RouteError          a call that no route serves: answered with its status
 └── UpstreamError       the upstream gave no whole answer
 """
+
+from pathlib import Path
 
 from store.trace import Outcome
 
@@ -30,6 +33,23 @@ class StartError(ProxyError):
 
 class KeyFileError(ProxyError):
     """The file of the proxy keys is damaged or cannot be reached, or a name is taken, unknown or none."""
+
+
+class ImportStalledError(ProxyError):
+    """Ingest takes in nothing more of what an import wrote; it lies in the journal and will be stored.
+
+    Attributes:
+        journal: The journal's folder.
+        seconds: For how long nothing was taken in.
+    """
+
+    def __init__(self, journal: Path, seconds: float) -> None:
+        super().__init__(
+            f"{journal}: for {seconds:.0f} s nothing of what waits there was stored. `tracemill doctor` tells what is "
+            "in the way; give the same command again after that: nothing is stored twice."
+        )
+        self.journal = journal
+        self.seconds = seconds
 
 
 class HeadError(ProxyError):

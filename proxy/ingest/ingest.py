@@ -23,6 +23,7 @@ from typing import Protocol
 from uuid import UUID
 
 from proxy.ingest.derive import derive
+from proxy.ingest.imports import read_imports
 from proxy.ingest.kept_bytes import may_be_kept
 from proxy.ingest.upkeep import Upkeep
 from proxy.journal.call_entries import call_entries
@@ -34,11 +35,12 @@ from proxy.metrics.folder import metrics_folder
 from proxy.metrics.ingest_metrics import IngestMetrics
 from proxy.metrics.teller import Teller
 from proxy.redaction.redactor import Redactor
-from store.change import Change
+from store.change import Change, ChangeKind
 from store.chore import Chore
 from store.errors import StoreError, UnstorableTraceError, WriterBusyError
 from store.raw_calls import RawCalls
 from store.trace import DeadLetter, JournalPosition, Trace
+from store.trace_code import encode_traces
 from store.traces import TraceWriter, WriteCounts
 
 _log = logging.getLogger("tracemill.ingest")
@@ -206,7 +208,7 @@ class Ingest:
         positions = [reader.position for reader in self._readers.values()]
         moved = [position for position in positions if self._stored.get(position.writer) != position]
         letters = [letter for reader in self._readers.values() for letter in reader.take_dead_letters()]
-        if not calls and not batch.changes and not letters and not moved:
+        if not calls and not batch.changes and not batch.imports and not letters and not moved:
             return
         began = time.monotonic()
         if calls:
@@ -227,10 +229,14 @@ class Ingest:
                     raw[call.trace_id] = call_entries(call)
             else:
                 letters.append(derived)
+        imported, unread = read_imports(batch.imports, self._redact)
+        letters += unread
         write = partial(self._writer.write, positions=moved, changes=batch.changes)
         if self._raw_calls is not None:
             self._raw_calls.offer(raw)
-        letters = await self._write(write, traces, letters, {call.trace_id: call for call in calls})
+        sources: dict[UUID, RawCall | Trace] = {trace.id: trace for trace in imported}
+        sources |= {call.trace_id: call for call in calls}
+        letters = await self._write(write, [*traces, *imported], letters, sources)
         for position in moved:
             self._stored[position.writer] = position
             self._readers[position.writer].delete_read_segments(position)
@@ -240,7 +246,7 @@ class Ingest:
             self._metrics.letter_stored(letter)
 
     async def _write(
-        self, write: "_Write", traces: list[Trace], letters: list[DeadLetter], calls: dict[UUID, RawCall]
+        self, write: "_Write", traces: list[Trace], letters: list[DeadLetter], sources: dict[UUID, RawCall | Trace]
     ) -> list[DeadLetter]:
         """Write a batch and return its dead letters; a trace that can never be stored becomes one."""
         while True:
@@ -250,7 +256,8 @@ class Ingest:
             except UnstorableTraceError as error:
                 _log.error("call %s cannot be stored (%s); it is kept as a dead letter", error.trace_id, error)
                 traces = [trace for trace in traces if trace.id != error.trace_id]
-                body = call_entries(calls[error.trace_id])
+                source = sources[error.trace_id]
+                body = encode_traces([source]) if isinstance(source, Trace) else call_entries(source)
                 letters = [*letters, DeadLetter("unstorable", str(error), body, error.trace_id)]
             else:
                 self._metrics.traces_stored(counts.traces)
@@ -279,16 +286,17 @@ class Ingest:
 
 
 class _Batch:
-    """The calls and changes of one transaction."""
+    """The calls, imports and other changes of one transaction."""
 
     def __init__(self) -> None:
         self.calls: list[RawCall] = []
+        self.imports: list[Change] = []
         self.changes: list[Change] = []
         self._bytes = 0
 
     def add(self, taken: RawCall | Change) -> None:
         if isinstance(taken, Change):
-            self.changes.append(taken)
+            (self.imports if taken.kind is ChangeKind.TRACES else self.changes).append(taken)
             self._bytes += len(taken.body)
         else:
             self.calls.append(taken)
@@ -296,7 +304,7 @@ class _Batch:
 
     @property
     def is_full(self) -> bool:
-        return len(self.calls) + len(self.changes) >= _BATCH_CALLS or self._bytes >= _BATCH_BYTES
+        return len(self.calls) + len(self.imports) + len(self.changes) >= _BATCH_CALLS or self._bytes >= _BATCH_BYTES
 
 
 class _Write(Protocol):
