@@ -6,7 +6,7 @@ are written as escapes: they are data, but some readers take them for the end of
 
 import errno
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +14,8 @@ from typing import IO, Self
 from uuid import uuid4
 
 from store import json_text
-from store.trace import JsonText, Reply, Trace
+from store.feedback import Feedback, feedback_list_json
+from store.trace import ORIGIN_FLAGS, JsonText, Reply, Trace
 
 _LINE_SEPARATORS = ((b"\xe2\x80\xa8", rb"\u2028"), (b"\xe2\x80\xa9", rb"\u2029"))
 
@@ -28,32 +29,34 @@ class ExportFormat(StrEnum):
     """`parallel_tool_calls` where the request had it, as OpenAI's fine-tuning files do."""
 
 
-def export_lines(trace: Trace, export_format: ExportFormat) -> list[bytes]:
+def export_lines(trace: Trace, export_format: ExportFormat, feedback: Sequence[Feedback] = ()) -> list[bytes]:
     r"""Give the lines of one trace, each ending in `\n`: one per choice, or one without a reply when there is none.
 
     `metadata` names the trace, the choice where there are several, and for an incomplete trace its outcome and flags.
     The reply is the last message. Legacy `functions` stand under their own name: their shape is not that of `tools`.
+    `metadata.feedback` is what counts of the given feedback for the whole trace, a message, or this choice.
     """
-    return [_line(trace, reply, export_format) for reply in trace.replies or (None,)]
+    return [_line(trace, reply, export_format, feedback) for reply in trace.replies or (None,)]
 
 
 async def export(
-    traces: AsyncIterator[Trace], export_format: ExportFormat, *, include_incomplete: bool
+    traces: AsyncIterator[tuple[Trace, Sequence[Feedback]]], export_format: ExportFormat, *, include_incomplete: bool
 ) -> AsyncIterator[bytes]:
     """Give the lines of many traces in their order, holding one trace at a time.
 
     Args:
-        traces: What to export; calls kept as metadata only have nothing to export and give no line.
+        traces: What to export, each with its feedback (`store.feedback.along`); calls kept as metadata only have
+            nothing to export and give no line.
         export_format: What a line holds.
         include_incomplete: Whether traces that are not whole are exported too.
     """
-    async for trace in traces:
+    async for trace, feedback in traces:
         if trace.is_complete or (include_incomplete and (trace.messages or trace.replies)):
-            for line in export_lines(trace, export_format):
+            for line in export_lines(trace, export_format, feedback):
                 yield line
 
 
-def _line(trace: Trace, reply: Reply | None, export_format: ExportFormat) -> bytes:
+def _line(trace: Trace, reply: Reply | None, export_format: ExportFormat, feedback: Sequence[Feedback]) -> bytes:
     messages = list(trace.messages)
     if reply is not None:
         messages.append(_as_assistant(reply.message))
@@ -65,7 +68,7 @@ def _line(trace: Trace, reply: Reply | None, export_format: ExportFormat) -> byt
         fields.append((b"functions", _parameter(trace, "functions", (b"[",))))
     if export_format is ExportFormat.OPENAI:
         fields.append((b"parallel_tool_calls", _parameter(trace, "parallel_tool_calls", (b"true", b"false"))))
-    fields += [(b"response_format", trace.response_format), (b"metadata", _metadata(trace, reply))]
+    fields += [(b"response_format", trace.response_format), (b"metadata", _metadata(trace, reply, feedback))]
     line = b"{" + b",".join(b'"' + name + b'":' + text for name, text in fields if text is not None) + b"}\n"
     for separator, escape in _LINE_SEPARATORS:
         line = line.replace(separator, escape)
@@ -98,13 +101,15 @@ def _parameter(trace: Trace, name: str, starts: tuple[bytes, ...]) -> JsonText |
     return value if value.startswith(starts) else None
 
 
-def _metadata(trace: Trace, reply: Reply | None) -> JsonText:
+def _metadata(trace: Trace, reply: Reply | None, feedback: Sequence[Feedback]) -> JsonText:
     fields: dict[str, str | int | list[str]] = {"trace_id": str(trace.id)}
     if reply is not None and len(trace.replies) > 1:
         fields["choice"] = reply.index
     if not trace.is_complete:
-        fields |= {"outcome": trace.outcome.value, "flags": sorted(trace.flags)}
-    return json_text.dumps(fields)
+        fields |= {"outcome": trace.outcome.value, "flags": sorted(trace.flags - ORIGIN_FLAGS)}
+    text = json_text.dumps(fields)
+    said = [each for each in feedback if each.given.choice is None or (reply and each.given.choice == reply.index)]
+    return text if not said else text[:-1] + b',"feedback":' + feedback_list_json(said) + b"}"
 
 
 class ExportFile:

@@ -6,7 +6,7 @@ So statements stay constant text with named parameters, however many a batch has
 # ruff: noqa: S608 - the statements are put together from constants of this module alone.
 from collections.abc import Iterable
 
-_WANTED = """
+WANTED = """
     WITH RECURSIVE wanted (at, id) AS (
         SELECT 1, substr(:ids, 1, :id_bytes) WHERE length(:ids) > 0
         UNION ALL
@@ -15,10 +15,10 @@ _WANTED = """
     )
 """
 
-KNOWN_TRACES = _WANTED + "SELECT t.id FROM wanted w CROSS JOIN traces t ON t.id = w.id"
-KNOWN_DEAD_LETTERS = _WANTED + "SELECT d.trace_id FROM wanted w CROSS JOIN dead_letters d ON d.trace_id = w.id"
-KNOWN_NODES = _WANTED + "SELECT n.id, n.number FROM wanted w CROSS JOIN nodes n ON n.id = w.id"
-KNOWN_BLOBS = _WANTED + "SELECT b.id, b.number FROM wanted w CROSS JOIN blobs b ON b.id = w.id"
+KNOWN_TRACES = WANTED + "SELECT t.id FROM wanted w CROSS JOIN traces t ON t.id = w.id"
+KNOWN_DEAD_LETTERS = WANTED + "SELECT d.trace_id FROM wanted w CROSS JOIN dead_letters d ON d.trace_id = w.id"
+KNOWN_NODES = WANTED + "SELECT n.id, n.number FROM wanted w CROSS JOIN nodes n ON n.id = w.id"
+KNOWN_BLOBS = WANTED + "SELECT b.id, b.number FROM wanted w CROSS JOIN blobs b ON b.id = w.id"
 
 REPLIES_OF = """
     SELECT r.trace, r.choice_index, r.node, r.finish_reason, r.logprobs_blob

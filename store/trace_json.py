@@ -4,12 +4,13 @@ The texts of the client and the upstream are put in as they are stored; everythi
 are None are there as null, so that a reader can tell "not reported" from "not a field".
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from uuid import UUID
 
 from store import json_text
+from store.feedback import Feedback, feedback_list_json
 from store.json_text import JsonValue
 from store.trace import JsonText, Reply, Trace
 from store.trace_summary import Stats, TraceSummary
@@ -17,8 +18,8 @@ from store.trace_summary import Stats, TraceSummary
 _NULL = b"null"
 
 
-def trace_json(trace: Trace) -> JsonText:
-    """Give every field of a trace, in the order of `store.trace.Trace`; times are ISO 8601 in UTC."""
+def trace_json(trace: Trace, feedback: Sequence[Feedback] = ()) -> JsonText:
+    """Give every field of a trace, in the order of `store.trace.Trace`, and its feedback; times are ISO 8601 in UTC."""
     plain = json_text.dumps
     texts: dict[str, JsonText] = {
         "id": plain(str(trace.id)),
@@ -56,6 +57,7 @@ def trace_json(trace: Trace) -> JsonText:
         "error": plain(trace.error),
         "request_bytes": plain(trace.request_bytes),
         "response_bytes": plain(trace.response_bytes),
+        "feedback": feedback_list_json(feedback),
     }
     return _object(texts)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from store.change import Applier, ChangeKind
+from store.feedback import apply_feedback
 from store.follower import Follower
 from store.raw_calls import RawCalls
 from store.reingest import Reingest
@@ -15,4 +16,4 @@ def make_followers(raw_calls: RawCalls) -> Sequence[Follower]:
 
 def make_appliers(raw_calls: RawCalls, followers: Sequence[Follower]) -> Mapping[ChangeKind, Applier]:
     """Make what applies changes; a kind without an applier is a note for the audit log."""
-    return {ChangeKind.REINGEST: Reingest(raw_calls, followers)}
+    return {ChangeKind.FEEDBACK: apply_feedback, ChangeKind.REINGEST: Reingest(raw_calls, followers)}

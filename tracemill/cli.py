@@ -111,6 +111,14 @@ def traces() -> typer.Typer:
 
 
 @app.command()
+def feedback() -> typer.Typer:
+    """Say what a trace is worth, and see what was said."""
+    from tracemill.feedback_command import feedback
+
+    return feedback
+
+
+@app.command()
 def export() -> _Body:
     """Write traces as JSON lines, oldest first."""
     from tracemill.trace_commands import export

@@ -6,10 +6,11 @@ import shutil
 import signal
 import sqlite3
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn, Protocol
@@ -22,6 +23,7 @@ from proxy.journal.raw_call_json import raw_call_json
 from store import json_text
 from store.errors import FilterError, StoreError
 from store.export import ExportFile, ExportFormat, export_lines
+from store.feedback import Feedback, along, feedback_of
 from store.filter import Filter, parse_filter
 from store.gap import gap_sentences, gaps_between
 from store.raw_calls import find_raw_call
@@ -90,7 +92,7 @@ def show_trace(
     as_json: AsJson = False,
 ) -> None:
     """Show one trace with its messages."""
-    trace = asyncio.run(_read_trace(data_dir, trace_id))
+    trace, feedback = asyncio.run(_read_trace(data_dir, trace_id))
     if trace is None:
         _fail(
             f'no trace, completion or request in {data_dir} has the id "{one_line(trace_id, 80)}". '
@@ -99,9 +101,9 @@ def show_trace(
     if raw:
         _show_raw(data_dir, trace.id, as_json=as_json)
     elif as_json:
-        _print_bytes(trace_json(trace) + b"\n")
+        _print_bytes(trace_json(trace, feedback) + b"\n")
     else:
-        _print_lines(trace_lines(trace))
+        _print_lines(trace_lines(trace, feedback))
 
 
 def _show_raw(data_dir: Path, trace_id: UUID, *, as_json: bool) -> None:
@@ -205,7 +207,7 @@ async def _write(
 ) -> _Tally:
     tally = _Tally()
     async with await _open(data_dir) as reader:
-        async for trace in reader.traces(where):
+        async for trace, feedback in along(reader, reader.traces(where)):
             tally.saw(trace.created_at)
             if not trace.messages and not trace.replies:
                 tally.metadata_only += 1
@@ -213,7 +215,7 @@ async def _write(
                 tally.incomplete += 1
             else:
                 tally.exported += 1
-                for line in export_lines(trace, export_format):
+                for line in export_lines(trace, export_format, feedback):
                     tally.lines += 1
                     target.write(line)
     return tally
@@ -224,9 +226,11 @@ async def _read_page(data_dir: Path, where: Filter | None, cursor: str | None, l
         return await reader.page(where, cursor, limit)
 
 
-async def _read_trace(data_dir: Path, trace_id: str) -> Trace | None:
+async def _read_trace(data_dir: Path, trace_id: str) -> tuple[Trace | None, Sequence[Feedback]]:
     async with await _open(data_dir) as reader:
-        return await find_trace(reader, trace_id)
+        trace = await find_trace(reader, trace_id)
+        feedback = [] if trace is None else await reader.look(partial(feedback_of, trace_id=trace.id))
+        return trace, feedback
 
 
 async def _read_raw(data_dir: Path, trace_id: UUID) -> bytes | None:
@@ -235,10 +239,11 @@ async def _read_raw(data_dir: Path, trace_id: UUID) -> bytes | None:
 
 
 async def _open(data_dir: Path) -> TraceReader:
-    return await TraceReader.open(_check_folder(data_dir) / "traces.db")
+    return await TraceReader.open(check_folder(data_dir) / "traces.db")
 
 
-def _check_folder(data_dir: Path) -> Path:
+def check_folder(data_dir: Path) -> Path:
+    """Give a data directory back if it is there. Raises StoreError if not."""
     if not data_dir.is_dir():
         raise StoreError(
             f"{data_dir}: there is no such data directory. Name the one that `tracemill serve` uses with --data-dir "

@@ -6,6 +6,8 @@ from typing import NamedTuple
 from rich.cells import cell_len
 
 from store import json_text
+from store.feedback import Feedback
+from store.feedback_form import FeedbackKind
 from store.json_text import JsonValue
 from store.trace import Outcome, Trace
 from store.traces import TraceSummary
@@ -51,8 +53,8 @@ def table_lines(summaries: Sequence[TraceSummary], width: int | None) -> Iterato
         yield f"Too narrow for: {', '.join(left_out)}. --json has everything."
 
 
-def trace_lines(trace: Trace) -> Iterator[str]:
-    """Give a trace line by line: what the call was, then its messages and replies."""
+def trace_lines(trace: Trace, feedback: Sequence[Feedback] = ()) -> Iterator[str]:
+    """Give a trace line by line: what the call was, what people think of it, then its messages and replies."""
     yield f"trace     {trace.id}"
     yield f"arrived   {trace.created_at.isoformat()}"
     yield f"call      {one_line(trace.method)} {one_line(trace.path)} to {one_line(trace.upstream)}"
@@ -66,11 +68,28 @@ def trace_lines(trace: Trace) -> Iterator[str]:
         yield f"flags     {', '.join(sorted(trace.flags))}"
     if trace.error is not None:
         yield f"error     {one_line(trace.error, 2000)}"
+    for entry in feedback:
+        if entry.is_current:
+            yield f"feedback  {feedback_line(entry)}"
     for message in trace.messages:
         yield from _message_lines(json_text.loads(message))
     for reply in trace.replies:
         finish_reason = one_line(reply.finish_reason or "no finish reason")
         yield from _message_lines(json_text.loads(reply.message), f" (reply {reply.index}, {finish_reason})")
+
+
+def feedback_line(entry: Feedback) -> str:
+    """Give one entry of feedback as one line: the name, what was said, on what, by whom and when."""
+    given = entry.given
+    value = json_text.loads(given.value)
+    if given.kind is FeedbackKind.DEMONSTRATION:
+        value = value.get("content") if isinstance(value.get("content"), str) else given.value.decode()
+    said = value if isinstance(value, str) else given.value.decode()
+    place = "" if given.message is None else f" on message {given.message}"
+    place += "" if given.choice is None else f" on reply {given.choice}"
+    return (
+        f"{one_line(given.name)}: {one_line(said, 200)}{place} ({one_line(given.by or '?')}, {entry.at:%Y-%m-%d %H:%M})"
+    )
 
 
 def _message_lines(message: JsonValue, note: str = "") -> Iterator[str]:

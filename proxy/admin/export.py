@@ -10,6 +10,7 @@ from proxy.admin.operation import LINES, Asked, Good, Operation
 from proxy.admin.parameter import WHERE, choice, flag
 from proxy.admin.store import AdminStore
 from store.export import ExportFormat, export
+from store.feedback import along
 from store.filter import Filter
 from store.traces import TraceReader
 
@@ -48,7 +49,8 @@ class _ExportAnswer(Response):
         if reader is None:
             return
         block = bytearray()
-        lines = export(reader.traces(self._where), self._format, include_incomplete=self._include_incomplete)
+        traces = along(reader, reader.traces(self._where))
+        lines = export(traces, self._format, include_incomplete=self._include_incomplete)
         async for line in lines:
             block += line
             if len(block) >= _BLOCK_BYTES:

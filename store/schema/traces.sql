@@ -156,6 +156,26 @@ CREATE INDEX changes_by_kind ON changes (kind, number);
 
 ---- feedback
 
+-- Opinions of traces, only ever added; a trace's id is no reference, since feedback may come before its trace. Of those of
+-- one person under one name on one thing (a message, a choice, or the whole), is_current is 1 for the last, if that is no
+-- retraction. body is the value as JSON text, packed; score is it as a number, true being 1. given_at as created_at.
+CREATE TABLE feedback (
+    number     INTEGER NOT NULL PRIMARY KEY,
+    id         BLOB    NOT NULL UNIQUE,
+    trace_id   BLOB    NOT NULL,
+    message    INTEGER,
+    choice     INTEGER,
+    name       BLOB    NOT NULL,
+    kind       TEXT    NOT NULL,
+    score      REAL,
+    body       BLOB    NOT NULL,
+    given_by   BLOB,
+    given_at   INTEGER NOT NULL,
+    is_current INTEGER NOT NULL
+) STRICT;
+CREATE INDEX feedback_by_trace ON feedback (trace_id, name, is_current, score);
+CREATE INDEX feedback_by_name ON feedback (name, trace_id) WHERE is_current = 1;
+
 ---- conversations
 
 ---- usage

@@ -1,6 +1,6 @@
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from store.export import ExportFile, ExportFormat, export, export_lines
+from store.feedback import Feedback
 from store.trace import Flag, Outcome, Reply, Trace
 
 WHOLE = Trace(
@@ -35,9 +36,9 @@ def only_line(trace: Trace, export_format: ExportFormat = ExportFormat.TRACES) -
     return line
 
 
-async def stream(*traces: Trace) -> AsyncIterator[Trace]:
+async def stream(*traces: Trace) -> AsyncIterator[tuple[Trace, Sequence[Feedback]]]:
     for trace in traces:
-        yield trace
+        yield trace, ()
 
 
 async def exported(*traces: Trace, include_incomplete: bool) -> list[str]:

@@ -17,6 +17,23 @@ CREATE INDEX changes_by_kind ON changes (kind, number);
 
 ---- feedback
 
+CREATE TABLE feedback (
+    number     INTEGER NOT NULL PRIMARY KEY,
+    id         BLOB    NOT NULL UNIQUE,
+    trace_id   BLOB    NOT NULL,
+    message    INTEGER,
+    choice     INTEGER,
+    name       BLOB    NOT NULL,
+    kind       TEXT    NOT NULL,
+    score      REAL,
+    body       BLOB    NOT NULL,
+    given_by   BLOB,
+    given_at   INTEGER NOT NULL,
+    is_current INTEGER NOT NULL
+) STRICT;
+CREATE INDEX feedback_by_trace ON feedback (trace_id, name, is_current, score);
+CREATE INDEX feedback_by_name ON feedback (name, trace_id) WHERE is_current = 1;
+
 ---- conversations
 
 ---- usage
