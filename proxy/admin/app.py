@@ -10,6 +10,7 @@ place in the OpenAPI document and in `docs/admin-api.md` follow from the declara
   wrongly. `FilterError`, `CursorError` and `StoreError` may pass through.
 - The JSON of bodies and answers is declared in `proxy.admin.shapes`, a module for each resource: `Given` is what the
   admin side gives, `Taken` what it takes.
+- What changes anything goes through `context.changes`: `ask` waits until ingest has done it, `note` does not wait.
 - What it stands on beyond the request is in `Context`, which also closes it.
 
 While there is no database yet, everything is empty and nothing is an error.
@@ -26,9 +27,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from proxy.admin import export, health, openapi, stats, traces
+from proxy.admin import changes, export, health, openapi, stats, traces
 from proxy.admin.answers import EXCEPTION_HANDLERS
 from proxy.admin.bearer import Tokens
+from proxy.admin.change_requests import ChangeRequests
 from proxy.admin.context import Context
 from proxy.admin.guard import AdminGuard
 from proxy.admin.operation import Operation
@@ -39,6 +41,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *stats.OPERATIONS,
     *traces.OPERATIONS,
     *export.OPERATIONS,
+    *changes.OPERATIONS,
     *openapi.OPERATIONS,
 )
 """Everything the admin side can be asked."""
@@ -51,6 +54,7 @@ def create_admin_app(
     read_token: str | None = None,
     own_names: Iterable[str] = (),
     metrics_folder: Path | None = None,
+    is_captured: bool = True,
 ) -> ASGIApp:
     """Make the admin application; its reader is opened when a database appears and closed by lifespan shutdown.
 
@@ -61,8 +65,11 @@ def create_admin_app(
         read_token: Bearer token that may only read.
         own_names: Host names, besides `localhost` and IP literals, that requests may name.
         metrics_folder: Where the serving processes tell their counts; None to leave them out.
+        is_captured: Whether there is an ingest process, which does what is asked; without one nothing is changed.
     """
-    context = Context(data_dir, AdminStore(data_dir), metrics_folder, OPERATIONS)
+    store = AdminStore(data_dir)
+    requests = ChangeRequests(data_dir, store, is_on=is_captured)
+    context = Context(data_dir, store, metrics_folder, requests, OPERATIONS)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from proxy.admin.change_requests import ChangeRequests
 from proxy.admin.store import AdminStore
 
 if TYPE_CHECKING:
@@ -18,14 +19,17 @@ class Context:
         data_dir: The data directory; it need not hold a database yet.
         store: The way to the traces.
         metrics_folder: Where the serving processes tell their counts; None to leave them out.
+        changes: The way to have anything changed.
         operations: Everything the application can be asked, for the document that describes it.
     """
 
     data_dir: Path
     store: AdminStore
     metrics_folder: Path | None
+    changes: ChangeRequests
     operations: tuple["Operation", ...]
 
     async def close(self) -> None:
         """Let go of what is held."""
+        await self.changes.close()
         await self.store.close()

@@ -1,14 +1,20 @@
-"""Export: traces as lines, streamed at the pace of who reads them."""
+"""Export: traces as lines, streamed at the pace of who reads them.
+
+That contents leave the store stands in the audit log before the first of them goes out.
+"""
 
 from collections.abc import AsyncIterator
 
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from proxy.admin.change_requests import new_change
 from proxy.admin.context import Context
 from proxy.admin.operation import LINES, Asked, Good, Operation
 from proxy.admin.parameter import WHERE, choice, flag
 from proxy.admin.store import AdminStore
+from store import json_text
+from store.change import ChangeKind
 from store.export import ExportFormat, export
 from store.feedback import along
 from store.filter import Filter
@@ -25,6 +31,11 @@ _ALL = flag("all", "`true`: traces that are not whole too, with `metadata.outcom
 
 
 async def _export(context: Context, asked: Asked) -> Response:
+    if asked.is_head:
+        return Response(media_type=LINES)
+    if await context.store.reader() is not None:
+        selection = {"where": asked.text(WHERE), "format": asked[_FORMAT].value, "all": asked[_ALL]}
+        await context.changes.note(new_change(ChangeKind.EXPORT, json_text.dumps(selection), asked.who))
     return _ExportAnswer(context.store, asked[WHERE], asked[_FORMAT], include_incomplete=asked[_ALL])
 
 

@@ -57,7 +57,8 @@ class _Shapes:
     """The schemas of all shapes, by the names that stand for them."""
 
     def __init__(self, operations: Sequence[Operation]) -> None:
-        given: list[type[BaseModel]] = [operation.good.shape for operation in operations if operation.good.shape]
+        goods = [good for operation in operations for good in (operation.good, operation.later) if good]
+        given: list[type[BaseModel]] = [good.shape for good in goods if good.shape]
         taken = [operation.body.shape for operation in operations if operation.body and operation.body.shape]
         answers = [(shape, "serialization") for shape in dict.fromkeys([ErrorAnswer, *given])]
         bodies = [(shape, "validation") for shape in dict.fromkeys(taken)]
@@ -126,12 +127,14 @@ def _query(operation: Operation) -> list[Schema]:
 
 
 def _answers(operation: Operation, shapes: _Shapes) -> Schema:
-    good = operation.good
-    schema: Schema = {"type": "object" if good.media_type == JSON else "string"}
-    if good.shape is not None:
-        schema = shapes.given(good.shape)
-    content = {good.media_type: {"schema": schema}}
-    answers: Schema = {str(good.status): {"description": _plain(good.meaning), "content": content}}
+    answers: Schema = {}
+    for good in (operation.good, operation.later):
+        if good is not None:
+            schema: Schema = {"type": "object" if good.media_type == JSON else "string"}
+            if good.shape is not None:
+                schema = shapes.given(good.shape)
+            content = {good.media_type: {"schema": schema}}
+            answers[str(good.status)] = {"description": _plain(good.meaning), "content": content}
     by_status: dict[int, list[Code]] = defaultdict(list)
     for code in errors_of(operation):
         by_status[code.status].append(code)

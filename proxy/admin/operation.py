@@ -35,10 +35,12 @@ class Body:
     Attributes:
         shape: The model of a JSON body, which is read whole; None for lines, which the handler reads as they come.
         max_bytes: Longer bodies are refused.
+        is_exact: The shape only describes; the handler reads the very text by `Asked.blocks`.
     """
 
     shape: type[BaseModel] | None
     max_bytes: int = 256 * KIB
+    is_exact: bool = False
 
     @property
     def media_type(self) -> str:
@@ -82,6 +84,15 @@ class Asked:
         value: T = self._values[parameter.name]  # type: ignore[assignment]
         return value
 
+    @property
+    def is_head(self) -> bool:
+        """Whether only the head of the answer is asked for."""
+        return self._request.method == "HEAD"
+
+    def text(self, parameter: Parameter[Any]) -> str | None:
+        """Give a parameter as it was written; None where the query has none."""
+        return self._request.query_params.get(parameter.name)
+
     def path(self, name: str) -> str:
         """Give a part of the path by its name in the operation's path."""
         return str(self._request.path_params[name])
@@ -92,7 +103,7 @@ class Asked:
         return self._body
 
     def blocks(self) -> AsyncIterator[bytes]:
-        """Give a body of lines as it comes in.
+        """Give a body of lines, or of exact text, as it comes in.
 
         Raises:
             AdminRefusal: It is longer than the operation takes.
@@ -111,6 +122,7 @@ class Operation:
         name: Unique; the `operationId`, and the name that a client's method has or is listed under.
         summary: One sentence for the reference.
         handler: Answers; what it raises becomes an error of the one shape.
+        later: The answer where what was asked is written down, and will be done.
         scope: What the token must allow.
         parameters: The query's; any other is refused.
         path_parts: What stands in braces in the path, each with its meaning.
@@ -125,6 +137,7 @@ class Operation:
     summary: str
     handler: Handler
     good: Good
+    later: Good | None = None
     scope: Scope = Scope.READ
     parameters: tuple[Parameter[Any], ...] = ()
     path_parts: tuple[tuple[str, str], ...] = ()
@@ -157,7 +170,7 @@ class Operation:
                 Code.UNSUPPORTED_MEDIA_TYPE,
                 f"The body is {given[:80] or 'of no named type'!r}; send `Content-Type: {self.body.media_type}`.",
             )
-        if self.body.shape is None:
+        if self.body.shape is None or self.body.is_exact:
             return None
         whole = b"".join([block async for block in _bounded(request, self.body.max_bytes)])
         try:

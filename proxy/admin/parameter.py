@@ -57,15 +57,24 @@ def whole_number(name: str, meaning: str, *, low: int, high: int, default: int) 
 
 def choice(name: str, meaning: str, kind: type[E], *, default: E) -> Parameter[E]:
     """Declare a parameter that has one of an enumeration's values."""
+    schema = {**_choice_schema(kind), "default": default.value}
+    return Parameter(name, meaning, lambda given: _chosen(name, kind, given), default, schema)
 
-    def read(given: str) -> E:
-        try:
-            return kind(given)
-        except ValueError as exc:
-            raise _wrong(name, given, f"one of {', '.join(kind)}") from exc
 
-    values: list[JsonValue] = [member.value for member in kind]
-    return Parameter(name, meaning, read, default, {"type": "string", "enum": values, "default": default.value})
+def optional_choice(name: str, meaning: str, kind: type[E]) -> Parameter[E | None]:
+    """Declare a parameter that has one of an enumeration's values, or is left out."""
+    return Parameter(name, meaning, lambda given: _chosen(name, kind, given), None, _choice_schema(kind))
+
+
+def _chosen(name: str, kind: type[E], given: str) -> E:
+    try:
+        return kind(given)
+    except ValueError as exc:
+        raise _wrong(name, given, f"one of {', '.join(kind)}") from exc
+
+
+def _choice_schema(kind: type[E]) -> dict[str, JsonValue]:
+    return {"type": "string", "enum": [member.value for member in kind]}
 
 
 def flag(name: str, meaning: str) -> Parameter[bool]:

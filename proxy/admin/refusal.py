@@ -25,6 +25,7 @@ class Code(Enum):
     SCOPE_MISSING = (403, "the token allows less than the operation needs")
     NOT_FOUND = (404, "no such path, or nothing of that id")
     METHOD_NOT_ALLOWED = (405, "a method that the path does not have; `Allow` names those it has")
+    CONFLICT = (409, "the id is of something else that was asked before")
     BODY_TOO_LARGE = (413, "the body is longer than the operation takes")
     UNSUPPORTED_MEDIA_TYPE = (415, "the body's `Content-Type` is not the one the operation takes")
     TOO_MANY_FAILURES = (
@@ -33,7 +34,7 @@ class Code(Enum):
     )
     HTTP_ERROR = (400, "anything else that HTTP forbids")
     INTERNAL_ERROR = (500, "a fault of ours; the log of `tracemill serve` has it")
-    STORE_UNAVAILABLE = (503, "the store cannot be read now; the message says why")
+    STORE_UNAVAILABLE = (503, "the store cannot be read, or the journal not written, now; the message says why")
 
     def __init__(self, status: int, meaning: str) -> None:
         self.status = status

@@ -21,6 +21,7 @@ async def run_admin(settings: ServeSettings, listener: socket.socket) -> None:
         read_token=_clear(settings.admin_read_token),
         own_names=[settings.admin_host],
         metrics_folder=metrics_folder(),
+        is_captured=not settings.no_capture,
     )
     await serve_until_told(application, listener, keep_alive_s=_KEEPALIVE_S, graceful_s=_GRACEFUL_S)
 
