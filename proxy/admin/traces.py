@@ -1,5 +1,7 @@
 """Traces: listed page by page, or one shown whole."""
 
+from functools import partial
+
 from starlette.responses import Response
 
 from proxy.admin.answers import json_answer
@@ -9,6 +11,7 @@ from proxy.admin.parameter import CURSOR, LIMIT, WHERE
 from proxy.admin.refusal import AdminRefusal, Code
 from proxy.admin.shapes import trace as shape
 from store import json_text
+from store.feedback import feedback_of
 from store.trace_json import summary_json, trace_json
 from store.trace_lookup import find_trace
 from store.traces import TracePage
@@ -27,9 +30,10 @@ async def _get_trace(context: Context, asked: Asked) -> Response:
     given = asked.path("id")
     reader = await context.store.reader()
     trace = None if reader is None else await find_trace(reader, given)
-    if trace is None:
+    if reader is None or trace is None:
         raise AdminRefusal(Code.NOT_FOUND, f"No trace, completion or request has the id {given[:80]!r}.")
-    return json_answer(trace_json(trace))
+    feedback = await reader.look(partial(feedback_of, trace_id=trace.id))
+    return json_answer(trace_json(trace, feedback))
 
 
 _ID_MEANING = (

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from proxy.admin.shapes.feedback import Feedback
 from proxy.admin.shapes.shape import Cursor, Given, Id, Json, Time, one_of
 from store.trace import Flag, Outcome
 
@@ -80,3 +81,4 @@ class Trace(TraceFacts):
     metadata: Annotated[Json, Field(description="The request's `metadata`.")]
     key_fingerprint: Annotated[str | None, Field(description="Salted fingerprint of the client's key.")]
     error: Annotated[str | None, Field(description="What went wrong, or the upstream's error body.")]
+    feedback: Annotated[list[Feedback], Field(description="All that was given, what no longer counts too.")]
