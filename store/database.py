@@ -105,12 +105,17 @@ def _open_writer(path: Path, schema: Schema, *, keep_lock: bool) -> SqliteConnec
         connection = connect_sqlite(path, mode="rw")
         try:
             _check_database(connection, path, schema)
+            # Room that is freed can be given back to the disk in small steps. Of effect on a new file alone; an older
+            # one has to be rewritten for it (`tracemill vacuum`).
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             migrate(connection, schema)
             begin_log(connection, path)
             # A commit is on disk when it returns: a teacher's answer stands nowhere else, and a journal segment is
             # deleted once its calls are committed. Writers commit in batches, so it costs one flush a batch.
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
+            # What is deleted is overwritten, and so are the copies that SQLite leaves behind when it moves rows.
+            connection.execute("PRAGMA secure_delete = ON")
         except BaseException:
             connection.close()
             raise

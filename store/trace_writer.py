@@ -19,6 +19,7 @@ from store.chore import Chore, Step
 from store.connection import close, run, transaction_now
 from store.database import TRACES, open_writer, store_error
 from store.follower import Follower
+from store.forgotten import Forgotten
 from store.id_list import KNOWN_BLOBS, KNOWN_DEAD_LETTERS, KNOWN_NODES, KNOWN_TRACES, id_list
 from store.raw_calls import RawCalls
 from store.row_numbers import RowNumbers
@@ -54,11 +55,13 @@ class WriteCounts(NamedTuple):
         traces: Traces written.
         duplicates: Traces left out because their id was there already, in the database or earlier in the batch.
         dead_letters: Dead letters written.
+        forgotten: Traces and dead letters left out because they were erased, or their session or user was.
     """
 
     traces: int
     duplicates: int
     dead_letters: int
+    forgotten: int = 0
 
 
 class TraceWriter:
@@ -79,6 +82,7 @@ class TraceWriter:
         self._hashed = HashedMessages()
         self._nodes = RowNumbers(KNOWN_NODES, LAST_NODE)
         self._blobs = RowNumbers(KNOWN_BLOBS, LAST_BLOB)
+        self._forgotten = Forgotten()
         self._turn = asyncio.Lock()
 
     @classmethod
@@ -178,6 +182,11 @@ class TraceWriter:
         changes: Sequence[Change],
     ) -> WriteCounts:
         fresh = _fresh(db, traces)
+        duplicates = len(traces) - len(fresh)
+        left_out = self._forgotten.among(db, fresh)
+        if left_out.ids:
+            fresh = [trace for trace in fresh if trace.id not in left_out.ids]
+        letters = self._forgotten.letters_left(db, dead_letters)
         batch = Batch(self._hashed)
         for trace in fresh:
             batch.add(trace)
@@ -185,7 +194,8 @@ class TraceWriter:
         insertion = Insertion(db, batch, islice(numbers, len(fresh)), self._packer, self._nodes, self._blobs)
         with self._transaction(db):
             insertion.insert(db)
-            db.executemany(_INSERT_DEAD_LETTER, [self._dead_letter_row(letter) for letter in dead_letters])
+            db.executemany(_INSERT_DEAD_LETTER, [self._dead_letter_row(letter) for letter in letters])
+            self._forgotten.note(db, left_out)
             db.executemany(_MOVE_POSITION, [_position_row(position) for position in positions])
             stored = insertion.stored()
             for follower in self._followers:
@@ -195,7 +205,8 @@ class TraceWriter:
         self._blobs.keep(insertion.blobs)
         if any(each.has_erased for each in applied if each):
             self._forget()
-        return WriteCounts(len(fresh), len(traces) - len(fresh), len(dead_letters))
+        forgotten = len(left_out.ids) + len(dead_letters) - len(letters)
+        return WriteCounts(len(fresh), duplicates, len(letters), forgotten)
 
     def _apply(self, db: sqlite3.Connection, change: Change) -> Applied | None:
         return apply_change(db, change, self._appliers.get(change.kind), datetime.now(UTC))
@@ -215,6 +226,7 @@ class TraceWriter:
     def _forget(self) -> None:
         self._nodes.forget()
         self._blobs.forget()
+        self._forgotten.forget()
         for follower in self._followers:
             follower.forget()
 

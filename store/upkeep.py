@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from store.change import Applier, ChangeKind
+from store.erasing.erasure import apply_erasure
 from store.feedback import apply_feedback
 from store.follower import Follower
 from store.raw_calls import RawCalls
@@ -16,4 +17,8 @@ def make_followers(raw_calls: RawCalls) -> Sequence[Follower]:
 
 def make_appliers(raw_calls: RawCalls, followers: Sequence[Follower]) -> Mapping[ChangeKind, Applier]:
     """Make what applies changes; a kind without an applier is a note for the audit log."""
-    return {ChangeKind.FEEDBACK: apply_feedback, ChangeKind.REINGEST: Reingest(raw_calls, followers)}
+    return {
+        ChangeKind.ERASE: apply_erasure,
+        ChangeKind.FEEDBACK: apply_feedback,
+        ChangeKind.REINGEST: Reingest(raw_calls, followers),
+    }

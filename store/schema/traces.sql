@@ -154,6 +154,66 @@ CREATE TABLE changes (
 ) STRICT;
 CREATE INDEX changes_by_kind ON changes (kind, number);
 
+---- erasing
+
+-- Erasures that have steps left to do. id is the change's; selector is JSON as it was asked for and goes with the row;
+-- phase and place tell how far it has come; counts is the JSON that becomes the change's result. asked_at as created_at.
+CREATE TABLE erasures (
+    number   INTEGER NOT NULL PRIMARY KEY,
+    id       BLOB    NOT NULL UNIQUE,
+    asked_at INTEGER NOT NULL,
+    selector BLOB    NOT NULL,
+    phase    TEXT    NOT NULL,
+    place    INTEGER NOT NULL,
+    counts   BLOB    NOT NULL
+) STRICT;
+
+-- Traces that were erased because somebody asked for it; none of them is stored again. change is number in changes.
+CREATE TABLE forgotten_traces (
+    id     BLOB    NOT NULL PRIMARY KEY,
+    change INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Sessions and users whose calls are not stored if they began by then: a hash of the kind and the name under forgotten_key.
+CREATE TABLE forgotten_names (
+    hash   BLOB    NOT NULL PRIMARY KEY,
+    until  INTEGER NOT NULL,
+    change INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- At most one row, drawn by chance.
+CREATE TABLE forgotten_key (
+    key BLOB NOT NULL
+) STRICT;
+
+-- Messages and values that something let go of. What nothing else holds is deleted; the rest is struck off.
+CREATE TABLE loose_nodes (
+    node INTEGER NOT NULL PRIMARY KEY
+) STRICT;
+
+CREATE TABLE loose_blobs (
+    blob INTEGER NOT NULL PRIMARY KEY
+) STRICT;
+
+-- Loose values that all traces are looked through for; what is left behind the last trace is held by none.
+CREATE TABLE doubted_blobs (
+    blob INTEGER NOT NULL PRIMARY KEY
+) STRICT;
+
+-- One row: whether traces are being looked through, and up to which number they have been.
+CREATE TABLE sweep (
+    is_looking INTEGER NOT NULL,
+    place      INTEGER NOT NULL
+) STRICT;
+INSERT INTO sweep (is_looking, place) VALUES (0, 0);
+
+-- What retention took: 'content' or 'traces', the newest created_at it was taken of, and of how many traces.
+CREATE TABLE pruned (
+    what   TEXT    NOT NULL PRIMARY KEY,
+    until  INTEGER NOT NULL,
+    traces INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 ---- feedback
 
 -- Opinions of traces, only ever added; a trace's id is no reference, since feedback may come before its trace. Of those of

@@ -41,3 +41,26 @@ CREATE TABLE jobs (
 ) WITHOUT ROWID;
 
 CREATE INDEX jobs_by_name ON jobs (name, created_at);
+
+-- Which traces a call was about, by their ids: when one is erased, the call goes.
+CREATE TABLE call_sources (
+    number INTEGER PRIMARY KEY,
+    call_key BLOB NOT NULL, -- in calls
+    trace_id BLOB NOT NULL, -- the UUID's 16 bytes
+    UNIQUE (call_key, trace_id)
+);
+
+-- Which traces a run was made from, the latest attempt's.
+CREATE TABLE run_sources (
+    number INTEGER PRIMARY KEY,
+    run_id TEXT NOT NULL, -- in jobs
+    trace_id BLOB NOT NULL, -- as above
+    UNIQUE (run_id, trace_id)
+);
+
+-- Runs whose files hold what was erased since.
+CREATE TABLE run_erasures (
+    run_id TEXT PRIMARY KEY, -- in jobs
+    erased_at TEXT NOT NULL, -- UTC, RFC 3339, of the last erasing
+    traces INTEGER NOT NULL -- how many traces of the run's were erased
+) WITHOUT ROWID;

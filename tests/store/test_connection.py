@@ -163,7 +163,7 @@ async def test_a_batch_that_fails_in_the_middle_leaves_nothing_and_the_next_one_
         # The position is written last, and its column takes integers alone.
         with pytest.raises(StoreError, match="cannot store TEXT"):
             await writer.write([first], positions=[JournalPosition("w", 1, cast("int", "no number"))])
-        assert await writer.write([second]) == (1, 0, 0)
-        assert await writer.write([first]) == (1, 0, 0)
+        assert await writer.write([second]) == (1, 0, 0, 0)
+        assert await writer.write([first]) == (1, 0, 0, 0)
     async with await TraceReader.open(tmp_path / "traces.db") as reader:
         assert [trace async for trace in reader.traces()] == [first, second]

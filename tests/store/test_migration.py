@@ -127,7 +127,7 @@ async def test_a_migrated_database_goes_on_where_it_was(released: Path) -> None:
     following = make_trace(100, messages=history, replies=(Reply(0, answer(4), "stop"),))
     async with await TraceWriter.open(released) as writer, await TraceReader.open(released) as reader:
         before = await reader.stats()
-        assert await writer.write([*traces, following]) == (1, len(traces), 0)
+        assert await writer.write([*traces, following]) == (1, len(traces), 0, 0)
         after = await reader.stats()
         found = await reader.trace(following.id)
     assert found == following

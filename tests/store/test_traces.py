@@ -100,8 +100,8 @@ async def test_a_chat_recorded_call_by_call_is_stored_once(tmp_path: Path) -> No
 async def test_a_batch_may_be_written_again(tmp_path: Path) -> None:
     trace, other = make_trace(1), make_trace(2)
     async with await TraceWriter.open(tmp_path / "traces.db") as writer:
-        assert await writer.write([trace, trace]) == (1, 1, 0)
-        assert await writer.write([trace, other]) == (1, 1, 0)
+        assert await writer.write([trace, trace]) == (1, 1, 0, 0)
+        assert await writer.write([trace, other]) == (1, 1, 0, 0)
         assert await writer.known([trace.id, UUID(int=9)]) == {trace.id}
         assert await writer.known([]) == set()
     assert await read_all(tmp_path / "traces.db") == [trace, other]
@@ -134,7 +134,7 @@ async def test_a_trace_that_can_never_be_stored_is_named(tmp_path: Path, trace: 
         with pytest.raises(UnstorableTraceError) as caught:
             await writer.write([trace])
         assert caught.value.trace_id == trace.id
-        assert await writer.write([make_trace(2)]) == (1, 0, 0)
+        assert await writer.write([make_trace(2)]) == (1, 0, 0, 0)
 
 
 async def test_token_counts_beyond_all_sense_stay_in_usage_alone(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ async def test_a_full_disk_is_a_clear_error_and_loses_nothing(tmp_path: Path) ->
             await writer.write([big, *bulk], positions=[JournalPosition("w", 1, 1)])
         assert await writer.positions() == []
         await writer._connection.execute("PRAGMA max_page_count = 1000000")
-        assert await writer.write([big]) == (1, 0, 0)
+        assert await writer.write([big]) == (1, 0, 0, 0)
     assert [trace.id.int for trace in await read_all(path)] == [1, 2]
 
 
@@ -300,7 +300,7 @@ async def test_dead_letters_come_back_in_order(tmp_path: Path) -> None:
         DeadLetter("bad_crc", "b\0\ud800", b""),
     ]
     async with await TraceWriter.open(tmp_path / "traces.db") as writer:
-        assert await writer.write(dead_letters=letters) == (0, 0, 2)
+        assert await writer.write(dead_letters=letters) == (0, 0, 2, 0)
     async with await TraceReader.open(tmp_path / "traces.db") as reader:
         assert [letter async for letter in reader.dead_letters()] == letters
 

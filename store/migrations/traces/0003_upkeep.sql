@@ -15,6 +15,57 @@ CREATE TABLE changes (
 ) STRICT;
 CREATE INDEX changes_by_kind ON changes (kind, number);
 
+---- erasing
+
+CREATE TABLE erasures (
+    number   INTEGER NOT NULL PRIMARY KEY,
+    id       BLOB    NOT NULL UNIQUE,
+    asked_at INTEGER NOT NULL,
+    selector BLOB    NOT NULL,
+    phase    TEXT    NOT NULL,
+    place    INTEGER NOT NULL,
+    counts   BLOB    NOT NULL
+) STRICT;
+
+CREATE TABLE forgotten_traces (
+    id     BLOB    NOT NULL PRIMARY KEY,
+    change INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE forgotten_names (
+    hash   BLOB    NOT NULL PRIMARY KEY,
+    until  INTEGER NOT NULL,
+    change INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE forgotten_key (
+    key BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE loose_nodes (
+    node INTEGER NOT NULL PRIMARY KEY
+) STRICT;
+
+CREATE TABLE loose_blobs (
+    blob INTEGER NOT NULL PRIMARY KEY
+) STRICT;
+
+CREATE TABLE doubted_blobs (
+    blob INTEGER NOT NULL PRIMARY KEY
+) STRICT;
+
+CREATE TABLE sweep (
+    is_looking INTEGER NOT NULL,
+    place      INTEGER NOT NULL
+) STRICT;
+INSERT INTO sweep (is_looking, place) VALUES (0, 0);
+
+CREATE TABLE pruned (
+    what   TEXT    NOT NULL PRIMARY KEY,
+    until  INTEGER NOT NULL,
+    traces INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 ---- feedback
 
 CREATE TABLE feedback (

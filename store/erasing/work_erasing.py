@@ -1,0 +1,146 @@
+"""Erasing what processing made of traces: teachers' calls go, runs are marked, as `work.db` tells what came from where.
+
+A call that judged several conversations holds the text of all of them: it goes with the verdicts on the others, too,
+which are paid for again when they are asked for. What a run has written is not touched, since it may be elsewhere by
+now: its folder gets a file `erased.json`, and `tracemill status` tells.
+"""
+
+import json
+import logging
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
+
+from store.connection import connect_sqlite, transaction_now
+from store.errors import WriterBusyError
+from store.forgotten import known_forgotten
+from store.schema_version import WORK, migrate
+from store.writer_lock import WriterLock
+
+_log = logging.getLogger("tracemill.store")
+
+MARK_FILE = "erased.json"
+_ROWS_A_STEP = 300
+_RUNS = 2**40
+"""Places from here on are those of `run_sources`."""
+_CALL_SOURCES = "SELECT number, call_key, trace_id FROM call_sources WHERE number > :place ORDER BY number LIMIT :count"
+_RUN_SOURCES = "SELECT number, run_id, trace_id FROM run_sources WHERE number > :place ORDER BY number LIMIT :count"
+_DELETE_CALL = (
+    "DELETE FROM verdicts WHERE call_key = ?",
+    "DELETE FROM calls WHERE key = ?",
+    "DELETE FROM call_sources WHERE call_key = ?",
+)
+_DELETE_RUN_SOURCE = "DELETE FROM run_sources WHERE number = ?"
+_MARK_RUN = """
+    INSERT INTO run_erasures (run_id, erased_at, traces) VALUES (:run_id, :erased_at, :traces)
+    ON CONFLICT (run_id) DO UPDATE SET erased_at = excluded.erased_at, traces = traces + excluded.traces
+"""
+_MARKED = (
+    "SELECT e.traces, e.erased_at, j.out_dir FROM run_erasures e JOIN jobs j USING (run_id) WHERE run_id = :run_id"
+)
+
+
+class WorkErased(NamedTuple):
+    """What a step came to.
+
+    Attributes:
+        place: Where to go on.
+        is_done: There is nothing to go on with.
+        calls: Teachers' calls that were deleted.
+        datasets: Folders of runs that held something of it.
+    """
+
+    place: int = 0
+    is_done: bool = True
+    calls: int = 0
+    datasets: tuple[str, ...] = ()
+
+
+class WorkErasing:
+    """Looks `work.db` through for what came from traces that were erased, whenever that was."""
+
+    def __init__(self, data_dir: Path) -> None:
+        """Touch nothing yet."""
+        self._path = data_dir / "work.db"
+
+    def step(self, traces: sqlite3.Connection, place: int) -> WorkErased | None:
+        """Go on at a place; None while somebody else writes or reads the file.
+
+        Args:
+            traces: The writer's connection to `traces.db`.
+            place: 0, or what the last step said.
+        """
+        if not self._path.exists():
+            return WorkErased()
+        lock = WriterLock(self._path)
+        try:
+            lock.acquire_nowait()
+        except WriterBusyError:
+            return None
+        try:
+            with self._opened() as work:
+                if place < _RUNS:
+                    return self._erase_calls(traces, work, place)
+                done = self._mark_runs(traces, work, place)
+                # The last copy is in the log.
+                return None if done.is_done and not _cut_log(work) else done
+        finally:
+            lock.release()
+
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        with closing(connect_sqlite(self._path, mode="rw")) as work:
+            work.execute("PRAGMA busy_timeout = 0")
+            work.execute("PRAGMA secure_delete = ON")
+            work.execute("PRAGMA foreign_keys = ON")
+            migrate(work, WORK)
+            yield work
+
+    def _erase_calls(self, traces: sqlite3.Connection, work: sqlite3.Connection, place: int) -> WorkErased:
+        rows = work.execute(_CALL_SOURCES, {"place": place, "count": _ROWS_A_STEP}).fetchall()
+        if not rows:
+            return WorkErased(_RUNS, is_done=False)
+        gone = known_forgotten(traces, {UUID(bytes=row[2]) for row in rows})
+        keys = [(key,) for key in {row[1] for row in rows if UUID(bytes=row[2]) in gone}]
+        if keys:
+            with transaction_now(work):
+                for statement in _DELETE_CALL:
+                    work.executemany(statement, keys)
+        return WorkErased(rows[-1][0], is_done=False, calls=len(keys))
+
+    def _mark_runs(self, traces: sqlite3.Connection, work: sqlite3.Connection, place: int) -> WorkErased:
+        rows = work.execute(_RUN_SOURCES, {"place": place - _RUNS, "count": _ROWS_A_STEP}).fetchall()
+        if not rows:
+            return WorkErased(place)
+        gone = known_forgotten(traces, {UUID(bytes=row[2]) for row in rows})
+        held = [(row[0], row[1]) for row in rows if UUID(bytes=row[2]) in gone]
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        runs = Counter(run for _, run in held)
+        with transaction_now(work):
+            for run_id, count in runs.items():
+                work.execute(_MARK_RUN, {"run_id": run_id, "erased_at": now, "traces": count})
+            work.executemany(_DELETE_RUN_SOURCE, [(number,) for number, _ in held])
+        marked = [work.execute(_MARKED, {"run_id": run_id}).fetchone() for run_id in runs]
+        folders = [(Path(row[2]), {"traces": row[0], "erased_at": row[1]}) for row in marked if row is not None]
+        for folder, facts in folders:
+            mark_folder(folder, facts)
+        return WorkErased(rows[-1][0] + _RUNS, is_done=False, datasets=tuple(str(folder) for folder, _ in folders))
+
+
+def mark_folder(folder: Path, facts: dict[str, object]) -> None:
+    """Say in a run's folder that it holds what was erased; one that is gone or not ours to write is passed over."""
+    if not folder.is_dir():
+        return
+    try:
+        (folder / MARK_FILE).write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
+    except OSError as error:
+        _log.warning("%s holds what was erased, and cannot be marked (%s)", folder, error.strerror)
+
+
+def _cut_log(work: sqlite3.Connection) -> bool:
+    return bool(work.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0)

@@ -1,0 +1,164 @@
+"""Erasing on demand: what is asked for goes, what others hold stays, and nothing of it comes back."""
+
+import random
+from pathlib import Path
+from uuid import UUID
+
+from store.erasing.erasure import erasures_under_way
+from store.erasing.selector import Selector, SelectorKind
+from store.trace import DeadLetter
+from store.traces import TraceReader, TraceWriter
+from tests.store.erasing.store import asked, chat, erase, faults, ids, rows, sizes
+
+
+async def test_an_erased_trace_goes_with_all_that_only_it_held(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+    kept = chat(1, "kept", "reply", tags={"a": "b"}, usage=b"{}", metadata=b'{"x":1}', tools=b'[{"shared":1}]')
+    gone = chat(
+        2, "canary one", "canary two " * 2000,
+        tags={"canary": "three"}, usage=b'{"canary":4}',
+       
+        metadata=b'{"canary":5}', tools=b'[{"shared":1}]', error="canary six", user="canary seven", session="canary eight",
+    )  # fmt: skip
+    async with await TraceWriter.open(path) as writer:
+        await writer.write([kept])
+        before = sizes(path)
+        letter = DeadLetter("unstorable", "x", b"canary nine", gone.id)
+        await writer.write([gone], [letter])
+        record = await erase(writer, "traces", str(gone.id))
+        assert record.result["traces"] == 1
+        assert record.result["dead_letters"] == 1
+        assert record.finished_at is not None
+        after = sizes(path)
+        assert {name: count for name, count in after.items() if count != before[name]} == {
+            "changes": 1,
+            "forgotten_traces": 1,
+        }
+        for file in tmp_path.iterdir():
+            assert b"canary" not in file.read_bytes(), file
+        assert faults(path) == []
+        async with await TraceReader.open(path) as reader:
+            assert await reader.trace(kept.id) == kept
+
+
+async def test_what_other_traces_hold_stays_until_the_last_of_them_goes(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+    long = "shared words " * 2000
+    traces = [chat(n, "canary first", long, f"question {n}", f"answer {n}", user=f"u{n}") for n in (1, 2, 3)]
+    async with await TraceWriter.open(path) as writer:
+        await writer.write(traces)
+        for trace in traces[:2]:
+            await erase(writer, "traces", str(trace.id))
+            assert faults(path) == []
+        async with await TraceReader.open(path) as reader:
+            assert await reader.trace(traces[2].id) == traces[2]
+            assert await reader.trace(traces[0].id) is None
+        await erase(writer, "user", "u3")
+        assert {table: sizes(path)[table] for table in ("nodes", "blobs", "traces", "node_blobs")} == {
+            "nodes": 0, "blobs": 0, "traces": 0, "node_blobs": 0,
+        }  # fmt: skip
+        assert rows(path, "SELECT * FROM totals") == [(0, 0, 0)]
+
+
+async def test_by_session_user_and_filter_the_named_go_and_no_others(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+    traces = [
+        chat(n, f"q{n}", f"a{n}", session=f"s{n % 3}", user=f"u{n % 5}", route=f"r{n % 2}") for n in range(1, 200)
+    ]
+    left = {trace.id for trace in traces}
+    async with await TraceWriter.open(path) as writer:
+        await writer.write(traces)
+        for kind, value, matches in (
+            ("session", "s1", lambda n: n % 3 == 1),
+            ("user", "u2", lambda n: n % 5 == 2),
+            ("where", "route = r1 and user = u3", lambda n: n % 5 == 3 and n % 2 == 1),
+        ):
+            expected = {UUID(int=n) for n in range(1, 200) if matches(n)} & left
+            record = await erase(writer, kind, value)
+            left -= expected
+            assert record.result["traces"] == len(expected) > 0
+            assert record.result["by"] == kind
+            assert await ids(path) == left
+            assert faults(path) == []
+
+
+async def test_the_audit_log_names_no_one(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+    async with await TraceWriter.open(path) as writer:
+        await writer.write([chat(1, "q", "a", user="Jane Canary", session="canary session")])
+        await erase(writer, "user", "Jane Canary")
+        await erase(writer, "session", "canary session")
+        await erase(writer, "where", 'user = "Jane Canary"')
+    for file in tmp_path.iterdir():
+        assert b"anary" not in file.read_bytes(), file
+
+
+async def test_what_was_erased_is_never_stored_again(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+    async with await TraceWriter.open(path) as writer:
+        await writer.write([chat(1, "q", "a", user="jane")])
+        await erase(writer, "traces", f"{UUID(int=1)} {UUID(int=2)}")
+        late = [chat(1, "q", "a"), chat(2, "in flight", "a"), chat(3, "another", "a")]
+        counts = await writer.write(late, [DeadLetter("unstorable", "x", b"y", UUID(int=2))])
+        assert (counts.traces, counts.forgotten, counts.dead_letters) == (1, 3, 0)
+        await erase(writer, "user", "jane")
+        counts = await writer.write([chat(4, "of jane", "a", user="jane"), chat(5, "of joe", "a", user="joe")])
+        assert (counts.traces, counts.forgotten) == (1, 1)
+        assert await ids(path) == {UUID(int=3), UUID(int=5)}
+        # Its id is remembered, whoever it is said to be of later.
+        assert (await writer.write([chat(4, "q", "a")])).forgotten == 1
+
+
+async def test_who_was_erased_may_come_back(tmp_path: Path) -> None:
+    async with await TraceWriter.open(tmp_path / "traces.db") as writer:
+        record = await erase(writer, "user", "jane")
+        later = chat(1, "q", "a", user="jane", created_at=record.asked_at.replace(year=record.asked_at.year + 1))
+        assert (await writer.write([later])).traces == 1
+
+
+async def test_a_change_that_names_nothing_is_noted_and_changes_nothing(tmp_path: Path) -> None:
+    async with await TraceWriter.open(tmp_path / "traces.db") as writer:
+        await writer.write([chat(1, "q", "a")])
+        for selector in (
+            Selector(SelectorKind.WHERE, "canary ="),
+            Selector(SelectorKind.TRACES, "canary"),
+            Selector(SelectorKind.USER, ""),
+        ):
+            change = asked(selector)
+            await writer.write(changes=[change])
+        async with await TraceReader.open(writer.path) as reader:
+            assert await reader.look(erasures_under_way) == []
+        errors = rows(writer.path, "SELECT CAST(result AS TEXT) FROM changes")
+        assert all('"error"' in text and "canary" not in text for (text,) in errors)
+        assert await ids(writer.path) == {UUID(int=1)}
+
+
+async def test_any_half_of_any_store_goes_and_the_other_half_is_as_if_it_had_been_alone(tmp_path: Path) -> None:
+    """Messages, values and sums are those of a store that never held what was erased."""
+    chance = random.Random(7)
+    texts = ["one", "two", "three", "long " * 4000]
+    traces = [
+        chat(
+            number, *chance.choices(texts, k=chance.choice((2, 4, 6))), user=chance.choice("abc"),
+            tools=chance.choice((None, b"[1]", b"[2]")), error=chance.choice((None, "e1", "e2")),
+            metadata=chance.choice((None, b'{"m":1}')),
+        )
+        for number in range(1, 120)
+    ]  # fmt: skip
+    path, alone = tmp_path / "traces.db", tmp_path / "alone" / "traces.db"
+    async with await TraceWriter.open(path) as writer, await TraceWriter.open(alone) as other:
+        await writer.write(traces)
+        for user in "ab":
+            await erase(writer, "user", user)
+            assert faults(path) == []
+            # What comes in afterwards takes numbers that were given out before.
+            more = [chat(200 + ord(user) * 10 + n, *chance.choices(texts, k=2), user="c") for n in range(5)]
+            await writer.write(more)
+            traces += more
+        left = [trace for trace in traces if trace.user == "c"]
+        await other.write(left)
+        for table in ("nodes", "blobs", "node_blobs", "totals", "replies"):
+            assert sizes(path)[table] == sizes(alone)[table], table
+        assert rows(path, "SELECT * FROM totals") == rows(alone, "SELECT * FROM totals")
+        async with await TraceReader.open(path) as reader:
+            assert [trace async for trace in reader.traces()] == sorted(left, key=lambda t: (t.created_at, t.id.bytes))
