@@ -227,7 +227,7 @@ def test_a_changed_value_is_found_and_with_it_the_message_that_it_stands_in(path
         ("DELETE FROM nodes WHERE body_bytes > 20000", "request that is not there"),
         (
             "DELETE FROM blobs WHERE number = (SELECT parameters_blob FROM traces LIMIT 1)",
-            "traces points at a row of blobs",
+            "of traces point at a row of blobs",
         ),
         (
             "DELETE FROM blobs WHERE number = (SELECT logprobs_blob FROM replies WHERE logprobs_blob NOT NULL)",
