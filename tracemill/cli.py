@@ -126,6 +126,14 @@ def export() -> _Body:
     return export
 
 
+@app.command(name="import")
+def import_() -> _Body:
+    """Read calls that others recorded into the store, whether or not a server is running."""
+    from tracemill.import_command import import_calls
+
+    return import_calls
+
+
 @app.command()
 def reingest() -> _Body:
     """Make traces again of the calls' own bytes, with what this version knows."""

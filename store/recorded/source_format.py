@@ -37,6 +37,24 @@ AUTO: Final = "auto"
 """Stands for deciding line by line, from the fields that are there."""
 
 
+class AskedFormat(StrEnum):
+    """What can be asked for: one format for all lines, or to tell it line by line."""
+
+    AUTO = "auto"
+    TRACES = "traces"
+    OPENAI_MESSAGES = "openai_messages"
+    OPENAI_MESSAGES_WITH_IMAGES = "openai_messages_with_images"
+    UNSTRUCTURED = "unstructured_with_openai_messages"
+    LANGFUSE = "langfuse"
+    OPENPIPE = "openpipe"
+    OTEL_GENAI = "otel_genai"
+
+    @property
+    def source_format(self) -> SourceFormat | None:
+        """The one format; None for `auto`."""
+        return None if self is AskedFormat.AUTO else SourceFormat(self.value)
+
+
 def guess_format(value: Mapping[str, Json]) -> SourceFormat:
     """Tell a line's format by its fields; what fits none is left to OpenAI's reader, which says what is missing."""
     if "messages" in value:
