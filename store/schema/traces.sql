@@ -238,9 +238,108 @@ CREATE INDEX feedback_by_name ON feedback (name, trace_id) WHERE is_current = 1;
 
 ---- conversations
 
+-- Each call that is part of a conversation; docs/conversations.md tells by which rules. `conversation` is a number that
+-- is given out once and may change when conversations become one; the id for others is made when it is asked for.
+-- `turn` counts the user's messages in the request. `request` is a short key of the request's meaning, `continues` the
+-- point of the reply that it goes on from, and `place` where in the request that reply stands: NULL where the client had
+-- dropped the beginning. Which of several calls with one point is the parent follows from the times.
+CREATE TABLE conversation_traces (
+    trace        INTEGER NOT NULL PRIMARY KEY REFERENCES traces (number),
+    conversation INTEGER NOT NULL,
+    created_at   INTEGER NOT NULL,
+    turn         INTEGER NOT NULL,
+    request      BLOB    NOT NULL,
+    continues    BLOB,
+    place        INTEGER
+) STRICT;
+CREATE INDEX conversation_traces_by_conversation ON conversation_traces (conversation, created_at);
+CREATE INDEX conversation_traces_by_continues ON conversation_traces (continues, created_at)
+    WHERE continues IS NOT NULL;
+
+-- What a call can be found by: one row for each of its points (store/conversation_call.py), or for its request alone when
+-- it has no reply. No references here and below: the writer would look each up, and deletes by these keys.
+CREATE TABLE conversation_replies (
+    point      BLOB    NOT NULL,
+    created_at INTEGER NOT NULL,
+    trace      INTEGER NOT NULL,
+    choice     INTEGER,
+    PRIMARY KEY (point, created_at, trace)
+) STRICT, WITHOUT ROWID;
+
+-- Points in a request that no call has made yet, beyond the one it continues: their calls may come late.
+CREATE TABLE conversation_waits (
+    point BLOB    NOT NULL,
+    trace INTEGER NOT NULL,
+    place INTEGER NOT NULL,
+    PRIMARY KEY (point, trace)
+) STRICT, WITHOUT ROWID;
+
+-- Windows that replies end, and windows that calls without a parent seek (store/truncated_history.py).
+CREATE TABLE conversation_windows (
+    window BLOB    NOT NULL,
+    point  BLOB    NOT NULL,
+    trace  INTEGER NOT NULL,
+    system BLOB    NOT NULL,
+    PRIMARY KEY (window, point, trace)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE conversation_seekers (
+    window  BLOB    NOT NULL,
+    request BLOB    NOT NULL,
+    trace   INTEGER NOT NULL,
+    system  BLOB    NOT NULL,
+    PRIMARY KEY (window, request, trace)
+) STRICT, WITHOUT ROWID;
+
+-- The conversations of sessions that clients named, by id.
+CREATE TABLE conversation_sessions (
+    id           BLOB    NOT NULL PRIMARY KEY,
+    conversation INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- One row: the last number that was given to a conversation.
+CREATE TABLE conversation_count (given INTEGER NOT NULL) STRICT;
+INSERT INTO conversation_count (given) VALUES (0);
+
+-- Calls that are still to be stitched: all of an older database, and those whose conversation was taken apart.
+CREATE TABLE conversation_unsettled (
+    message_count INTEGER NOT NULL,
+    trace         INTEGER NOT NULL,
+    PRIMARY KEY (message_count, trace)
+) STRICT, WITHOUT ROWID;
+
 ---- usage
 
 ---- search
+
+-- What traces can be found by besides their columns: hashes of tags, metadata, tools called, finish reasons, flags and
+-- keys (store/filter_labels.py). They propose traces, and prove nothing. created_at is the trace's.
+CREATE TABLE trace_labels (
+    label      INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    trace      INTEGER NOT NULL,
+    PRIMARY KEY (label, created_at, trace)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX traces_by_duration ON traces (duration_ms) WHERE duration_ms IS NOT NULL;
+CREATE INDEX traces_by_prompt_tokens ON traces (prompt_tokens) WHERE prompt_tokens IS NOT NULL;
+CREATE INDEX traces_by_completion_tokens ON traces (completion_tokens) WHERE completion_tokens IS NOT NULL;
+
+-- One row: whether messages are indexed for search.
+CREATE TABLE search_settings (
+    is_on INTEGER NOT NULL
+) STRICT;
+INSERT INTO search_settings (is_on) VALUES (0);
+
+-- The parts of the full-text index (store/search_index.py). Each has an FTS5 table search_words_<number> over the messages
+-- from first_node to last_node, of which those up to indexed_node are in. state is growing, merging, whole, stale (a part
+-- that replaces it is being made) or gone (its table is being emptied).
+CREATE TABLE search_parts (
+    number       INTEGER NOT NULL PRIMARY KEY,
+    first_node   INTEGER NOT NULL,
+    last_node    INTEGER NOT NULL,
+    indexed_node INTEGER NOT NULL,
+    state        TEXT    NOT NULL,
+    replaces     INTEGER
+) STRICT;
 
 ---- raw calls
 

@@ -87,9 +87,86 @@ CREATE INDEX feedback_by_name ON feedback (name, trace_id) WHERE is_current = 1;
 
 ---- conversations
 
+CREATE TABLE conversation_traces (
+    trace        INTEGER NOT NULL PRIMARY KEY REFERENCES traces (number),
+    conversation INTEGER NOT NULL,
+    created_at   INTEGER NOT NULL,
+    turn         INTEGER NOT NULL,
+    request      BLOB    NOT NULL,
+    continues    BLOB,
+    place        INTEGER
+) STRICT;
+CREATE INDEX conversation_traces_by_conversation ON conversation_traces (conversation, created_at);
+CREATE INDEX conversation_traces_by_continues ON conversation_traces (continues, created_at)
+    WHERE continues IS NOT NULL;
+CREATE TABLE conversation_replies (
+    point      BLOB    NOT NULL,
+    created_at INTEGER NOT NULL,
+    trace      INTEGER NOT NULL,
+    choice     INTEGER,
+    PRIMARY KEY (point, created_at, trace)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE conversation_waits (
+    point BLOB    NOT NULL,
+    trace INTEGER NOT NULL,
+    place INTEGER NOT NULL,
+    PRIMARY KEY (point, trace)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE conversation_windows (
+    window BLOB    NOT NULL,
+    point  BLOB    NOT NULL,
+    trace  INTEGER NOT NULL,
+    system BLOB    NOT NULL,
+    PRIMARY KEY (window, point, trace)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE conversation_seekers (
+    window  BLOB    NOT NULL,
+    request BLOB    NOT NULL,
+    trace   INTEGER NOT NULL,
+    system  BLOB    NOT NULL,
+    PRIMARY KEY (window, request, trace)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE conversation_sessions (
+    id           BLOB    NOT NULL PRIMARY KEY,
+    conversation INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE conversation_count (given INTEGER NOT NULL) STRICT;
+INSERT INTO conversation_count (given) VALUES (0);
+CREATE TABLE conversation_unsettled (
+    message_count INTEGER NOT NULL,
+    trace         INTEGER NOT NULL,
+    PRIMARY KEY (message_count, trace)
+) STRICT, WITHOUT ROWID;
+INSERT INTO conversation_unsettled (message_count, trace) SELECT message_count, number FROM traces;
+
 ---- usage
 
 ---- search
+
+CREATE TABLE trace_labels (
+    label      INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    trace      INTEGER NOT NULL,
+    PRIMARY KEY (label, created_at, trace)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX traces_by_duration ON traces (duration_ms) WHERE duration_ms IS NOT NULL;
+CREATE INDEX traces_by_prompt_tokens ON traces (prompt_tokens) WHERE prompt_tokens IS NOT NULL;
+CREATE INDEX traces_by_completion_tokens ON traces (completion_tokens) WHERE completion_tokens IS NOT NULL;
+CREATE TABLE search_settings (
+    is_on INTEGER NOT NULL
+) STRICT;
+INSERT INTO search_settings (is_on) VALUES (0);
+CREATE TABLE search_parts (
+    number       INTEGER NOT NULL PRIMARY KEY,
+    first_node   INTEGER NOT NULL,
+    last_node    INTEGER NOT NULL,
+    indexed_node INTEGER NOT NULL,
+    state        TEXT    NOT NULL,
+    replaces     INTEGER
+) STRICT;
+
+-- The label MORE (store/filter_labels.py): whatever these traces have, they are looked at.
+INSERT INTO trace_labels (label, created_at, trace) SELECT 5279038809728069379, created_at, number FROM traces;
 
 ---- raw calls
 

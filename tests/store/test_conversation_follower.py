@@ -1,0 +1,167 @@
+"""Stitching call by call comes to what stitching all calls at once comes to, whatever the order of arrival."""
+
+import asyncio
+import random
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from store.conversation import CallKeys, stitch
+from store.conversation_call import session_id
+from store.conversation_follower import Conversations
+from store.conversation_lookup import IS_LEAF, PARENT, id_of_conversation
+from store.json_text import dumps
+from store.trace import Reply, Trace
+from store.traces import TraceWriter
+from store.tree import chain
+from tests.store.traces import STARTED_AT, make_trace
+
+PLACES = f"""
+    SELECT t.number, t.id, s.conversation, (SELECT p.id FROM traces p WHERE p.number = {PARENT}), {IS_LEAF},
+           s.continues IS NOT NULL AND s.place IS NULL
+    FROM conversation_traces s JOIN traces t ON t.number = s.trace
+"""  # noqa: S608 - put together from constants
+
+
+class Place(NamedTuple):
+    conversation: bytes
+    parent: int | None
+    is_leaf: bool
+    is_truncated: bool = False
+
+
+def message(word: str) -> bytes:
+    role = {"S": "system", "U": "user", "T": "tool"}.get(word[0], "assistant")
+    return dumps({"role": role, "content": word})
+
+
+def call(number: int, at: float, history: Sequence[str], *replies: str, **fields: Any) -> Trace:
+    """Make a trace from words: `S…` is a system message, `U…` the user's, `T…` a tool's, others the assistant's."""
+    return make_trace(
+        number,
+        created_at=STARTED_AT + timedelta(seconds=at),
+        messages=tuple(message(word) for word in history),
+        replies=tuple(Reply(index, message(word), "stop") for index, word in enumerate(replies)),
+        **fields,
+    )
+
+
+def expected(traces: Iterable[Trace]) -> dict[int, Place]:
+    """Stitch all at once, the calls of each session apart."""
+    places: dict[int, Place] = {}
+    by_session: dict[str | None, list[CallKeys[str]]] = {}
+    for trace in traces:
+        request = chain(trace.messages)
+        replies = tuple(chain((reply.message,), request[-1])[0].key for reply in trace.replies)
+        keys = CallKeys(str(trace.id), trace.created_at, tuple(link.key for link in request), replies)
+        by_session.setdefault(trace.session, []).append(keys)
+    for session, calls in by_session.items():
+        for conversation in stitch(calls):
+            name = conversation.tree if session is None else session_id(session)
+            for parent, ref in zip((None, *conversation.members), conversation.members, strict=False):
+                number = UUID(ref).int
+                places[number] = Place(name, parent and UUID(parent).int, ref == conversation.ref)
+    return places
+
+
+def places_in(path: Path) -> dict[int, Place]:
+    with closing(sqlite3.connect(path)) as database:
+        names: dict[int, bytes] = {}
+        found = {}
+        for _, id_, conversation, parent, is_leaf, is_truncated in database.execute(PLACES).fetchall():
+            if conversation not in names:
+                names[conversation] = id_of_conversation(database, conversation)
+            parent_number = None if parent is None else int.from_bytes(parent, "big")
+            place = Place(names[conversation], parent_number, bool(is_leaf), bool(is_truncated))
+            found[int.from_bytes(id_, "big")] = place
+        assert len(set(names.values())) == len(names)
+        assert database.execute("SELECT count(*) FROM conversation_unsettled").fetchone()[0] == 0
+        return found
+
+
+async def store(path: Path, batches: Iterable[Sequence[Trace]]) -> None:
+    async with await TraceWriter.open(path) as writer:
+        for batch in batches:
+            await writer.write(batch)
+
+
+def store_and_look(batches: Iterable[Sequence[Trace]]) -> dict[int, Place]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "traces.db"
+        asyncio.run(store(path, batches))
+        return places_in(path)
+
+
+def erase(path: Path, numbers: Sequence[int]) -> None:
+    """Erase traces of these ids as the writer does: derived tables first."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        rows = [
+            database.execute("SELECT number FROM traces WHERE id = ?", (UUID(int=number).bytes,)).fetchone()[0]
+            for number in numbers
+        ]
+        database.execute("BEGIN IMMEDIATE")
+        Conversations().remove(database, rows)
+        for row in rows:
+            database.execute("DELETE FROM replies WHERE trace = ?", (row,))
+            database.execute("DELETE FROM traces WHERE number = ?", (row,))
+        database.execute("COMMIT")
+
+
+@st.composite
+def grown_trees(draw: st.DrawFn) -> list[Trace]:
+    """Draw chats with forks, regenerations, equal calls, calls that were not captured, choices, failures, sessions."""
+    traces: list[Trace] = []
+    ends: list[tuple[str, ...]] = [(), ("S",), ("S", "U0", "A0")]
+    for number in range(1, draw(st.integers(1, 16)) + 1):
+        history = (*draw(st.sampled_from(ends)), f"U{draw(st.integers(0, 1))}")
+        if draw(st.booleans()):
+            # A reply that nobody captured, or that somebody else may have.
+            history = (*history, f"A{draw(st.integers(0, 2))}", f"U{draw(st.integers(0, 1))}")
+        replies = draw(st.lists(st.sampled_from(["A0", "A1", "A2"]), max_size=2, unique=True))
+        session = draw(st.sampled_from([None, None, None, "s", "t"]))
+        # Few distinct times, so that ties happen.
+        traces.append(call(number, draw(st.integers(0, 3)), history, *replies, session=session))
+        ends += [(*history, reply) for reply in replies]
+    return traces
+
+
+def in_batches(traces: Sequence[Trace], chance: random.Random) -> list[list[Trace]]:
+    shuffled = list(traces)
+    chance.shuffle(shuffled)
+    batches: list[list[Trace]] = [[]]
+    for trace in shuffled:
+        if chance.random() < 0.4:
+            batches.append([])
+        batches[-1].append(trace)
+    return batches
+
+
+@settings(max_examples=40, deadline=None)
+@given(grown_trees(), st.randoms(use_true_random=False))
+def test_any_order_of_arrival_comes_to_what_all_calls_at_once_come_to(
+    traces: list[Trace], chance: random.Random
+) -> None:
+    assert store_and_look(in_batches(traces, chance)) == expected(traces)
+
+
+@settings(max_examples=30, deadline=None)
+@given(grown_trees(), st.randoms(use_true_random=False))
+def test_erased_calls_leave_the_others_as_if_they_had_never_been(traces: list[Trace], chance: random.Random) -> None:
+    gone = chance.sample(traces, chance.randrange(len(traces) + 1))
+    kept = [trace for trace in traces if trace not in gone]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "traces.db"
+        asyncio.run(store(path, in_batches(traces, chance)))
+        numbers = [trace.id.int for trace in gone]
+        half = len(numbers) // 2
+        erase(path, numbers[:half])
+        erase(path, numbers[half:])
+        assert places_in(path) == expected(kept)
