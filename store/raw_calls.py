@@ -161,6 +161,10 @@ class RawCalls:
         self.sweep(db)
         erase(db, numbers)
 
+    def remove_content(self, db: sqlite3.Connection, numbers: Sequence[int]) -> None:
+        """Overwrite the bytes of calls of which no more than metadata stays; raises OSError as `remove`."""
+        self.remove(db, numbers)
+
     def forget(self) -> None:
         """Ask the database again where the next pack goes; what a transaction wrote that was rolled back is cut off."""
         self._end = None

@@ -9,6 +9,8 @@ from uuid import UUID
 
 from store.body import Packer
 from store.change import Applied, Change
+from store.erasing.removal import let_go
+from store.erasing.sweep import look_again
 from store.follower import Follower
 from store.id_list import KNOWN_BLOBS, KNOWN_NODES
 from store.raw_calls import Derive, RawCalls, find_raw_calls
@@ -19,6 +21,8 @@ from store.trace_insertion import LAST_BLOB, LAST_NODE, Insertion
 
 _log = logging.getLogger("tracemill.ingest")
 
+NOT_TO_BE_MADE_AGAIN = frozenset({Flag.REDACTED, Flag.CONTENT_EXPIRED})
+"""Flags of traces from which something was taken out on purpose."""
 MOST_TRACES = 64
 """Most traces of one change: some 50 ms of work, in which no call is stored."""
 _FIND = "SELECT number, flags FROM traces WHERE id = :id"
@@ -57,7 +61,7 @@ class Reingest:
         for id_, row in rows.items():
             if row is None:
                 counts["gone"] += 1
-            elif id_ not in kept or Flag.REDACTED in row[1].split(","):
+            elif id_ not in kept or not NOT_TO_BE_MADE_AGAIN.isdisjoint(row[1].split(",")):
                 counts["without_raw"] += 1
             else:
                 counts["replaced" if self._replace(db, id_, row[0], derive, kept[id_]) else "failed"] += 1
@@ -79,6 +83,8 @@ class Reingest:
             return False
         for follower in self._followers:
             follower.remove(db, [number])
+        let_go(db, [number])
+        look_again(db)
         insertion.replace(db)
         for follower in self._followers:
             follower.add(db, insertion.stored())

@@ -72,7 +72,7 @@ class Insertion:
         self._insert_parts(db)
 
     def replace(self, db: sqlite3.Connection) -> None:
-        """Put the traces into the place of those that have their numbers; messages and values of theirs stay."""
+        """Put the traces into the place of those that have their numbers; what only those hold is not deleted here."""
         self._insert_bodies(db)
         db.executemany(UPDATE_TRACE, [[*row[1:], row[0]] for row in self._rows.traces])
         for statement in _DELETE_PARTS:

@@ -27,8 +27,8 @@ from store.change import ChangeKind
 from store.errors import StoreError
 from store.filter import Filter, parse_filter
 from store.raw_calls import raw_calls_of
-from store.reingest import bundles
-from store.trace import Flag, Trace
+from store.reingest import NOT_TO_BE_MADE_AGAIN, bundles
+from store.trace import Trace
 from store.traces import TraceReader
 from tracemill.change_request import apply_written, make_change
 from tracemill.trace_commands import AsJson, DataDir, Where, read_where
@@ -125,7 +125,7 @@ async def _look(reader: TraceReader, traces: list[Trace], tally: _Tally, max_dec
     kept = await reader.look(lambda db: raw_calls_of(db, [trace.id for trace in traces]))
     for trace in traces:
         tally.traces += 1
-        if trace.id not in kept or Flag.REDACTED in trace.flags:
+        if trace.id not in kept or trace.flags & NOT_TO_BE_MADE_AGAIN:
             tally.without_raw += 1
             continue
         try:

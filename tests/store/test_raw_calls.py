@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store.connection import transaction_now
+from store.erasing.removal import remove_content, remove_traces
 from store.raw_call_files import RawCallFiles
 from store.raw_call_pack import DamagedPackError, RawCallBytes, decode_pack, encode_into, encode_pack
 from store.raw_call_retention import RawCallPruning
@@ -138,6 +139,18 @@ async def test_erased_calls_are_in_no_file_and_all_others_are_as_they_were(datab
     assert await found(database, range(50)) == kept
     await store(database, range(41, 51))
     assert await found(database, range(60)) == [*kept, *range(41, 51)]
+
+
+async def test_with_a_trace_or_its_contents_the_bytes_of_its_call_go(database: Path) -> None:
+    await store(database, range(1, 11))
+    raw = RawCalls(database.parent, GENEROUS)
+    for connection in connect(database):
+        with transaction_now(connection):
+            remove_traces(connection, [2, 3], [raw], None)
+            remove_content(connection, [5], [raw])
+    assert await found(database, range(20)) == [1, 4, *range(6, 11)]
+    left = all_bytes(database.parent)
+    assert not any(noise(number) in left for number in (2, 3, 5))
 
 
 async def test_a_number_that_is_given_out_again_gets_its_own_call(database: Path) -> None:

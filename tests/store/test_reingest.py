@@ -12,6 +12,7 @@ import pytest
 
 from store.change import Change, ChangeKind, find_change
 from store.database_check import view
+from store.erasing.sweep import Sweep
 from store.follower import StoredTrace
 from store.json_text import dumps
 from store.raw_calls import Derive, RawCalls, RawRetention
@@ -104,11 +105,30 @@ async def test_a_trace_is_replaced_in_its_place_and_all_of_it(tmp_path: Path) ->
     assert await stored(path) == [before, OLD, after], "its raw call is still there"
 
 
+async def test_what_only_the_old_trace_held_is_deleted_and_what_the_new_one_holds_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+    await store(path, [OLD])
+    raw = RawCalls(path.parent, GENEROUS, lambda _: NEW)
+    change = Change(uuid7(), ChangeKind.REINGEST, datetime.now(UTC), None, json.dumps(of(OLD)).encode())
+    async with await TraceWriter.open(path, raw_calls=raw) as writer, await TraceFeed.open(path) as reader:
+        before = await reader.stats()
+        await writer.write(changes=[change])
+        sweep = Sweep()
+        while (await writer.perform(sweep)).has_more:
+            pass
+        after = await reader.stats()
+    assert await stored(path) == [NEW]
+    assert (before.nodes, after.nodes) == (3, 2), "a question and two replies; the question and one"
+    checked = view(path, lambda connection: verify(connection, lambda _done, _total: None))
+    assert [finding.kind.name for finding in checked.findings()] == ["verified"]
+
+
 async def test_what_has_no_bytes_or_is_gone_or_cannot_be_made_stays_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "traces.db"
     redacted = replace(OLD, id=UUID(int=2), flags=frozenset({Flag.REDACTED}))
+    expired = replace(OLD, id=UUID(int=7), flags=frozenset({Flag.CONTENT_EXPIRED}))
     bare, broken, other, odd = (replace(OLD, id=UUID(int=number)) for number in (3, 4, 5, 6))
-    await store(path, [redacted, broken, other, odd], [bare])
+    await store(path, [redacted, expired, broken, other, odd], [bare])
     before = await stored(path)
 
     def derive(kept: bytes) -> Trace:
@@ -117,8 +137,8 @@ async def test_what_has_no_bytes_or_is_gone_or_cannot_be_made_stays_as_it_is(tmp
             raise ZeroDivisionError
         return replace(NEW, id=UUID(int=99)) if number == 5 else replace(NEW, id=odd.id, messages=(b"{",))
 
-    result = await reingest(path, of(OLD, redacted, bare, broken, other, odd), derive)
-    assert result == {"replaced": 0, "without_raw": 2, "failed": 3, "gone": 1}
+    result = await reingest(path, of(OLD, redacted, expired, bare, broken, other, odd), derive)
+    assert result == {"replaced": 0, "without_raw": 3, "failed": 3, "gone": 1}
     assert await stored(path) == before
 
 

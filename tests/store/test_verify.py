@@ -39,9 +39,9 @@ FACTS = {
     "replies": {"position", "choice_index", "finish_reason"},
     "tags": {"name", "position", "value"},
     "traces": {
-        "number", "id", "created_at", "endpoint", "method", "path", "route", "upstream", "status", "is_streaming", "requested_model",
-        "served_model", "prompt_tokens", "completion_tokens", "ttft_ms", "duration_ms", "upstream_id", "request_id",
-        "system_fingerprint", "session", "user", "key_fingerprint", "request_bytes", "response_bytes",
+        "number", "id", "created_at", "endpoint", "method", "path", "route", "upstream", "status", "is_streaming",
+        "requested_model", "served_model", "prompt_tokens", "completion_tokens", "ttft_ms", "duration_ms", "upstream_id",
+        "request_id", "system_fingerprint", "session", "user", "key_fingerprint", "request_bytes", "response_bytes",
     },
 }  # fmt: skip
 """What nothing else in the store tells, or not always: no verification can find it changed."""
