@@ -1,0 +1,123 @@
+"""The admin API from Python, without blocking the event loop.
+
+from tracemill import AsyncClient
+
+async with AsyncClient() as client:
+async for summary in client.traces('model ~ "gpt-*" and not complete'):
+print(summary.id, (await client.trace(summary.id)).error)
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import wraps
+from types import TracebackType
+from typing import Concatenate, ParamSpec, Self, TypeVar
+
+import httpx2 as httpx
+
+from tracemill.client import operations
+from tracemill.client.call import Call, Lines, Pages
+from tracemill.client.connection import DEFAULT_URL, options, sending_async
+from tracemill.client.line_reader import LineReader
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _answered(declared: Callable[P, Call[T]]) -> "Callable[Concatenate[AsyncClient, P], Awaitable[T]]":
+    @wraps(declared)
+    async def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.send(declared(*args, **kwargs))
+
+    return method
+
+
+def _walked(declared: Callable[P, Pages[T]]) -> "Callable[Concatenate[AsyncClient, P], AsyncIterator[T]]":
+    @wraps(declared)
+    def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
+        return self.walk(declared(*args, **kwargs))
+
+    return method
+
+
+def _streamed(declared: Callable[P, Lines]) -> "Callable[Concatenate[AsyncClient, P], AsyncIterator[bytes]]":
+    @wraps(declared)
+    def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[bytes]:
+        return self.lines(declared(*args, **kwargs))
+
+    return method
+
+
+class AsyncClient:
+    """The admin side of a running Tracemill; for the tasks of one event loop.
+
+    Its methods are those of `Client`: the same names, parameters and errors; what gives a result there is awaited here,
+    and what is walked through there is walked through by `async for`.
+
+    Args:
+        base_url: Where the admin side listens.
+        token: Its token; None for the one that `TRACEMILL_ADMIN_TOKEN` holds, if it holds one.
+        timeout_s: Longest silence of the admin side.
+
+    Raises:
+        ValueError: The URL or the token cannot be used.
+    """
+
+    def __init__(self, base_url: str = DEFAULT_URL, *, token: str | None = None, timeout_s: float = 60.0) -> None:
+        self._client = httpx.AsyncClient(**options(base_url, token, timeout_s))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({str(self._client.base_url)!r})"
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def send(self, call: Call[T]) -> T:
+        """Carry out one call of `tracemill.client.operations`."""
+        async with sending_async(self._client, call.asked) as response:
+            return call.read(await response.aread())
+
+    async def walk(self, pages: Pages[T]) -> AsyncIterator[T]:
+        """Give the entries of all pages; a page is asked for when its first entry is taken."""
+        cursor: str | None = None
+        while True:
+            page = await self.send(pages.at(cursor))
+            for entry in page.data:
+                yield entry
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def lines(self, lines: Lines) -> AsyncIterator[bytes]:
+        """Give lines as they come; closing the iterator ends the answer."""
+        reader = LineReader()
+        async with sending_async(self._client, lines.asked) as response:
+            async for block in response.aiter_bytes():
+                for line in reader.take(block):
+                    yield line
+        if rest := reader.end():
+            yield rest
+
+    trace_page = _answered(operations.trace_page)
+    traces = _walked(operations.traces)
+    trace = _answered(operations.trace)
+    trace_json = _answered(operations.trace_json)
+    export = _streamed(operations.export)
+    give_feedback = _answered(operations.give_feedback)
+    feedback = _answered(operations.feedback)
+    stats = _answered(operations.stats)
+    change_page = _answered(operations.change_page)
+    changes = _walked(operations.changes)
+    change = _answered(operations.change)
+    healthz = _answered(operations.healthz)
+    readyz = _answered(operations.readyz)
+    metrics = _answered(operations.metrics)
+    openapi = _answered(operations.openapi)

@@ -1,0 +1,182 @@
+"""Every operation of the admin API, once: what is asked, and what the answer is read as."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from proxy.admin.shapes.change import Change, ChangePage
+from proxy.admin.shapes.feedback import Feedback, FeedbackLater, FeedbackList
+from proxy.admin.shapes.stats import Stats
+from proxy.admin.shapes.trace import Trace, TracePage, TraceSummary
+from tracemill.client.call import Asked, Call, Lines, Page, Pages, as_json, as_shape, as_text, part
+
+FeedbackValue = bool | float | str | Mapping[str, Any] | None
+
+_API = "/admin/api"
+_PAGE = 200
+"""Entries of a page when a client walks through all of them."""
+
+
+def trace_page(where: str | None = None, *, cursor: str | None = None, limit: int | None = None) -> Call[TracePage]:
+    """Give one page of traces without their bodies, newest first.
+
+    Args:
+        where: Selects traces, as in docs/filter.md; None for all.
+        cursor: `next_cursor` of the page before; None for the first.
+        limit: Most traces of the page, up to 500; None for 50.
+    """
+    query = {"where": where, "cursor": cursor, "limit": limit}
+    return Call(Asked("list_traces", "GET", f"{_API}/traces", query), as_shape(TracePage))
+
+
+def traces(where: str | None = None) -> Pages[TraceSummary]:
+    """Give all traces of a selection without their bodies, newest first, page by page as they are taken.
+
+    Args:
+        where: Selects traces, as in docs/filter.md; None for all.
+    """
+
+    def at(cursor: str | None) -> Call[Page[TraceSummary]]:
+        found = trace_page(where, cursor=cursor, limit=_PAGE)
+        return Call(found.asked, found.read)
+
+    return Pages(at)
+
+
+def trace(id: str) -> Call[Trace]:  # noqa: A002 - the API's word
+    """Give one whole trace.
+
+    Args:
+        id: The trace's id (`x-tracemill-trace-id`), or the completion's own id, or the answer's `x-request-id`.
+    """
+    return Call(Asked("get_trace", "GET", f"{_API}/traces/{part(id)}"), as_shape(Trace))
+
+
+def trace_json(id: str) -> Call[bytes]:  # noqa: A002
+    """Give one whole trace as the JSON text that was answered, with every number as it was written.
+
+    Args:
+        id: As for `trace`.
+    """
+    return Call(Asked("get_trace", "GET", f"{_API}/traces/{part(id)}"), bytes)
+
+
+def export(
+    where: str | None = None,
+    *,
+    format: Literal["traces", "openai"] = "traces",  # noqa: A002
+    all: bool = False,  # noqa: A002
+) -> Lines:
+    r"""Give traces as lines of JSON, oldest first, each ending in `\n`, as they come.
+
+    Args:
+        where: Selects traces, as in docs/filter.md; None for all.
+        format: `traces` for `tracemill process --traces`, `openai` for fine-tuning files.
+        all: Whether traces that are not whole are given too.
+    """
+    return Lines(Asked("export", "GET", f"{_API}/export", {"where": where, "format": format, "all": all}))
+
+
+def stats() -> Call[Stats]:
+    """Count what the store holds."""
+    return Call(Asked("stats", "GET", f"{_API}/stats"), as_shape(Stats))
+
+
+def give_feedback(
+    trace: str,
+    value: FeedbackValue,
+    *,
+    name: str | None = None,
+    message: int | None = None,
+    choice: int | None = None,
+    by: str | None = None,
+    id: str | None = None,  # noqa: A002
+) -> Call[Feedback | FeedbackLater]:
+    """Say what somebody thinks of a trace, of one of its messages, or of one of its replies.
+
+    Args:
+        trace: The trace's id, or the completion's, or the answer's `x-request-id`; it need not be stored yet.
+        value: True or false; a number; a text; an assistant message, which is the answer as it should have been; or
+            None, which takes back what the same person said under this name.
+        name: What it is about, such as `helpful`; texts and messages need none.
+        message: Position of the request's message that it is about, from 0.
+        choice: Index of the reply that it is about.
+        by: Who thinks so; None for the name of the token.
+        id: A UUID of the entry: asked again under the same id, it is given once.
+
+    Returns:
+        The entry; a `FeedbackLater` where it is on the disk and cannot be read yet.
+    """
+    given = {"value": value, "name": name, "message": message, "choice": choice, "by": by, "id": id}
+    body = json.dumps({key: one for key, one in given.items() if one is not None or key == "value"}).encode()
+    path = f"{_API}/traces/{part(trace)}/feedback"
+    return Call(Asked("give_feedback", "POST", path, body=body), _read_feedback)
+
+
+def feedback(trace: str) -> Call[FeedbackList]:
+    """Give all feedback on a trace in its order, what no longer counts too.
+
+    Args:
+        trace: As for `give_feedback`.
+    """
+    path = f"{_API}/traces/{part(trace)}/feedback"
+    return Call(Asked("list_feedback", "GET", path), as_shape(FeedbackList))
+
+
+def change_page(kind: str | None = None, *, cursor: str | None = None, limit: int | None = None) -> Call[ChangePage]:
+    """Give one page of the audit log, the last applied first.
+
+    Args:
+        kind: Changes of one kind; None for all.
+        cursor: `next_cursor` of the page before; None for the first.
+        limit: Most changes of the page, up to 500; None for 50.
+    """
+    query = {"kind": kind, "cursor": cursor, "limit": limit}
+    return Call(Asked("list_changes", "GET", f"{_API}/changes", query), as_shape(ChangePage))
+
+
+def changes(kind: str | None = None) -> Pages[Change]:
+    """Give the whole audit log, the last applied first, page by page as it is taken.
+
+    Args:
+        kind: Changes of one kind; None for all.
+    """
+
+    def at(cursor: str | None) -> Call[Page[Change]]:
+        found = change_page(kind, cursor=cursor, limit=_PAGE)
+        return Call(found.asked, found.read)
+
+    return Pages(at)
+
+
+def change(id: str) -> Call[Change]:  # noqa: A002
+    """Tell what became of a change that was asked for.
+
+    Args:
+        id: The change's id.
+    """
+    return Call(Asked("get_change", "GET", f"{_API}/changes/{part(id)}"), as_shape(Change))
+
+
+def healthz() -> Call[str]:
+    """Ask whether the admin side answers; needs no token."""
+    return Call(Asked("healthz", "GET", "/healthz"), as_text)
+
+
+def readyz() -> Call[str]:
+    """Ask whether the store can be read."""
+    return Call(Asked("readyz", "GET", "/readyz"), as_text)
+
+
+def metrics() -> Call[str]:
+    """Give all metrics in the text format of Prometheus."""
+    return Call(Asked("metrics", "GET", "/metrics"), as_text)
+
+
+def openapi() -> Call[dict[str, object]]:
+    """Give the OpenAPI 3.1 document of the admin API."""
+    return Call(Asked("openapi", "GET", f"{_API}/openapi.json"), as_json)
+
+
+def _read_feedback(body: bytes) -> Feedback | FeedbackLater:
+    return as_shape(Feedback)(body) if "kind" in as_json(body) else as_shape(FeedbackLater)(body)
