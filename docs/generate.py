@@ -4,6 +4,7 @@ import ast
 import inspect
 import json
 import re
+import runpy
 import textwrap
 from collections.abc import Iterator
 from enum import Enum
@@ -472,6 +473,7 @@ def doctor_page() -> str:
 
 
 PAGES = {
+    "admin-api.md": runpy.run_path(str(DOCS / "admin_page.py"))["admin_page"],
     "doctor.md": doctor_page,
     "settings.md": settings_page,
     "filter.md": filter_page,
