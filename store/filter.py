@@ -1,8 +1,8 @@
 r"""The filter language: which traces a list, an export or a job takes.
 
     model = gpt-4o and not outcome = completed
-    created_at >= 2026-01-31 and (tag.team in (search, "ad hoc") or session ~ "web-*")
-    complete and finish_reason != null and prompt_tokens < 4000
+    created_at >= -7d and (tag.team in (search, "ad hoc") or session ~ "web-*")
+    text ~ 'refund "next week"' and metadata.plan.tier = pro
 
 Grammar, `not` binding closest, then `and`, then `or`:
 
@@ -13,7 +13,11 @@ Grammar, `not` binding closest, then `and`, then `or`:
 
 A field alone must be one of true or false. A value is a bare word, a text in single or double quotes with `\` before
 a quote or backslash, or `null` for what is missing. `=` never holds for a missing field and `!=` always does; an order
-or a glob (`~`, with `*`, `?` and `[...]`) never holds for one. Values always travel as parameters, never as SQL.
+or a glob (`~`, with `*`, `?` and `[...]`) never holds for one. Where a field may have several values, any of them may
+match. Values always travel as parameters, never as SQL.
+
+A filter says what holds (`sql`), and for the parts of a conjunction also how the traces for which they hold are found
+without reading all (`conditions`); `store.filter_scan` chooses among those.
 """
 
 import re
@@ -23,7 +27,35 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from store.errors import FilterError
-from store.filter_fields import FIELDS, TAG_PREFIX, TRUTH, Field, Value, tag_field
+from store.filter_condition import (
+    Condition,
+    all_of,
+    any_of,
+    equal,
+    glob,
+    labelled,
+    metadata,
+    metadata_text,
+    missing,
+    negated,
+    ordered,
+    with_feedback,
+)
+from store.filter_fields import (
+    FEEDBACK_PREFIX,
+    FIELDS,
+    METADATA_FIELD,
+    METADATA_PREFIX,
+    TAG_PREFIX,
+    TEXT_FIELD,
+    TRUTH,
+    Field,
+    Value,
+    feedback_field,
+    tag_field,
+)
+from store.filter_labels import Scalar, bare_scalars
+from store.search_query import SearchQuery, SearchQueryError, phrase_query, words_query
 
 _TOKEN = re.compile(
     r"""\s*+(?:
@@ -35,11 +67,19 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _BLANK = re.compile(r"\s*+")
-_OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "~", "in")
+_OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "~", "in", "contains")
 _KEYWORDS = frozenset({"and", "or", "not", "in"})
+_NAMED: Mapping[str, Callable[[str], Field]] = {
+    TAG_PREFIX: tag_field,
+    FEEDBACK_PREFIX: feedback_field,
+    METADATA_PREFIX: lambda _: METADATA_FIELD,
+}
+_NAMED_FIELDS = [f"{prefix}NAME" for prefix in _NAMED]
 # SQLite refuses expressions deeper than 1000; a chain of `or` is as deep as it is long.
 _MAX_COMPARISONS = 500
 _MAX_NESTING = 100
+# The work of a pattern grows with the text's length to the power of its stars.
+_MAX_STARS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +90,16 @@ class Filter:
         sql: The condition; it holds nothing of what the expression's writer wrote but names of known fields.
         parameters: The values by parameter name, all beginning with `filter_`.
         expression: What was parsed.
-        either: Two conditions that together say what `sql` says and never hold both; empty where there is none. A model
-            may match in two columns, and SQLite cannot give what two indexes find in the order of time: it would read
-            and sort half the table for one page.
+        conditions: What has to hold together; all of them say what `sql` says.
+        searches: What is looked for in texts, by the parameter that stands for the traces that have it: a JSON list of
+            their numbers, which whoever runs the condition has to give.
     """
 
     sql: str
     parameters: Mapping[str, Value] = field(default_factory=dict)
     expression: str = ""
-    either: tuple[str, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    searches: Mapping[str, SearchQuery] = field(default_factory=dict)
 
 
 EVERYTHING = Filter("1")
@@ -73,10 +114,10 @@ def parse_filter(expression: str) -> Filter:
     parser = _Parser(expression)
     if parser.token.kind == "end":
         return EVERYTHING
-    sql = parser.expression()
+    condition = parser.expression()
     if parser.token.kind != "end":
         raise parser.error('"and", "or" or the end')
-    return Filter(sql, parser.parameters, expression, parser.either())
+    return Filter(condition.sql, parser.parameters, expression, tuple(parser.all_of), parser.searches)
 
 
 class _Token(NamedTuple):
@@ -86,110 +127,131 @@ class _Token(NamedTuple):
     end: int
 
 
+class _Named(NamedTuple):
+    """A field as it was written, with the parameter and the text of the name after its dot."""
+
+    written: str
+    field: Field
+    parameter: str = ""
+    name: bytes = b""
+
+
 class _Parser:
     def __init__(self, text: str) -> None:
         self.text = text
         self.parameters: dict[str, Value] = {}
+        self.searches: dict[str, SearchQuery] = {}
         self.nesting = 0
         self.comparisons = 0
-        self.all_of: list[str] = []
-        self.pairs: dict[str, list[str]] = {}
+        self.all_of: list[Condition] = []
+        self._end = 0
         self.token = self._read(0)
 
-    def expression(self) -> str:
+    def expression(self) -> Condition:
         parts = self._chain("or", self._term)
+        joined = any_of(parts)
         if len(parts) > 1:
-            self.all_of = []
-        return _joined("OR", parts)
+            self.all_of = [joined]
+        return joined
 
-    def either(self) -> tuple[str, ...]:
-        """Part the whole expression in two, where it is a conjunction with a field that may match in two columns."""
-        for place, condition in enumerate(self.all_of):
-            if condition in self.pairs:
-                one, other = self.pairs[condition]
-                rest = self.all_of[:place] + self.all_of[place + 1 :]
-                return _joined("AND", [one, *rest]), _joined("AND", [other, f"NOT {one}", *rest])
-        return ()
+    def _term(self) -> Condition:
+        parts: list[Condition] = []
+        flat: list[Condition] = []
+        while not parts or self._accept("word", "and"):
+            parts.append(self._factor())
+            flat += self.all_of
+        # The outermost conjunction is the last to end; one in parentheses inside it belongs to it.
+        self.all_of = flat
+        return all_of(parts)
 
-    def _term(self) -> str:
-        parts = self._chain("and", self._factor)
-        # The outermost conjunction is the last to end.
-        self.all_of = parts
-        return _joined("AND", parts)
-
-    def _chain(self, keyword: str, part: Callable[[], str]) -> list[str]:
+    def _chain(self, keyword: str, part: Callable[[], Condition]) -> list[Condition]:
         parts = [part()]
         while self._accept("word", keyword):
             parts.append(part())
         return parts
 
-    def _factor(self) -> str:
+    def _factor(self) -> Condition:
         self.nesting += 1
         if self.nesting > _MAX_NESTING:
             raise self.error(f"at most {_MAX_NESTING} levels of parentheses and nots")
         if self._accept("word", "not"):
-            sql = f"NOT {self._factor()}"
+            found = negated(self._factor())
+            self.all_of = [found]
         elif self._accept("mark", "("):
-            sql = self.expression()
+            found = self.expression()
             self._expect(")")
         else:
-            sql = self._condition()
+            found = self._condition()
+            self.all_of = [found]
         self.nesting -= 1
-        return sql
+        return found
 
-    def _condition(self) -> str:
-        name, asked = self._field()
+    def _condition(self) -> Condition:
+        asked = self._field()
         if self._accept("word", "not"):
             if not self._accept("word", "in"):
                 raise self.error('"in"')
-            return f"NOT {self._one_of(name, asked)}"
-        if self._accept("word", "in"):
-            return self._one_of(name, asked)
-        if self.token.kind != "operator":
-            if asked.kind is TRUTH:
-                self._count_comparison()
-                return f"{asked.sql[0]} = 1"
-            raise self.error(f"an operator after {name}: {' '.join(_OPERATORS)}")
-        operator = self.token.text
-        if operator not in asked.kind.operators:
-            raise self.error(f"an operator that {name} allows: {_listed(asked.kind.operators)}")
-        self._advance()
-        return self._compare(name, asked, operator)
+            return negated(self._one_of(asked))
+        operator = self._operator(asked)
+        if operator is None:
+            self._count_comparison()
+            return Condition(f"{asked.field.sql[0]} = 1")
+        if operator == "in":
+            return self._one_of(asked)
+        return self._compare(asked, operator)
 
-    def _field(self) -> tuple[str, Field]:
+    def _operator(self, asked: _Named) -> str | None:
+        """Take an operator; None where a field stands alone that may."""
+        allowed = asked.field.kind.operators
+        text = self.token.text.lower()
+        if self.token.kind == "operator" or (self.token.kind == "word" and text in ("in", "contains")):
+            if text not in allowed:
+                raise self.error(f"an operator that {asked.written} allows: {_listed(allowed)}")
+            self._advance()
+            return text
+        if asked.field.kind is TRUTH:
+            return None
+        raise self.error(f"an operator after {asked.written}: {_listed(allowed)}")
+
+    def _field(self) -> _Named:
         token = self.token
         if token.kind != "word" or token.text.lower() in _KEYWORDS:
             raise self.error("a field")
-        if token.text.startswith(TAG_PREFIX):
-            return self._tag(token)
+        for prefix, named in _NAMED.items():
+            if token.text.startswith(prefix):
+                return self._named(token, prefix, named)
         if token.text not in FIELDS:
-            nearest = get_close_matches(token.text, [*FIELDS, "tag.NAME"], n=1)
+            nearest = get_close_matches(token.text, [*FIELDS, *_NAMED_FIELDS], n=1)
             hint = f'did you mean "{nearest[0]}"? ' if nearest else ""
-            raise FilterError(
-                f'unknown field "{token.text}"; {hint}Fields are {", ".join(FIELDS)} and tag.NAME.',
-                self.text,
-                token.start + 1,
-            )
+            known = ", ".join([*FIELDS, *_NAMED_FIELDS[:-1]])
+            message = f'unknown field "{token.text}"; {hint}Fields are {known} and {_NAMED_FIELDS[-1]}.'
+            raise FilterError(message, self.text, token.start + 1)
         self._advance()
-        return token.text, FIELDS[token.text]
+        return _Named(token.text, FIELDS[token.text])
 
-    def _tag(self, token: _Token) -> tuple[str, Field]:
+    def _named(self, token: _Token, prefix: str, named: Callable[[str], Field]) -> _Named:
         self._advance()
-        name = token.text.removeprefix(TAG_PREFIX)
-        if not name and self.token.kind == "text" and self.token.start == token.end:
-            name = _unquote(self.token.text)
+        name = token.text.removeprefix(prefix)
+        # A quoted name stands right behind the dot; in a path, another dot may follow it at once.
+        while self.token.start == self._end and (
+            self.token.kind == "text" if not name or name.endswith(".") else self.token.text.startswith(".")
+        ):
+            name += _unquote(self.token.text) if self.token.kind == "text" else self.token.text
             self._advance()
         if not name:
-            raise FilterError('a tag needs its name: tag.NAME or tag."any name"', self.text, token.start + 1)
-        return TAG_PREFIX + name, tag_field(self._bind(name.encode("utf-8", "surrogatepass")))
+            message = f'{prefix[:-1]} needs a name: {prefix}NAME or {prefix}"any name"'
+            raise FilterError(message, self.text, token.start + 1)
+        text = name.encode("utf-8", "surrogatepass")
+        parameter = self._bind(text)
+        return _Named(prefix + name, named(parameter), parameter, text)
 
-    def _one_of(self, name: str, asked: Field) -> str:
+    def _one_of(self, asked: _Named) -> Condition:
         self._expect("(")
-        parts = [self._compare(name, asked, "=")]
+        parts = [self._compare(asked, "=")]
         while self._accept("mark", ","):
-            parts.append(self._compare(name, asked, "="))
+            parts.append(self._compare(asked, "="))
         self._expect(")")
-        return "(" + " OR ".join(parts) + ")"
+        return any_of(parts)
 
     def _count_comparison(self) -> None:
         self.comparisons += 1
@@ -197,37 +259,87 @@ class _Parser:
             message = f"more than {_MAX_COMPARISONS} comparisons; split the filter"
             raise FilterError(message, self.text, self.token.start + 1)
 
-    def _compare(self, name: str, asked: Field, operator: str) -> str:
+    def _compare(self, asked: _Named, operator: str) -> Condition:
         self._count_comparison()
+        if asked.field is FIELDS[TEXT_FIELD]:
+            return self._search(operator)
+        if asked.field is METADATA_FIELD:
+            return self._compare_metadata(asked, operator)
         if operator == "~":
-            pattern = self._bind(self._value_text(name).encode("utf-8", "surrogatepass"))
-            parts = [f"coalesce(CAST({sql} AS TEXT) GLOB CAST(:{pattern} AS TEXT), 0)" for sql in asked.sql]
-        elif operator in ("=", "!="):
-            value = self._value(name, asked)
-            parts = [_equal(sql, value, asked) for sql in asked.sql]
-        else:
-            value = self._value(name, asked, allow_null=False)
-            order = f"{{}} {operator} {value}" if not asked.kind.null else f"coalesce({{}} {operator} {value}, 0)"
-            parts = [order.format(sql) for sql in asked.sql]
-        # A field kept twice is missing only when both are.
-        joint = " AND " if operator != "~" and parts[0].endswith(" IS NULL") else " OR "
-        sql = parts[0] if len(parts) == 1 else "(" + joint.join(parts) + ")"
-        if len(parts) > 1 and operator == "=" and joint == " OR ":
-            self.pairs[sql] = parts
-        return f"NOT ({sql})" if operator == "!=" else sql
+            return glob(asked.field, self._pattern(asked))
+        if operator in ("=", "!="):
+            found = self._equal(asked)
+            return found if operator == "=" else negated(found)
+        parameter, value = self._value(asked)
+        found = ordered(asked.field, operator, parameter, value)
+        return self._with_feedback(asked, found, f"e.score {operator} :{parameter}")
 
-    def _value(self, name: str, asked: Field, *, allow_null: bool = True) -> str:
+    def _equal(self, asked: _Named) -> Condition:
+        if asked.field.kind.null and self._accept("word", "null"):
+            return missing(asked.field)
+        parameter, value = self._value(asked)
+        found = equal(asked.field, parameter, value, asked.name, self._bind)
+        return self._with_feedback(asked, found, f"e.score = :{parameter}")
+
+    def _with_feedback(self, asked: _Named, found: Condition, comparison: str) -> Condition:
+        is_feedback = asked.written.startswith(FEEDBACK_PREFIX)
+        return with_feedback(found, asked.parameter, comparison) if is_feedback else found
+
+    def _compare_metadata(self, asked: _Named, operator: str) -> Condition:
+        if operator == "~":
+            return glob(metadata_text(asked.parameter), self._pattern(asked))
+        is_equality = operator in ("=", "!=")
+        if is_equality and self._accept("word", "null"):
+            found = metadata(asked.parameter, "null", asked.parameter)
+            return found if operator == "=" else negated(found)
         token = self.token
-        if allow_null and asked.kind.null and token.kind == "word" and token.text.lower() == "null":
-            self._advance()
-            return "NULL"
-        text = self._value_text(name)
+        values = self._metadata_values(asked)
+        if not is_equality and not any(type(value) in (int, float) for value in values):
+            message = f"{asked.written} cannot be {operator} {token.text}; expected a number."
+            raise FilterError(message, self.text, token.start + 1)
+        # A quoted text is a text; a bare word is a text, a number or a truth: one of these it is in the metadata.
+        quoted = values[0] if token.kind == "text" else token.text
+        found = metadata(asked.parameter, "=" if is_equality else operator, self._bind(quoted))
+        if not is_equality:
+            return found
+        streams = labelled(b"metadata", asked.name, values, self._bind)
+        return Condition(found.sql, streams) if operator == "=" else negated(found)
+
+    def _metadata_values(self, asked: _Named) -> list[Scalar]:
+        token = self.token
+        text = self._value_text(asked.written)
+        values: list[Scalar] = [text.encode("utf-8", "surrogatepass")]
+        return values if token.kind == "text" else [*values, *bare_scalars(text)]
+
+    def _search(self, operator: str) -> Condition:
+        token = self.token
+        text = self._value_text(TEXT_FIELD)
         try:
-            return ":" + self._bind(asked.kind.read(text))
+            query = words_query(text) if operator == "~" else phrase_query(text)
+        except SearchQueryError as exc:
+            raise FilterError(f"text cannot be searched: {exc}.", self.text, token.start + 1) from exc
+        parameter = f"search_{len(self.searches)}"
+        self.searches[parameter] = query
+        sql = f"t.number IN (SELECT value FROM json_each(:{parameter}))"  # noqa: S608 - a name of ours
+        return Condition(sql, words=(parameter,), is_search=True)
+
+    def _pattern(self, asked: _Named) -> str:
+        token = self.token
+        pattern = self._value_text(asked.written)
+        if pattern.count("*") > _MAX_STARS:
+            message = f"a pattern has at most {_MAX_STARS} stars"
+            raise FilterError(message, self.text, token.start + 1)
+        return self._bind(pattern.encode("utf-8", "surrogatepass"))
+
+    def _value(self, asked: _Named) -> tuple[str, Value]:
+        token = self.token
+        text = self._value_text(asked.written)
+        try:
+            value = asked.field.kind.read(text)
         except (ValueError, KeyError, OverflowError) as exc:
-            raise FilterError(
-                f"{name} cannot be {token.text}; expected {asked.kind.expects}.", self.text, token.start + 1
-            ) from exc
+            message = f"{asked.written} cannot be {token.text}; expected {asked.field.kind.expects}."
+            raise FilterError(message, self.text, token.start + 1) from exc
+        return self._bind(value), value
 
     def _value_text(self, name: str) -> str:
         token = self.token
@@ -252,6 +364,7 @@ class _Parser:
             raise self.error(f'"{mark}"')
 
     def _advance(self) -> None:
+        self._end = self.token.end
         self.token = self._read(self.token.end)
 
     def _read(self, start: int) -> _Token:
@@ -268,18 +381,6 @@ class _Parser:
     def error(self, expected: str) -> FilterError:
         found = f'"{self.token.text}"' if self.token.kind != "end" else "the end"
         return FilterError(f"found {found}; expected {expected}.", self.text, self.token.start + 1)
-
-
-def _joined(keyword: str, parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else "(" + f" {keyword} ".join(parts) + ")"
-
-
-def _equal(sql: str, value: str, asked: Field) -> str:
-    """Compare so that a missing value is unequal, and never unknown, which no `NOT` could turn round."""
-    if value == "NULL" or sql.startswith("("):
-        return f"{sql} IS {value}"
-    # The indexes leave out what is missing; SQLite takes one only where it is said that nothing missing is asked for.
-    return f"({sql} = {value} AND {sql} IS NOT NULL)" if asked.kind.null else f"{sql} = {value}"
 
 
 def _unquote(text: str) -> str:

@@ -16,7 +16,9 @@ from store.body import Cut, put_back, unpack
 from store.connection import close, run, transaction
 from store.database import TRACES, open_reader, store_error
 from store.errors import CorruptDatabaseError
-from store.filter import EVERYTHING, Filter
+from store.filter import Filter
+from store.filter_functions import add_functions
+from store.filter_scan import Count, Found, Scan
 from store.id_list import (
     BLOBS_OF,
     FINISH_REASONS_OF,
@@ -27,14 +29,17 @@ from store.id_list import (
     USAGES_OF,
     number_list,
 )
+from store.search_index import search_state
 from store.trace import DeadLetter, JsonText, Reply, Trace
-from store.trace_order import selection_sql
+from store.trace_order import Order, Place, from_cursor, to_cursor
 from store.trace_rows import from_blob, from_micros, some_text, trace_of
-from store.trace_summary import FIRST, LAST, Counts, Place, Stats, TracePage, from_cursor, summary_of, to_cursor
+from store.trace_summary import Counts, Stats, TracePage, summary_of
 
 T = TypeVar("T")
 
 _BATCH_TRACES = 64
+_PAGE_S = 0.05
+"""A page is what was found by then: what nobody has an index for may be anywhere in years of traces."""
 # Bodies of one batch are in memory at once; a batch ends early when what came over the wire exceeds this.
 _BATCH_BYTES = 16 * 1024 * 1024
 _BLOB_COLUMNS = ("tools_blob", "response_format_blob", "parameters_blob", "metadata_blob", "error_blob")
@@ -72,7 +77,13 @@ class TraceReader:
         Raises:
             StoreError: As `store.database.open_reader`.
         """
-        return cls(await open_reader(path, TRACES), path)
+        connection = await open_reader(path, TRACES)
+        try:
+            await run(connection, add_functions)
+        except BaseException:
+            await asyncio.shield(connection.close())
+            raise
+        return cls(connection, path)
 
     async def close(self) -> None:
         """Close the database."""
@@ -115,16 +126,13 @@ class TraceReader:
             newest_first: Turn the order round.
             limit: At most so many; None for no bound.
         """
-        place = LAST if newest_first else FIRST
+        order = Order.NEWEST if newest_first else Order.OLDEST
+        place: Place | None = order.start
         newest_row = await self._newest_row()
         remaining = limit
-        while remaining is None or remaining > 0:
+        while place is not None and (remaining is None or remaining > 0):
             count = _BATCH_TRACES if remaining is None else min(remaining, _BATCH_TRACES)
-            async with self._snapshot():
-                rows = await self._rows(where, place, count, newest_row, newest_first=newest_first)
-            if not rows:
-                return
-            place = Place(rows[-1]["created_at"], rows[-1]["id"])
+            rows, place = await self.look(_next_rows(where, order, place, count, newest_row))
             for group in _by_size(rows):
                 async with self._snapshot():
                     traces = await self._load(group)
@@ -133,30 +141,27 @@ class TraceReader:
             if remaining is not None:
                 remaining -= len(rows)
 
-    async def page(self, where: Filter | None = None, cursor: str | None = None, limit: int = 50) -> TracePage:
-        """List summaries, newest first.
+    async def page(
+        self, where: Filter | None = None, cursor: str | None = None, limit: int = 50, order: Order = Order.NEWEST
+    ) -> TracePage:
+        """List summaries, as many as are found within a moment.
 
         Args:
             where: The selection; None for all.
             cursor: `next_cursor` of the page before; None for the first page. Pages neither repeat nor skip a trace,
-                although newer ones come in meanwhile.
+                although new ones come in meanwhile.
             limit: At most so many.
+            order: What comes first; traces that lack its value are left out.
 
         Raises:
-            CursorError: The cursor was not made by an earlier page.
+            CursorError: The cursor was not made by an earlier page in this order.
         """
-        place = from_cursor(cursor) if cursor is not None else LAST
-        async with self._snapshot():
-            rows = await self._rows(where, place, limit + 1, LAST.created_at, newest_first=True)
-            more, rows = len(rows) > limit, rows[:limit]
-            numbers = [row["number"] for row in rows]
-            reasons: dict[int, list[str | None]] = defaultdict(list)
-            for row in await self._fetch(FINISH_REASONS_OF, number_list(numbers)):
-                reasons[row["trace"]].append(from_blob(row["finish_reason"]))
-            tags = await self._tags(numbers)
-        next_cursor = to_cursor(Place(rows[-1]["created_at"], rows[-1]["id"])) if more and rows else None
-        summaries = [summary_of(row, tuple(reasons[row["number"]]), tags[row["number"]]) for row in rows]
-        return TracePage(summaries, next_cursor)
+        place = order.start if cursor is None else from_cursor(order, cursor)
+        return await self.look(lambda db: _page(db, where, order, place, limit))
+
+    async def count(self, where: Filter | None = None, *, seconds: float = _PAGE_S) -> Count:
+        """Count the traces of a selection, as far as it comes within some time."""
+        return await self.look(lambda db: Scan(db, where).count(seconds))
 
     async def counts(self) -> Counts:
         """Count traces and dead letters, and nothing that needs a look at the rows."""
@@ -213,19 +218,6 @@ class TraceReader:
             rows = await self._fetch("SELECT coalesce(max(number), 0) FROM traces")
         return int(rows[0][0])
 
-    async def _rows(
-        self, where: Filter | None, place: Place, count: int, newest_row: int, *, newest_first: bool
-    ) -> list[sqlite3.Row]:
-        selection = where or EVERYTHING
-        parameters: dict[str, object] = {
-            **selection.parameters,
-            "place_time": place.created_at,
-            "place_id": place.id,
-            "newest_row": newest_row,
-            "count": count,
-        }
-        return await self._fetch(selection_sql(selection, newest_first=newest_first), parameters)
-
     async def _load(self, rows: list[sqlite3.Row]) -> list[Trace]:
         """Join rows of `traces` with all that hangs on them, in a fixed number of statements."""
         numbers = [row["number"] for row in rows]
@@ -270,10 +262,42 @@ class TraceReader:
         return history
 
     async def _tags(self, numbers: list[int]) -> defaultdict[int, dict[str, str]]:
-        tags: defaultdict[int, dict[str, str]] = defaultdict(dict)
-        for row in await self._fetch(TAGS_OF, number_list(numbers)):
-            tags[row["trace"]][some_text(row["name"])] = some_text(row["value"])
-        return tags
+        return _tags_by_trace(await self._fetch(TAGS_OF, number_list(numbers)))
+
+
+def _next_rows(
+    where: Filter | None, order: Order, place: Place, count: int, newest_row: int
+) -> Callable[[sqlite3.Connection], Found]:
+    return lambda db: Scan(db, where, order, newest_row=newest_row).look(place, count)
+
+
+def _page(db: sqlite3.Connection, where: Filter | None, order: Order, place: Place, limit: int) -> TracePage:
+    scan = Scan(db, where, order)
+    rows, end = scan.look(place, limit + 1, seconds=_PAGE_S)
+    if len(rows) > limit:
+        rows = rows[:limit]
+        end = order.place_of(rows[-1]) if rows else place
+    numbers = [row["number"] for row in rows]
+    reasons: dict[int, list[str | None]] = defaultdict(list)
+    for row in db.execute(FINISH_REASONS_OF, number_list(numbers)):
+        reasons[row["trace"]].append(from_blob(row["finish_reason"]))
+    tags = _tags_by_trace(db.execute(TAGS_OF, number_list(numbers)))
+    summaries = [summary_of(row, tuple(reasons[row["number"]]), tags[row["number"]]) for row in rows]
+    page = TracePage(summaries, None if end is None else to_cursor(order, end))
+    if not scan.texts:
+        return page
+    snippets = scan.texts.snippets(numbers)
+    ids = {row["number"]: UUID(bytes=row["id"]) for row in rows}
+    return page._replace(
+        search_behind=search_state(db).behind, snippets={ids[number]: text for number, text in snippets.items()}
+    )
+
+
+def _tags_by_trace(rows: Iterable[sqlite3.Row]) -> defaultdict[int, dict[str, str]]:
+    tags: defaultdict[int, dict[str, str]] = defaultdict(dict)
+    for row in rows:
+        tags[row["trace"]][some_text(row["name"])] = some_text(row["value"])
+    return tags
 
 
 class _History:

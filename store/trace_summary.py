@@ -1,18 +1,15 @@
 """What lists and counts show of traces: everything but the bodies."""
 
 import sqlite3
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
-from store.errors import CursorError
 from store.trace import Flag, Outcome
 from store.trace_rows import fields_of
-
-_CURSOR_BYTES = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +54,19 @@ class TraceSummary:
 
 
 class TracePage(NamedTuple):
-    """Some summaries, newest first, and the cursor of the page after; None on the last page."""
+    """Some summaries in their order.
+
+    Attributes:
+        next_cursor: Of the page after; None on the last page. With fewer summaries than were asked for, or none, it
+            tells that the search was ended when it had taken long, and where it goes on.
+        search_behind: Where texts were searched, messages that are stored and not in the index yet.
+        snippets: Where texts were searched, a short stretch of a message that matches for each trace that has one.
+    """
 
     summaries: list[TraceSummary]
     next_cursor: str | None
+    search_behind: int | None = None
+    snippets: Mapping[UUID, str] = MappingProxyType({})
 
 
 class Counts(NamedTuple):
@@ -103,37 +109,6 @@ class Stats:
     bytes_on_disk: int
 
 
-class Place(NamedTuple):
-    """Where a trace stands in the order of time; ids tell apart those of one microsecond."""
-
-    created_at: int
-    id: bytes
-
-
-FIRST = Place(-(2**63), b"")
-LAST = Place(2**63 - 1, b"\xff" * 17)
-
-
-def to_cursor(place: Place) -> str:
-    """Make the opaque text that continues a list after this place."""
-    return urlsafe_b64encode(place.created_at.to_bytes(8, "big", signed=True) + place.id).decode()
-
-
-def from_cursor(cursor: str) -> Place:
-    """Undo `to_cursor`.
-
-    Raises:
-        CursorError: The text was not made by it.
-    """
-    try:
-        raw = urlsafe_b64decode(cursor.encode("ascii"))
-    except ValueError as exc:
-        raise _bad_cursor(cursor) from exc
-    if len(raw) != _CURSOR_BYTES:
-        raise _bad_cursor(cursor)
-    return Place(int.from_bytes(raw[:8], "big", signed=True), raw[8:])
-
-
 def summary_of(row: sqlite3.Row, finish_reasons: tuple[str | None, ...], tags: Mapping[str, str]) -> TraceSummary:
     """Make a summary of a row of `traces` and what its other rows hold."""
     return TraceSummary(
@@ -144,7 +119,3 @@ def summary_of(row: sqlite3.Row, finish_reasons: tuple[str | None, ...], tags: M
         finish_reasons=finish_reasons,
         tags=tags,
     )
-
-
-def _bad_cursor(cursor: str) -> CursorError:
-    return CursorError(f"cursor {cursor[:80]!r} was not made by a page of traces; leave it out to begin at the newest")

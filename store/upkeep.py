@@ -6,6 +6,7 @@ from store.change import Applier, ChangeKind
 from store.conversation_follower import Conversations
 from store.erasing.erasure import apply_erasure
 from store.feedback import apply_feedback
+from store.filter_labels import LabelFollower
 from store.follower import Follower
 from store.raw_calls import RawCalls
 from store.reingest import Reingest
@@ -13,7 +14,7 @@ from store.reingest import Reingest
 
 def make_followers(raw_calls: RawCalls) -> Sequence[Follower]:
     """Make what keeps the derived tables, in the order in which they take a batch in, and with them the raw calls."""
-    return (raw_calls, Conversations())
+    return (raw_calls, LabelFollower(), Conversations())
 
 
 def make_appliers(raw_calls: RawCalls, followers: Sequence[Follower]) -> Mapping[ChangeKind, Applier]:

@@ -10,18 +10,33 @@ import pytest
 from store import id_list, trace_feed, trace_reader
 from store.database import TRACES
 from store.filter import parse_filter
-from store.trace_order import selection_sql
-
-BY_TIME = "SEARCH t USING INDEX traces_by_time"
-RIGHT_PART = "USE TEMP B-TREE FOR RIGHT PART OF ORDER BY"
-"""Sorts the traces of one microsecond."""
+from store.filter_functions import add_functions
+from store.filter_scan import Scan
+from store.trace_order import Order
 
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(TRACES.sql())
+        connection.row_factory = sqlite3.Row
+        add_functions(connection)
         yield connection
+
+
+@pytest.fixture(scope="module")
+def filled(database: sqlite3.Connection) -> sqlite3.Connection:
+    """So many traces that no look is done with the first of them."""
+    database.executemany(
+        """
+        INSERT INTO traces (number, id, created_at, method, path, route, upstream, outcome, is_streaming, is_complete,
+                            message_count, has_tool_calls, parameters_blob, flags, request_bytes, response_bytes,
+                            duration_ms, prompt_tokens, completion_tokens)
+        VALUES (?1, CAST(?1 AS BLOB), ?1, x'', x'', x'', x'', 'completed', 0, 0, 0, 0, 0, '', 0, 0, 1, 1, 9)
+        """,
+        [(number,) for number in range(5000)],
+    )
+    return database
 
 
 def plan(database: sqlite3.Connection, sql: str) -> list[str]:
@@ -29,71 +44,74 @@ def plan(database: sqlite3.Connection, sql: str) -> list[str]:
     return [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
 
 
-@pytest.mark.parametrize("newest_first", [True, False])
+def plans(database: sqlite3.Connection, expression: str, order: Order) -> list[list[str]]:
+    """Explain every statement of one look."""
+    said: list[str] = []
+    scan = Scan(database, parse_filter(expression), order)
+    database.set_trace_callback(said.append)
+    scan.look(order.start, 10)
+    database.set_trace_callback(None)
+    return [plan(database, sql) for sql in dict.fromkeys(said)]
+
+
+TIME = [Order.NEWEST, Order.OLDEST]
+
+
+@pytest.mark.parametrize("order", TIME)
 @pytest.mark.parametrize(
-    ("expression", "index"),
+    ("expression", "steps"),
     [
-        ("session = a", "traces_by_session (session=? AND created_at"),
-        ("user = a", "traces_by_user (user=? AND created_at"),
-        ("outcome = upstream_error", "traces_by_outcome (outcome=? AND created_at"),
-        ("requested_model = a", "traces_by_requested_model (requested_model=? AND created_at"),
-        ("served_model = a", "traces_by_served_model (served_model=? AND created_at"),
-        ("user = a and status >= 500 and not stream", "traces_by_user (user=? AND created_at"),
+        ("session = a", ["SEARCH traces USING COVERING INDEX traces_by_session (session=? AND created_at"]),
+        ("user = a", ["SEARCH traces USING COVERING INDEX traces_by_user (user=? AND created_at"]),
+        ("outcome = interrupted", ["SEARCH traces USING COVERING INDEX traces_by_outcome (outcome=? AND created_at"]),
+        (
+            "complete and model in (a, b)",
+            [
+                "SEARCH traces USING COVERING INDEX traces_by_requested_model (requested_model=? AND created_at",
+                "SEARCH traces USING COVERING INDEX traces_by_served_model (served_model=? AND created_at",
+            ],
+        ),
+        *[
+            (condition, ["SEARCH trace_labels USING PRIMARY KEY (label=? AND created_at"])
+            for condition in (
+                "tag.team = a",
+                "metadata.plan.tier = pro",
+                "tool = look_up",
+                "finish_reason = length",
+                "flag = no_usage and complete",
+                "key = 3f",
+                "finish_reason in (length, content_filter) and not (stream or user = a)",
+            )
+        ],
+        ("duration_ms > 5", ["SEARCH traces USING COVERING INDEX traces_by_duration (duration_ms>?"]),
+        ("prompt_tokens > 5", ["SEARCH traces USING COVERING INDEX traces_by_prompt_tokens (prompt_tokens>?"]),
+        (
+            "completion_tokens < 5",
+            ["SEARCH traces USING COVERING INDEX traces_by_completion_tokens (comp"],
+        ),
+        ("upstream_id = a", ["SEARCH traces USING COVERING INDEX traces_by_upstream_id (upstream_id=?"]),
+        ("request_id = a", ["SEARCH traces USING COVERING INDEX traces_by_request_id (request_id=?"]),
+        ("feedback.good = true", ["SEARCH e USING INDEX feedback_by_name (name=?"]),
     ],
 )
-def test_a_named_thing_is_found_by_its_index_in_the_order_of_time(
-    database: sqlite3.Connection, expression: str, index: str, *, newest_first: bool
+def test_what_a_condition_finds_by_itself_is_asked_for_by_its_index(
+    filled: sqlite3.Connection, expression: str, steps: list[str], order: Order
 ) -> None:
-    first, *rest = plan(database, selection_sql(parse_filter(expression), newest_first=newest_first))
-    assert first.startswith(f"SEARCH t USING INDEX {index}")
-    assert rest == [RIGHT_PART]
+    """And in the order of time, so that the first ones come without reading the others."""
+    found = plans(filled, expression, order)
+    for step in steps:
+        [asked] = [steps for steps in found if any(each.startswith(step) for each in steps)][:1]
+        assert [each for each in asked if "TEMP B-TREE" in each and "LAST" not in each] == []
 
 
-@pytest.mark.parametrize("newest_first", [True, False])
-@pytest.mark.parametrize("expression", ["model = a", "complete and model = a and tag.team = b"])
-def test_a_model_is_found_by_two_indexes_merged_in_the_order_of_time(
-    database: sqlite3.Connection, expression: str, *, newest_first: bool
+@pytest.mark.parametrize("order", Order)
+@pytest.mark.parametrize("expression", ["", "created_at >= 2026-01-31", "status >= 500", "not model = a", "complete"])
+def test_everything_else_is_read_along_the_index_of_the_order(
+    filled: sqlite3.Connection, expression: str, order: Order
 ) -> None:
-    """Read from both and then sorted, the first page of a common model took 0.3 s with 200,000 traces."""
-    steps = plan(database, selection_sql(parse_filter(expression), newest_first=newest_first))
-    assert steps[0] == "MERGE (UNION ALL)"
-    for column in ("requested_model", "served_model"):
-        assert any(step.startswith(f"SEARCH t USING INDEX traces_by_{column} ({column}=? AND") for step in steps)
-    assert "USE TEMP B-TREE FOR ORDER BY" not in steps
-
-
-@pytest.mark.parametrize("newest_first", [True, False])
-@pytest.mark.parametrize(
-    "expression",
-    [
-        "",
-        "created_at >= 2026-01-31",
-        "status >= 500",
-        "tag.team = a",
-        "finish_reason = stop",
-        "not model = a",
-        "complete",
-    ],
-)
-def test_everything_else_is_read_in_the_order_of_time_until_a_page_is_full(
-    database: sqlite3.Connection, expression: str, *, newest_first: bool
-) -> None:
-    first, *rest = plan(database, selection_sql(parse_filter(expression), newest_first=newest_first))
-    assert first.startswith(BY_TIME)
-    assert [step for step in rest if "SCAN" in step or "ORDER BY" in step] == []
-
-
-@pytest.mark.parametrize(
-    ("expression", "index"),
-    [
-        ("id = 01920a6e-0000-7000-8000-000000000000", "sqlite_autoindex_traces_1 (id=?)"),
-        ("upstream_id = a", "traces_by_upstream_id (upstream_id=?"),
-        ("request_id = a", "traces_by_request_id (request_id=?"),
-    ],
-)
-def test_one_trace_is_found_by_any_of_its_ids(database: sqlite3.Connection, expression: str, index: str) -> None:
-    first, *_ = plan(database, selection_sql(parse_filter(expression), newest_first=True))
-    assert first.startswith(f"SEARCH t USING INDEX {index}")
+    found = plans(filled, expression, order)
+    assert all(f"INDEX {order.sql_index}" in steps[0] and steps[0].startswith("SEARCH t") for steps in found)
+    assert [step for steps in found for step in steps if "SCAN t" in step or "TEMP B-TREE" in step] == []
 
 
 LISTS = [name for name in vars(id_list) if name.endswith("_OF") or name.startswith(("KNOWN_", "NODES_UP"))]

@@ -233,7 +233,7 @@ async def test_a_summary_tells_all_but_the_bodies(tmp_path: Path) -> None:
     async with await TraceWriter.open(tmp_path / "traces.db") as writer:
         await writer.write([trace])
     async with await TraceReader.open(tmp_path / "traces.db") as reader:
-        [summary], next_cursor = await reader.page()
+        [summary], next_cursor, *_ = await reader.page()
     assert next_cursor is None
     assert (summary.message_count, summary.has_tool_calls) == (2, True)
     assert summary.finish_reasons == ("tool_calls", None)
