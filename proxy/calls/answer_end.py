@@ -16,7 +16,8 @@ So no block is ever held back.
 import re
 from enum import Enum
 
-from proxy.calls.headers import RawHeaders, first
+from proxy.calls.headers import RawHeaders
+from proxy.wire.head import first
 
 _DONE = re.compile(rb"[\r\n]data: ?\[DONE\]")
 _LAST_EVENT = re.compile(rb"[\r\n]event: ?(?:message_stop|response\.(?:completed|incomplete|failed))[\r\n]")
@@ -64,7 +65,7 @@ class AnswerEnd:
         """Tell whether the block completes the event after which clients stop reading."""
         text = self._tail + block
         if not self._is_in_last_event:
-            if b"]" in block and _DONE.search(text):
+            if b"[DONE]" in text and _DONE.search(text):
                 self._awaits_done = False
                 return True
             last = _LAST_EVENT.search(text) if b"event:" in text else None

@@ -25,6 +25,9 @@ HOP_BY_HOP = frozenset(
 """Fields that concern one connection only (RFC 9110, 7.6.1; `proxy-connection` by custom). `Trailer` is none of
 them: the trailer fields it announces are passed on."""
 
+_CHANGED = frozenset({b"host", b"transfer-encoding", b"te", b"upgrade"})
+"""Request fields that do not go on, or stay behind, as they are."""
+
 _ONLY_OF_CONNECTION = frozenset({b"keep-alive", b"close", b"upgrade", b"te"})
 """What `Connection` names nearly always, and is no field or in the fixed list."""
 
@@ -68,17 +71,20 @@ def forwarded(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
     `Transfer-Encoding`: it does not count, and whoever believed it would be tricked (RFC 9112, 6.3). A length said
     several times is said once.
     """
-    dropped = _dropped(headers)
+    names = [name.lower() for name, _ in headers]
+    dropped = _dropped(names, headers)
     kept: list[tuple[bytes, bytes]] = []
     has_length = False
-    for name, value in headers:
-        lower = name.lower()
-        if lower in dropped or (lower == b"content-length" and has_length):
+    for lower, field in zip(names, headers, strict=True):
+        if lower in dropped:
             continue
         if lower == b"content-length":
+            if has_length:
+                continue
             has_length = True
-            value = value.partition(b",")[0].strip()
-        kept.append((name, value))
+            if b"," in field[1]:
+                field = field[0], field[1].partition(b",")[0].strip()
+        kept.append(field)
     return kept
 
 
@@ -92,13 +98,17 @@ def to_upstream(headers: RawHeaders, *, host: bytes, has_upgrade: bool = False) 
         host: The upstream's `Host`.
         has_upgrade: Whether the offer of another protocol goes on, too.
     """
-    dropped = _dropped(headers)
+    names = [name.lower() for name, _ in headers]
+    dropped = _dropped(names, headers)
     kept: list[tuple[bytes, bytes]] = []
-    has_host = False
-    for name, value in headers:
-        match name.lower():
+    for lower, field in zip(names, headers, strict=True):
+        if lower not in _CHANGED:
+            if lower not in dropped and not lower.startswith(OUR_PREFIX):
+                kept.append(field)
+            continue
+        name, value = field
+        match lower:
             case b"host":
-                has_host = True
                 kept.append((name, host))
             case b"transfer-encoding":
                 kept.append((name, b"chunked"))
@@ -107,20 +117,19 @@ def to_upstream(headers: RawHeaders, *, host: bytes, has_upgrade: bool = False) 
                 kept += [(name, b"trailers"), (b"Connection", b"TE")]
             case b"upgrade" if has_upgrade:
                 kept += [(name, value), (b"Connection", b"Upgrade")]
-            case lower if lower not in dropped and not lower.startswith(OUR_PREFIX):
-                kept.append((name, value))
-    return kept if has_host else [(b"Host", host), *kept]
+    return kept if b"host" in names else [(b"Host", host), *kept]
 
 
-def _dropped(headers: RawHeaders) -> set[bytes] | frozenset[bytes]:
-    """Return the names of the fields that stay on their connection."""
+def _dropped(names: list[bytes], headers: RawHeaders) -> set[bytes] | frozenset[bytes]:
+    """Return the names of the fields that stay on their connection; `names` are those of the headers in lower case."""
+    if b"connection" not in names and b"transfer-encoding" not in names:
+        return HOP_BY_HOP
     named: set[bytes] = set()
-    for name, value in headers:
-        match name.lower():
-            case b"connection":
-                named.update(token.strip() for token in value.lower().split(b","))
-            case b"transfer-encoding":
-                named.add(b"content-length")
+    for name, (_, value) in zip(names, headers, strict=True):
+        if name == b"connection":
+            named.update(token.strip() for token in value.lower().split(b","))
+        elif name == b"transfer-encoding":
+            named.add(b"content-length")
     return HOP_BY_HOP | named if named - _ONLY_OF_CONNECTION else HOP_BY_HOP
 
 
@@ -171,14 +180,6 @@ def _fingerprint(salt: bytes, key: bytes) -> str:
             _fingerprints.clear()
         known = _fingerprints[place] = hmac.digest(salt, key, "sha256").hex()[:16]
     return known
-
-
-def first(headers: RawHeaders, name: bytes) -> bytes | None:
-    """Return the value of the first field of that name (lower case), None when there is none."""
-    for key, value in headers:
-        if key.lower() == name:
-            return value
-    return None
 
 
 def _text(name: bytes, value: bytes) -> tuple[str, str]:

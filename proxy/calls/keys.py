@@ -9,7 +9,6 @@ import asyncio
 import hmac
 import logging
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -23,7 +22,8 @@ _log = logging.getLogger("tracemill.keys")
 
 _LOOK_S = 1.0
 _SHAPE = re.compile(rb"tm-[A-Za-z0-9_-]{43}")
-_PLACES = (b"authorization", b"x-api-key", b"api-key")
+_PLACES = frozenset({b"authorization", b"x-api-key", b"api-key"})
+_PREFIX = KEY_PREFIX.encode()
 _INDEX_DIGITS = 8
 
 
@@ -96,8 +96,8 @@ class KeyRing:
             RouteError: The call needs a key and holds none, or holds one that is not known (any more).
         """
         is_ours = False
-        for credential in _credentials(fields):
-            if not credential.startswith(KEY_PREFIX.encode()):
+        for credential in [_credential(value) for name, value in fields if name.lower() in _PLACES]:
+            if not credential.startswith(_PREFIX):
                 continue
             key = self._find(credential)
             if key is not None:
@@ -158,12 +158,9 @@ class KeyRing:
         return None
 
 
-def _credentials(fields: RawHeaders) -> Iterator[bytes]:
-    for name, value in fields:
-        if name.lower() not in _PLACES:
-            continue
-        scheme, _, token = value.strip().partition(b" ")
-        yield token.strip() if scheme.lower() == b"bearer" else value.strip()
+def _credential(value: bytes) -> bytes:
+    scheme, _, token = value.strip().partition(b" ")
+    return token.strip() if scheme.lower() == b"bearer" else value.strip()
 
 
 def _refuse(message: str) -> NoReturn:

@@ -12,7 +12,7 @@ from proxy.calls.answer_end import AnswerEnd, Mark
 from proxy.calls.choice import Choice, choose
 from proxy.calls.credentials import for_route
 from proxy.calls.exchange import Exchange, Recorder
-from proxy.calls.headers import TRACE_ID_HEADER, first, forwarded, to_upstream
+from proxy.calls.headers import TRACE_ID_HEADER, forwarded, to_upstream
 from proxy.calls.keys import KeyRing
 from proxy.calls.own_answer import answer_alive, answer_error
 from proxy.calls.route import Capture, OnDisconnect
@@ -24,7 +24,7 @@ from proxy.calls.upstream import Answer, Request, Upstream
 from proxy.errors import BodyTooLargeError, ClientLeft, ClientSilentError, ProxyError, RouteError, UpstreamError
 from proxy.metrics.catalog import DropReason
 from proxy.wire.client_call import ClientCall
-from proxy.wire.head import Fields
+from proxy.wire.head import Fields, first
 from store.trace import Outcome
 from store.uuid7 import uuid7
 
@@ -213,19 +213,36 @@ async def _relay_answer(call: ClientCall, exchange: Exchange, answer: Answer) ->
     call.begin_answer(answer.status, answer.reason, fields, has_body=end.has_body)
     if not answer.has_block:
         call.flush()
-    async for block in answer:
-        came_at = time.monotonic()
-        exchange.capture_response(block)
-        mark = end.mark(block)
-        if mark is Mark.DONE_EVENT:
-            await exchange.answered()
-        elif mark is Mark.LAST:
-            await exchange.complete()
-        call.send(block)
-        exchange.added_s += time.monotonic() - came_at
-        if call.is_full:
-            await call.drained()
+    await _relay_blocks(call, exchange, answer, end)
     ended_at = time.monotonic()
     await exchange.complete()
     call.finish(passed_trailers(answer.trailers))
     exchange.added_s += time.monotonic() - ended_at
+
+
+async def _relay_blocks(call: ClientCall, exchange: Exchange, answer: Answer, end: AnswerEnd) -> None:
+    """Send each block on in the turn that brings it, but for the one that completes the answer."""
+    last = (b"", Mark.PART)
+
+    def send_on(block: bytes) -> bool:
+        nonlocal last
+        came_at = time.monotonic()
+        exchange.capture_response(block)
+        mark = end.mark(block)
+        if mark is not Mark.PART:
+            last = block, mark
+            return False
+        call.send(block)
+        exchange.added_s += time.monotonic() - came_at
+        return not call.is_full
+
+    while await answer.pour(send_on):
+        block, mark = last
+        if mark is not Mark.PART:
+            last = b"", Mark.PART
+            came_at = time.monotonic()
+            await (exchange.answered() if mark is Mark.DONE_EVENT else exchange.complete())
+            call.send(block)
+            exchange.added_s += time.monotonic() - came_at
+        if call.is_full:
+            await call.drained()

@@ -9,6 +9,7 @@ import fnmatch
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from proxy.calls.credentials import own_key_field
@@ -20,6 +21,8 @@ __all__ = ["MOUNT", "ByModel", "Destination", "Route", "RouteTable", "make_route
 
 _NAMED = b"/u/"
 _MAX_QUOTED = 200
+_USUAL_TARGETS, _USUAL_BYTES = 256, 256
+"""Clients ask for the same few targets all the time: what so many and so long ones lead to is remembered."""
 
 
 class ByModel(NamedTuple):
@@ -84,6 +87,7 @@ class RouteTable:
             (way for way in ways if way.path not in (b"", MOUNT)), key=lambda way: len(way.path), reverse=True
         )
         self._mount = next((way for way in (*fallback, *ways) if way.path == MOUNT), None)
+        self._match_usual = lru_cache(_USUAL_TARGETS)(self._match)
 
     def match(self, target: bytes) -> Destination | ByModel:
         """Return where the call goes, or that its model must be known first.
@@ -95,6 +99,9 @@ class RouteTable:
         Raises:
             RouteError: No route serves the path, or the path tries to climb out of it.
         """
+        return self._match_usual(target) if len(target) <= _USUAL_BYTES else self._match(target)
+
+    def _match(self, target: bytes) -> Destination | ByModel:
         path, mark, query = target.partition(b"?")
         query = mark + query
         if path.startswith(_NAMED):

@@ -8,12 +8,14 @@ whole conversations are in or out; of one that names neither, single calls are.
 import hashlib
 from uuid import UUID
 
-from proxy.calls.headers import RawHeaders, first
+from proxy.calls.headers import RawHeaders
 from proxy.calls.route import Capture, Route
+from proxy.wire.head import first
 
 SESSION_HEADERS = (b"x-tracemill-session", b"helicone-session-id", b"x-portkey-trace-id", b"x-litellm-session-id")
 USER_HEADERS = (b"x-tracemill-user", b"helicone-user-id")
 _CAPTURE_HEADER = b"x-tracemill-capture"
+_FROM_MOST_TO_LEAST = tuple(Capture)
 _DOMAIN = b"tracemill sample 1\0"
 
 
@@ -29,8 +31,7 @@ def allowed_capture(route: Route, headers: RawHeaders) -> Capture:
         wanted = Capture(wish.decode("latin-1").strip().lower())
     except ValueError:
         wanted = Capture.METADATA
-    order = tuple(Capture)
-    return max(route.capture, wanted, key=order.index)
+    return max(route.capture, wanted, key=_FROM_MOST_TO_LEAST.index)
 
 
 def is_sampled(route: Route, headers: RawHeaders, trace_id: UUID) -> bool:

@@ -6,14 +6,15 @@ one cookie jar for everybody, follow redirects and decode bodies. httpx's types 
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import httpx2 as httpx
 
-from proxy.calls.headers import first
 from proxy.calls.route import Destination, RouteTimeouts
 from proxy.errors import UpstreamError
-from proxy.wire.head import Fields
+from proxy.wire.answer_stream import AnswerStream, Sink
+from proxy.wire.head import Fields, first
+from proxy.wire.httpx_messages import RawRequest, fields_of
 from store.trace import Outcome
 
 _TUNNEL_BYTES = 64 * 1024
@@ -43,9 +44,7 @@ class Request:
 
 
 class Answer:
-    """An upstream's answer whose body is still coming; iterate over it for the blocks, content-encoding still on.
-
-    Iterating raises UpstreamError when the answer is cut short, or the upstream falls silent.
+    """An upstream's answer whose body is still coming: its blocks as they came, content-encoding still on.
 
     Attributes:
         fields: As they came: order, case and duplicates kept.
@@ -58,7 +57,7 @@ class Answer:
         extensions = response.extensions
         self.status = response.status_code
         self.reason: bytes = extensions.get("reason_phrase", b"")
-        self.fields: Fields = response.headers.raw
+        self.fields = fields_of(response)
         self.trailers: Fields = extensions.get("trailers", [])
         self.is_event_stream = (first(self.fields, b"content-type") or b"").lower().startswith(b"text/event-stream")
         self._response = response
@@ -72,14 +71,21 @@ class Answer:
         """Whether some of the body has come already."""
         return getattr(self._stream, "unread_bytes", 0) > 0
 
-    def __aiter__(self) -> Self:
-        return self
+    async def pour(self, sink: Sink) -> bool:
+        """Give each block to a sink as it comes, until it wants no more for now; False at the end of the answer.
 
-    async def __anext__(self) -> bytes:
+        Raises:
+            UpstreamError: The answer is cut short, or the upstream falls silent.
+        """
         try:
-            return await anext(self._blocks)
+            if isinstance(self._stream, AnswerStream):
+                return await self._stream.pour(sink)
+            async for block in self._blocks:
+                if not sink(block):
+                    return True
         except httpx.TransportError as error:
             raise _translated(error, self._upstream, self._timeouts) from error
+        return False
 
     @property
     def tunnel(self) -> "Tunnel":
@@ -134,19 +140,13 @@ class Upstream:
         """
         route = destination.route
         timeouts = route.timeouts
-        sent = httpx.Request(
-            "",
-            self._url(route.origin),
-            headers=request.fields,
-            stream=_Body(request.body),
-            extensions={
-                "target": destination.target,
-                "timeout": _extension(timeouts),
-                "informational": request.interim,
-                "trailers": request.trailers,
-            },
-        )
-        sent.method = request.method.decode()  # the constructor would put it into capitals
+        extensions = {
+            "target": destination.target,
+            "timeout": _extension(timeouts),
+            "informational": request.interim,
+            "trailers": request.trailers,
+        }
+        sent = RawRequest(request.method, self._url(route.origin), request.fields, _Body(request.body), extensions)
         try:
             response = await self._transport.handle_async_request(sent)
         except httpx.TransportError as error:

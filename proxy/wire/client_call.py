@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from proxy.errors import ClientLeft, ProxyError
 from proxy.wire.framing import BodyReader, encode_chunk, encode_last_chunk
-from proxy.wire.head import Fields, RequestHead, encode_head
+from proxy.wire.head import Fields, RequestHead, encode_head, first
 
 if TYPE_CHECKING:
     from proxy.wire.client_connection import ClientConnection
@@ -174,7 +174,7 @@ class ClientCall:
         """
         self.is_answer_begun = True
         framing: Fields = []
-        if has_body and not any(name.lower() == b"content-length" for name, _ in fields):
+        if has_body and first(fields, b"content-length") is None:
             if self.head.version == b"1.0":
                 self.is_last = self._ends_with_connection = True
             else:
@@ -273,8 +273,6 @@ class ClientCall:
 def wants_close(head: RequestHead) -> bool:
     """Tell whether a request says that its connection ends with it (RFC 9112, 9.6)."""
     return any(
-        name.lower() == b"connection"
-        and value not in _COMMON_OPTIONS
-        and b"close" in [token.strip() for token in value.lower().split(b",")]
-        for name, value in head.fields
+        value not in _COMMON_OPTIONS and b"close" in [token.strip() for token in value.lower().split(b",")]
+        for value in head.values(b"connection")
     )

@@ -9,6 +9,7 @@ Field names keep their case and fields their order: both are part of what a clie
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from proxy.errors import HeadError
@@ -23,7 +24,6 @@ _FIELD_LINES = rb"((?:" + _TOKEN + rb":" + _VALUE + rb"\r\n)*+)\r\n"
 _REQUEST = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e\x80-\xff]++) HTTP/(1\.[01])\r\n" + _FIELD_LINES)
 _RESPONSE = re.compile(rb"HTTP/(1\.[01]) ([1-5][0-9][0-9])(?: (" + _VALUE + rb"))?\r\n" + _FIELD_LINES)
 _FIELD = re.compile(rb"([^:]+):[ \t]*([^\r]*)\r\n")
-_SPACE_AT_END = re.compile(rb"[ \t]\r\n")
 _OTHER_VERSION = re.compile(rb"[^\r\n]* HTTP/[0-9](?:\.[0-9])?\r\n")
 _FIELD_SECTION = re.compile(_FIELD_LINES)
 
@@ -49,6 +49,15 @@ class _Lookup:
                 key.lower(): value for key, value in reversed(self.fields)
             }
         return self._by_name.get(name)
+
+    def values(self, name: bytes) -> list[bytes]:
+        """Return the values of all fields of that name (lower case), in their order."""
+        value = self.field(name)
+        if value is None:
+            return []
+        if self._by_name is not None and len(self._by_name) == len(self.fields):
+            return [value]
+        return [value for key, value in self.fields if key.lower() == name]
 
 
 @dataclass(slots=True)
@@ -130,6 +139,14 @@ def find_response_head_end(data: bytes) -> int:
     return -1 if found is None else found.end()
 
 
+def first(fields: Sequence[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+    """Return the value of the first field of that name (lower case), None when there is none."""
+    for key, value in fields:
+        if key.lower() == name:
+            return value
+    return None
+
+
 def encode_head(start_line: bytes, fields: Fields) -> bytes:
     """Return a head as it goes over the wire; the caller vouches that the fields are fields."""
     lines = [start_line]
@@ -140,7 +157,7 @@ def encode_head(start_line: bytes, fields: Fields) -> bytes:
 
 def _fields(lines: bytes) -> Fields:
     fields: Fields = _FIELD.findall(lines)
-    if _SPACE_AT_END.search(lines):
+    if b" \r\n" in lines or b"\t\r\n" in lines:
         fields = [(name, value.rstrip(b" \t")) for name, value in fields]
     return fields
 

@@ -65,6 +65,8 @@ class Pool(httpx.AsyncBaseTransport):
         self._proxies = proxies or UpstreamProxies.from_environment(os.environ)
         self._has_http2 = http2
         self._upstreams: dict[_Key, _Upstream | HttpxTransport] = {}
+        self._last_url: httpx.URL | None = None
+        self._last_upstream: _Upstream | HttpxTransport
         self._is_closed = False
 
     @property
@@ -88,11 +90,7 @@ class Pool(httpx.AsyncBaseTransport):
         """
         if self._is_closed:
             raise RuntimeError("the pool is closed")
-        url = request.url
-        key = (url.raw_scheme, url.raw_host, url.port)
-        upstream = self._upstreams.get(key)
-        if upstream is None:
-            upstream = self._upstreams[key] = self._make_upstream(url)
+        upstream = self._find_upstream(request.url)
         if isinstance(upstream, HttpxTransport):
             return await upstream.handle_async_request(request)
         return await upstream.call(read_request(request, upstream.form, upstream.added))
@@ -103,6 +101,16 @@ class Pool(httpx.AsyncBaseTransport):
         upstreams, self._upstreams = self._upstreams, {}
         for upstream in upstreams.values():
             await upstream.aclose()
+
+    def _find_upstream(self, url: httpx.URL) -> "_Upstream | HttpxTransport":
+        if url is self._last_url:  # taking it apart costs more than the rest of the search
+            return self._last_upstream
+        key = (url.raw_scheme, url.raw_host, url.port)
+        upstream = self._upstreams.get(key)
+        if upstream is None:
+            upstream = self._upstreams[key] = self._make_upstream(url)
+        self._last_url, self._last_upstream = url, upstream
+        return upstream
 
     def _make_upstream(self, url: httpx.URL) -> "_Upstream | HttpxTransport":
         if url.scheme not in ("http", "https"):

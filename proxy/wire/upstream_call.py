@@ -301,10 +301,9 @@ class UpstreamCall:
 def _keeps_alive(head: ResponseHead) -> bool:
     """Tell whether the upstream will take another request on this connection (RFC 9112, 9.3)."""
     is_kept = head.version != b"1.0"
-    for name, value in head.fields:
-        if name.lower() == b"connection":
-            options = value.lower()
-            if b"close" in options:
-                return False
-            is_kept = is_kept or b"keep-alive" in options
+    for value in head.values(b"connection"):
+        options = value.lower()
+        if b"close" in options:
+            return False
+        is_kept = is_kept or b"keep-alive" in options
     return is_kept

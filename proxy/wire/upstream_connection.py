@@ -9,6 +9,7 @@ import httpx2 as httpx
 
 from proxy.errors import FramingError, HeadError
 from proxy.wire.deadline import Deadline
+from proxy.wire.httpx_messages import RawResponse
 from proxy.wire.last_bytes import last_bytes_of_socket, last_bytes_of_tls
 from proxy.wire.paced_socket import PacedSocket
 from proxy.wire.upstream_call import UpstreamCall
@@ -100,7 +101,7 @@ class UpstreamConnection(asyncio.Protocol):
         }
         if call.upgraded is not None:
             extensions["network_stream"] = call.upgraded
-        return httpx.Response(head.status, headers=head.fields, stream=call.answer, extensions=extensions)
+        return RawResponse(head.status, head.fields, call.answer, extensions)
 
     def abort(self, error: Exception | None = None) -> None:
         """Close at once; a call that is under way ends with the error."""

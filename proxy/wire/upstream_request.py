@@ -8,6 +8,7 @@ import httpx2 as httpx
 
 from proxy.wire.framing import encode_chunk, encode_last_chunk
 from proxy.wire.head import Fields, encode_head
+from proxy.wire.httpx_messages import fields_of
 
 _REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 """The methods that are idempotent (RFC 9110, 9.2.2)."""
@@ -75,7 +76,7 @@ def read_request(request: httpx.Request, origin: bytes = b"", added: Fields | No
     extensions = request.extensions
     target: bytes = extensions.get("target") or request.url.raw_path
     method = request.method.encode()
-    fields = request.headers.raw
+    fields = fields_of(request)
     if added:
         fields = fields + added
     start_line = b"%b %b%b HTTP/1.1" % (method, origin, target)
