@@ -17,7 +17,7 @@ import re
 from enum import Enum
 
 from proxy.calls.headers import RawHeaders
-from proxy.wire.head import first
+from proxy.wire.fields import first
 
 _DONE = re.compile(rb"[\r\n]data: ?\[DONE\]")
 _LAST_EVENT = re.compile(rb"[\r\n]event: ?(?:message_stop|response\.(?:completed|incomplete|failed))[\r\n]")

@@ -93,6 +93,8 @@ class BodyCopy:
         self._is_on = False
         if self._held:
             self.take()
+        # Both are the owner's own methods: kept, they would leave each call to the garbage collector.
+        self._spill_part, self._on_cut = _find_no_room, _note_nothing
 
     def spill(self) -> None:
         """Send what is held to the journal; what finds no room there ends the copy."""
@@ -100,3 +102,11 @@ class BodyCopy:
         if part and not self._spill_part(part):
             self.is_truncated = True
             self._room = 0
+
+
+def _find_no_room(_part: bytes) -> bool:
+    return False
+
+
+def _note_nothing() -> None:
+    """Count no more."""

@@ -7,7 +7,7 @@ from proxy.calls.model_choice import Chosen, ModelChoice
 from proxy.calls.route import Destination
 from proxy.calls.routes import ByModel, RouteTable
 from proxy.wire.client_call import ClientCall
-from proxy.wire.head import Fields
+from proxy.wire.fields import Fields
 
 
 class Choice(NamedTuple):

@@ -5,8 +5,10 @@ Header fields are kept as the raw list they came as: order and duplicates (two `
 
 import hmac
 from collections.abc import Sequence
+from functools import lru_cache
 
 from proxy.journal.raw_call import HeaderList
+from proxy.wire.fields import USUAL, Names, first, names_of
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
@@ -25,8 +27,8 @@ HOP_BY_HOP = frozenset(
 """Fields that concern one connection only (RFC 9110, 7.6.1; `proxy-connection` by custom). `Trailer` is none of
 them: the trailer fields it announces are passed on."""
 
-_CHANGED = frozenset({b"host", b"transfer-encoding", b"te", b"upgrade"})
-"""Request fields that do not go on, or stay behind, as they are."""
+_SAID_ANEW = frozenset({b"host", b"transfer-encoding", b"te", b"upgrade"})
+"""Request fields that do not go on as they are: another value takes their place, or none does."""
 
 _ONLY_OF_CONNECTION = frozenset({b"keep-alive", b"close", b"upgrade", b"te"})
 """What `Connection` names nearly always, and is no field or in the fixed list."""
@@ -58,7 +60,7 @@ _RECORDED_RESPONSE = frozenset(
 )
 
 _CREDENTIALS = (b"authorization", b"api-key", b"x-api-key")
-"""Where OpenAI, Azure and Anthropic clients put their key."""
+"""Where OpenAI, Azure and Anthropic clients put their key; of several, the first one here counts."""
 
 _MAX_FINGERPRINTS = 4096
 _fingerprints: dict[int, str] = {}
@@ -71,20 +73,12 @@ def forwarded(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
     `Transfer-Encoding`: it does not count, and whoever believed it would be tricked (RFC 9112, 6.3). A length said
     several times is said once.
     """
-    names = [name.lower() for name, _ in headers]
+    names = names_of(headers)
     dropped = _dropped(names, headers)
-    kept: list[tuple[bytes, bytes]] = []
-    has_length = False
-    for lower, field in zip(names, headers, strict=True):
-        if lower in dropped:
-            continue
-        if lower == b"content-length":
-            if has_length:
-                continue
-            has_length = True
-            if b"," in field[1]:
-                field = field[0], field[1].partition(b",")[0].strip()
-        kept.append(field)
+    kept = [field for lower, field in zip(names.lower, headers, strict=True) if lower not in dropped]
+    lengths = names.places.get(b"content-length", ())
+    if len(lengths) > 1 or (lengths and b"," in headers[lengths[0]][1]):
+        return _with_one_length(kept)
     return kept
 
 
@@ -98,12 +92,12 @@ def to_upstream(headers: RawHeaders, *, host: bytes, has_upgrade: bool = False) 
         host: The upstream's `Host`.
         has_upgrade: Whether the offer of another protocol goes on, too.
     """
-    names = [name.lower() for name, _ in headers]
-    dropped = _dropped(names, headers)
-    kept: list[tuple[bytes, bytes]] = []
-    for lower, field in zip(names, headers, strict=True):
-        if lower not in _CHANGED:
-            if lower not in dropped and not lower.startswith(OUR_PREFIX):
+    names = names_of(headers)
+    dropped, ours = _dropped(names, headers), _ours(names)
+    kept: list[tuple[bytes, bytes]] = [] if b"host" in names.places else [(b"Host", host)]
+    for lower, field in zip(names.lower, headers, strict=True):
+        if lower not in _SAID_ANEW:
+            if lower not in dropped and lower not in ours:
                 kept.append(field)
             continue
         name, value = field
@@ -117,20 +111,36 @@ def to_upstream(headers: RawHeaders, *, host: bytes, has_upgrade: bool = False) 
                 kept += [(name, b"trailers"), (b"Connection", b"TE")]
             case b"upgrade" if has_upgrade:
                 kept += [(name, value), (b"Connection", b"Upgrade")]
-    return kept if b"host" in names else [(b"Host", host), *kept]
+    return kept
 
 
-def _dropped(names: list[bytes], headers: RawHeaders) -> set[bytes] | frozenset[bytes]:
-    """Return the names of the fields that stay on their connection; `names` are those of the headers in lower case."""
-    if b"connection" not in names and b"transfer-encoding" not in names:
-        return HOP_BY_HOP
+def _dropped(names: Names, headers: RawHeaders) -> set[bytes] | frozenset[bytes]:
+    """Return the names of the fields that stay on their connection."""
     named: set[bytes] = set()
-    for name, (_, value) in zip(names, headers, strict=True):
-        if name == b"connection":
-            named.update(token.strip() for token in value.lower().split(b","))
-        elif name == b"transfer-encoding":
-            named.add(b"content-length")
-    return HOP_BY_HOP | named if named - _ONLY_OF_CONNECTION else HOP_BY_HOP
+    for place in names.places.get(b"connection", ()):
+        options = headers[place][1].lower()
+        if options not in _ONLY_OF_CONNECTION:
+            named.update(token.strip() for token in options.split(b","))
+    if b"transfer-encoding" in names.places:
+        named.add(b"content-length")
+    return HOP_BY_HOP | named if named else HOP_BY_HOP
+
+
+@lru_cache(USUAL)
+def _ours(names: Names) -> frozenset[bytes]:
+    return frozenset(name for name in names.lower if name.startswith(OUR_PREFIX))
+
+
+def _with_one_length(fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    kept: list[tuple[bytes, bytes]] = []
+    has_length = False
+    for name, value in fields:
+        if name.lower() != b"content-length":
+            kept.append((name, value))
+        elif not has_length:
+            has_length = True
+            kept.append((name, value.partition(b",")[0].strip()))
+    return kept
 
 
 def recorded_request(headers: RawHeaders, *, capture: str = "full", proxy_key: str | None = None) -> HeaderList:
@@ -141,12 +151,7 @@ def recorded_request(headers: RawHeaders, *, capture: str = "full", proxy_key: s
         capture: What is kept of the call; stands for what the client asked for when it is less than everything.
         proxy_key: Name of the proxy key that let the call in; what the client calls it does not count.
     """
-    kept = [
-        _text(lower, value)
-        for name, value in headers
-        if (lower := name.lower()) in _RECORDED_REQUEST
-        or (lower.startswith(_RECORDED_REQUEST_PREFIXES) and lower not in _SAID_BY_US)
-    ]
+    kept = [_text(name, headers[place][1]) for name, place in _recorded_of_request(names_of(headers))]
     if capture != "full":
         kept.append(("x-tracemill-capture", str(capture)))
     if proxy_key is not None:
@@ -156,7 +161,22 @@ def recorded_request(headers: RawHeaders, *, capture: str = "full", proxy_key: s
 
 def recorded_response(headers: RawHeaders) -> HeaderList:
     """Return the response fields that may be written down."""
-    return tuple(_text(lower, value) for name, value in headers if (lower := name.lower()) in _RECORDED_RESPONSE)
+    return tuple([_text(name, headers[place][1]) for name, place in _recorded_of_response(names_of(headers))])
+
+
+@lru_cache(USUAL)
+def _recorded_of_request(names: Names) -> list[tuple[str, int]]:
+    """Return what may be recorded of a request: names and places."""
+    return [
+        (name.decode("latin-1"), place)
+        for place, name in enumerate(names.lower)
+        if name in _RECORDED_REQUEST or (name.startswith(_RECORDED_REQUEST_PREFIXES) and name not in _SAID_BY_US)
+    ]
+
+
+@lru_cache(USUAL)
+def _recorded_of_response(names: Names) -> list[tuple[str, int]]:
+    return [(name.decode("latin-1"), place) for place, name in enumerate(names.lower) if name in _RECORDED_RESPONSE]
 
 
 def key_fingerprint(headers: RawHeaders, salt: bytes) -> str | None:
@@ -165,9 +185,10 @@ def key_fingerprint(headers: RawHeaders, salt: bytes) -> str | None:
     Returns:
         16 hexadecimal digits, or None when the call held no key.
     """
-    for name, value in headers:
-        if name.lower() in _CREDENTIALS:
-            return _fingerprint(salt, value)
+    for name in _CREDENTIALS:
+        key = first(headers, name)
+        if key is not None:
+            return _fingerprint(salt, key)
     return None
 
 
@@ -182,6 +203,6 @@ def _fingerprint(salt: bytes, key: bytes) -> str:
     return known
 
 
-def _text(name: bytes, value: bytes) -> tuple[str, str]:
+def _text(name: str, value: bytes) -> tuple[str, str]:
     # Field values are opaque octets (RFC 9110, 5.5); Latin-1 maps each to one character and back.
-    return name.decode("latin-1"), value.decode("latin-1")
+    return name, value.decode("latin-1")

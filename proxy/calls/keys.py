@@ -17,12 +17,13 @@ from proxy.calls.headers import RawHeaders
 from proxy.calls.key_file import KEY_FILE, KEY_PREFIX, KeyList, key_digest, read_keys
 from proxy.calls.route import Route
 from proxy.errors import KeyFileError, RouteError
+from proxy.wire.fields import values
 
 _log = logging.getLogger("tracemill.keys")
 
 _LOOK_S = 1.0
 _SHAPE = re.compile(rb"tm-[A-Za-z0-9_-]{43}")
-_PLACES = frozenset({b"authorization", b"x-api-key", b"api-key"})
+_PLACES = (b"authorization", b"x-api-key", b"api-key")
 _PREFIX = KEY_PREFIX.encode()
 _INDEX_DIGITS = 8
 
@@ -96,7 +97,7 @@ class KeyRing:
             RouteError: The call needs a key and holds none, or holds one that is not known (any more).
         """
         is_ours = False
-        for credential in [_credential(value) for name, value in fields if name.lower() in _PLACES]:
+        for credential in [_credential(value) for name in _PLACES for value in values(fields, name)]:
             if not credential.startswith(_PREFIX):
                 continue
             key = self._find(credential)

@@ -12,7 +12,7 @@ from proxy.calls.headers import RawHeaders
 from proxy.calls.model_splice import Model, ModelFault, ModelScanner, splice
 from proxy.calls.routes import ByModel, Destination
 from proxy.errors import RouteError
-from proxy.wire.head import first
+from proxy.wire.fields import first
 
 _NO_JSON = (b"multipart/", b"audio/", b"image/", b"video/", b"application/octet-stream")
 _DIGESTS = frozenset({b"content-digest", b"repr-digest", b"digest", b"content-md5"})

@@ -3,7 +3,7 @@
 from proxy.api_error import error_body
 from proxy.calls.headers import TRACE_ID_HEADER
 from proxy.wire.client_call import ClientCall
-from proxy.wire.head import Fields
+from proxy.wire.fields import Fields
 
 ERROR_HEADER = b"x-tracemill-error"
 """On errors that are ours: its value is the error's code."""

@@ -24,7 +24,7 @@ from proxy.calls.upstream import Answer, Request, Upstream
 from proxy.errors import BodyTooLargeError, ClientLeft, ClientSilentError, ProxyError, RouteError, UpstreamError
 from proxy.metrics.catalog import DropReason
 from proxy.wire.client_call import ClientCall
-from proxy.wire.head import Fields, first
+from proxy.wire.fields import Fields, first
 from store.trace import Outcome
 from store.uuid7 import uuid7
 
@@ -104,7 +104,8 @@ class Relay:
             if call.is_departed:
                 self._recorder.metrics.dropped(DropReason.LEFT_BEFORE_ROUTE)
             raise
-        call.bound_body(choice.destination.route.max_body_bytes)
+        if choice.destination.route.max_body_bytes is not None:
+            call.bound_body(choice.destination.route.max_body_bytes)
         return choice
 
     async def _record_while_served(self, call: ClientCall, choice: Choice) -> None:

@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from proxy.calls.target import join_target
 from proxy.errors import RouteError, SettingsError
+from proxy.wire.upstream_request import CallTimeouts
 
 MOUNT = b"/v1"
 """Where clients find an upstream's base: `/v1/X` here is `<base>/X` there."""
@@ -43,6 +44,14 @@ class RouteTimeouts:
     first_byte_s: float = 600.0
     read_s: float = 600.0
     total_s: float | None = None
+    of_call: CallTimeouts = field(init=False, repr=False, compare=False)
+    """The same, as the pool reads them."""
+
+    def __post_init__(self) -> None:
+        """Make what each call is sent with."""
+        object.__setattr__(
+            self, "of_call", CallTimeouts(self.connect_s, self.first_byte_s, read=self.read_s, write=self.read_s)
+        )
 
 
 @dataclass(frozen=True, slots=True)

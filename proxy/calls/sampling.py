@@ -10,7 +10,7 @@ from uuid import UUID
 
 from proxy.calls.headers import RawHeaders
 from proxy.calls.route import Capture, Route
-from proxy.wire.head import first
+from proxy.wire.fields import first
 
 SESSION_HEADERS = (b"x-tracemill-session", b"helicone-session-id", b"x-portkey-trace-id", b"x-litellm-session-id")
 USER_HEADERS = (b"x-tracemill-user", b"helicone-user-id")

@@ -6,6 +6,7 @@ from proxy.calls.exchange import Exchange
 from proxy.calls.headers import TRACE_ID_HEADER
 from proxy.calls.upstream import Answer
 from proxy.wire.client_call import ClientCall
+from proxy.wire.fields import first
 from proxy.wire.head import RequestHead
 
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
@@ -22,15 +23,18 @@ def is_offered(head: RequestHead) -> bool:
     return (
         head.method == b"GET"
         and head.version == b"1.1"
-        and (head.field(b"upgrade") or b"").lower() == b"websocket"
-        and b"upgrade" in (head.field(b"connection") or b"").lower()
+        and (first(head.fields, b"upgrade") or b"").lower() == b"websocket"
+        and b"upgrade" in (first(head.fields, b"connection") or b"").lower()
         and not _has_body(head)
     )
 
 
 def _has_body(head: RequestHead) -> bool:
     # Behind the switch, nobody could tell the rest of it from the other protocol.
-    return head.field(b"transfer-encoding") is not None or (head.field(b"content-length") or b"0").strip(b"0") != b""
+    return (
+        first(head.fields, b"transfer-encoding") is not None
+        or (first(head.fields, b"content-length") or b"0").strip(b"0") != b""
+    )
 
 
 async def run_tunnel(call: ClientCall, exchange: Exchange, answer: Answer) -> None:

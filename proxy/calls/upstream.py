@@ -13,7 +13,7 @@ import httpx2 as httpx
 from proxy.calls.route import Destination, RouteTimeouts
 from proxy.errors import UpstreamError
 from proxy.wire.answer_stream import AnswerStream, Sink
-from proxy.wire.head import Fields, first
+from proxy.wire.fields import Fields, first
 from proxy.wire.httpx_messages import RawRequest, fields_of
 from store.trace import Outcome
 
@@ -142,7 +142,7 @@ class Upstream:
         timeouts = route.timeouts
         extensions = {
             "target": destination.target,
-            "timeout": _extension(timeouts),
+            "timeout": timeouts.of_call,
             "informational": request.interim,
             "trailers": request.trailers,
         }
@@ -180,13 +180,6 @@ class _Body(httpx.AsyncByteStream):
         async for block in self._blocks:
             if block:
                 yield block
-
-
-def _extension(timeouts: RouteTimeouts) -> dict[str, float]:
-    return {
-        "connect": timeouts.connect_s, "first_byte": timeouts.first_byte_s, "read": timeouts.read_s,
-        "write": timeouts.read_s,
-    }  # fmt: skip
 
 
 def _translated(error: httpx.TransportError, upstream: str, timeouts: RouteTimeouts) -> UpstreamError:

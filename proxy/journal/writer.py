@@ -18,12 +18,11 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
 
-from proxy.journal.batch import Batch, Waiter
+from proxy.journal.batch import Batch
 from proxy.journal.disk import Disk
 from proxy.journal.format import MARK_SIZE, EntryKind, encode
 from proxy.journal.gap import GapLedger
@@ -112,22 +111,8 @@ class Journal:
         if not self.is_waited_for:
             return self._nothing_to_wait_for
         written = self._loop.create_future()
-        self._batch.waiters.append(partial(_resolve, written))
+        self._batch.waiters.append(written)
         return written
-
-    def append_then(
-        self, on_written: Waiter, kind: EntryKind, trace_id: UUID, meta: dict[str, Any] | None = None, body: bytes = b""
-    ) -> None:
-        """Append an entry and call back when it is down, or when the contract allows no more waiting.
-
-        Saves the task that `append` needs. The call comes once, on the event loop's thread, and before this returns
-        when nobody is to wait.
-        """
-        self._add(encode(self.mark, kind, trace_id, meta, body))
-        if self.is_waited_for:
-            self._batch.waiters.append(on_written)
-        else:
-            on_written()
 
     @property
     def is_waited_for(self) -> bool:
@@ -247,11 +232,9 @@ class Journal:
             if batch.is_settled:
                 continue
             batch.is_settled = True
-            for waiter in batch.waiters:
-                try:
-                    waiter()
-                except Exception as error:  # noqa: BLE001 - one caller's mistake must not keep the others waiting
-                    self._loop.call_exception_handler({"message": "a journal waiter failed", "exception": error})
+            for written in batch.waiters:
+                if not written.done():
+                    written.set_result(None)
 
     def _release_overdue(self) -> None:
         """Let go of who has waited long enough: one timer for all, as one each would cost more than the append."""
@@ -263,8 +246,3 @@ class Journal:
         if awaited:
             remaining_s = awaited[0].handed_over_at + _PATIENCE_S - now
             self._overdue_timer = self._loop.call_later(remaining_s, self._release_overdue)
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

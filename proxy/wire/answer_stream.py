@@ -11,7 +11,8 @@ from typing import Protocol
 
 import httpx2 as httpx
 
-from proxy.wire.head import Fields, ResponseHead
+from proxy.wire.fields import Fields
+from proxy.wire.head import ResponseHead
 
 MAX_UNREAD_BYTES = 128 * 1024
 """Above this a connection stops reading; one read more may have been under way (256 KiB on asyncio's own loop)."""
@@ -46,8 +47,9 @@ class AnswerStream(httpx.AsyncByteStream):
         error: What ended the answer before its end; raised behind the blocks that came before it.
     """
 
-    def __init__(self, source: AnswerSource) -> None:
+    def __init__(self, source: AnswerSource, loop: asyncio.AbstractEventLoop) -> None:
         """Begin without a head; `source` is told about the reader's pace and its leaving."""
+        self._loop = loop
         self.head: ResponseHead | None = None
         self.trailers: Fields = []
         self.unread_bytes = 0
@@ -107,7 +109,7 @@ class AnswerStream(httpx.AsyncByteStream):
         while self.head is None:
             if self.error is not None:
                 raise self.error
-            await self._wait()
+            await self._changed()
         return self.head
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -119,7 +121,11 @@ class AnswerStream(httpx.AsyncByteStream):
                 raise self.error
             if self.is_whole:
                 raise StopAsyncIteration
-            await self._wait()
+            try:
+                await self._changed()
+            except asyncio.CancelledError:
+                self._abort()
+                raise
         return self._take()
 
     async def pour(self, sink: Sink) -> bool:
@@ -140,9 +146,12 @@ class AnswerStream(httpx.AsyncByteStream):
                 return False
             self._sink = sink
             try:
-                await self._wait()
+                await self._changed()
                 if self._sink is None:
                     return True
+            except asyncio.CancelledError:
+                self._abort()
+                raise
             finally:
                 self._sink = None
 
@@ -155,18 +164,17 @@ class AnswerStream(httpx.AsyncByteStream):
         if source is not None:
             await source.abandon()
 
-    async def _wait(self) -> None:
-        if self._waiter is not None:
+    def _changed(self) -> asyncio.Future[None]:
+        """Return what is done when the connection has said more."""
+        if self._waiter is not None and not self._waiter.done():
             raise RuntimeError("an answer is read by one task at a time")
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        except asyncio.CancelledError:
-            if self._source is not None:
-                self._source.abort()
-            raise
-        finally:
-            self._waiter = None
+        self._waiter = self._loop.create_future()
+        return self._waiter
+
+    def _abort(self) -> None:
+        """End the call of a reader that waits no longer."""
+        if self._source is not None:
+            self._source.abort()
 
     def _take(self) -> bytes:
         """Return the next block, and have the connection read on when little is left."""

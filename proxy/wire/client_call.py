@@ -10,13 +10,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from proxy.errors import ClientLeft, ProxyError
+from proxy.wire.fields import Fields, first
 from proxy.wire.framing import BodyReader, encode_chunk, encode_last_chunk
-from proxy.wire.head import Fields, RequestHead, encode_head, first
+from proxy.wire.head import RequestHead, encode_head
+from proxy.wire.persistence import wants_close
 
 if TYPE_CHECKING:
     from proxy.wire.client_connection import ClientConnection
 
-_COMMON_OPTIONS = (b"keep-alive", b"Keep-Alive")
 _CONTINUE = 100
 _AHEAD_BYTES = 256 * 1024
 """What may have come of a request's body beyond what the upstream has taken."""
@@ -45,6 +46,7 @@ class ClientCall:
         "_held_bytes",
         "_is_chunked",
         "_is_continued",
+        "_socket",
         "_trailers",
         "_waiter",
         "failure",
@@ -64,15 +66,16 @@ class ClientCall:
         """Make the call of a connection; its body begins behind the head."""
         self.head = head
         self.task: asyncio.Task[None] | None = None
-        self.on_departure: Callable[[], None] = self._give_up
+        self.on_departure: Callable[[], None] | None = None
         self.received_bytes = 0
         self.is_body_whole = body.is_done
         self.is_begun = False
         self.is_departed = False
         self.is_answer_begun = False
         self.is_answered = False
-        self.is_last = head.version == b"1.0" or wants_close(head)
+        self.is_last = wants_close(head)
         self._connection = connection
+        self._socket = connection.socket
         self._blocks: list[bytes] = []
         self._held_bytes = 0
         self._trailers: Fields = []
@@ -97,7 +100,7 @@ class ClientCall:
         data = self._blocks[0] if len(self._blocks) == 1 else b"".join(self._blocks)
         self._blocks.clear()
         self._held_bytes = 0
-        self._connection.resume_reading()
+        self._socket.resume_reading()
         return data
 
     async def read(self) -> bytes:
@@ -121,19 +124,18 @@ class ClientCall:
         if data:
             self._blocks.insert(0, data)
 
-    def bound_body(self, max_bytes: int | None) -> None:
-        """Set a bound on the body that is lower than the connection's; None leaves it.
+    def bound_body(self, max_bytes: int) -> None:
+        """Set a bound on the body that is lower than the connection's.
 
         Raises:
             BodyTooLargeError: It is past that already.
         """
-        if max_bytes is not None:
-            self._connection.bound_body(max_bytes)
+        self._connection.bound_body(max_bytes)
 
     @property
     def awaits_continue(self) -> bool:
         """Whether the client wants to hear 100 before it sends its body (RFC 9110, 10.1.1)."""
-        return (self.head.field(b"expect") or b"").lower() == b"100-continue"
+        return (first(self.head.fields, b"expect") or b"").lower() == b"100-continue"
 
     async def read_soon(self, seconds: float) -> bytes:
         """Wait for some of the body, but not longer than told; empty when none has come.
@@ -160,7 +162,7 @@ class ClientCall:
             return
         self._is_continued = self._is_continued or status == _CONTINUE
         if self.head.version == b"1.1" and not self.is_answer_begun:
-            self._connection.write(encode_head(b"HTTP/1.1 %d %b" % (status, reason), fields))
+            self._socket.write(encode_head(b"HTTP/1.1 %d %b" % (status, reason), fields))
 
     def begin_answer(self, status: int, reason: bytes, fields: Fields, *, has_body: bool) -> None:
         """Make the head; it leaves with the first block, with `flush`, or with the end of the answer.
@@ -190,7 +192,7 @@ class ClientCall:
         """Send the head, when nothing of the body has been sent that it could have left with."""
         if self._head:
             head, self._head = self._head, b""
-            self._connection.write(head)
+            self._socket.write(head)
 
     def send(self, block: bytes) -> None:
         """Send a block of the body on; it goes out now, and waits in memory as far as the client does not take it."""
@@ -200,16 +202,16 @@ class ClientCall:
             block = encode_chunk(block)
         if self._head:
             block, self._head = self._head + block, b""
-        self._connection.write(block)
+        self._socket.write(block)
 
     @property
     def is_full(self) -> bool:
         """Whether the client takes less than it is sent, so that `drained` is to be awaited."""
-        return self._connection.is_full
+        return self._socket.is_full
 
     async def drained(self) -> None:
         """Return when the client has taken nearly all that was sent."""
-        await self._connection.drained()
+        await self._socket.drained()
 
     def finish(self, trailers: Fields) -> None:
         """Complete the answer."""
@@ -217,7 +219,7 @@ class ClientCall:
         end = self._head + (encode_last_chunk(trailers) if self._is_chunked else b"")
         if end:
             self._head = b""
-            self._connection.write(end)
+            self._socket.write(end)
 
     def cut(self) -> None:
         """Break the answer off, so that the client sees that it did not end."""
@@ -227,7 +229,7 @@ class ClientCall:
     def begin_tunnel(self, fields: Fields, reason: bytes) -> None:
         """Answer 101 and hand over the connection: from here on `read` and `send` move bytes of another protocol."""
         self.is_answer_begun = self.is_last = True
-        self._connection.write(encode_head(b"HTTP/1.1 101 " + reason, fields))
+        self._socket.write(encode_head(b"HTTP/1.1 101 " + reason, fields))
         self.is_body_whole = False
         self._connection.begin_tunnel()
 
@@ -240,7 +242,7 @@ class ClientCall:
             self.received_bytes += len(block)
         self._blocks += data
         if self._held_bytes > _AHEAD_BYTES:
-            self._connection.pause_reading()
+            self._socket.pause_reading()
         self._wake()
 
     def end_body(self, trailers: Fields) -> None:
@@ -257,7 +259,10 @@ class ClientCall:
     def depart(self) -> None:
         """Take the client's leaving."""
         self.is_departed = True
-        self.on_departure()
+        if self.on_departure is not None:
+            self.on_departure()
+        else:
+            self._give_up()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -268,11 +273,3 @@ class ClientCall:
         # A task that is cancelled before its first step never runs at all, and could record nothing.
         if self.task is not None and self.is_begun:
             self.task.cancel()
-
-
-def wants_close(head: RequestHead) -> bool:
-    """Tell whether a request says that its connection ends with it (RFC 9112, 9.6)."""
-    return any(
-        value not in _COMMON_OPTIONS and b"close" in [token.strip() for token in value.lower().split(b",")]
-        for value in head.values(b"connection")
-    )

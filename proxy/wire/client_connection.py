@@ -1,29 +1,27 @@
 """A client's connection: bytes to requests, one at a time, and answers back (RFC 9112, 9).
 
-A request is served by a task of its own. The next one is read only when the answer to the one before it is complete,
-so whatever a client sends ahead waits, up to a bound, and no answer can overtake another. What the grammar forbids is
-answered here and closes the connection, before anything is asked of an upstream.
+One task serves the requests of a connection, one after the other. The next one is read only when the answer to the one
+before it is complete, so whatever a client sends ahead waits, up to a bound, and no answer can overtake another. What
+the grammar forbids is answered here and closes the connection, before anything is asked of an upstream.
 
-Each direction has a deadline of its own. What a client owes us depends on what is under way: the rest of a head, more
-of a body, the next request, or the end of the connection. What it has to take, it may take slowly, but not stop taking.
+What a client owes us in time depends on what is under way: the rest of a head, more of a body, the next request, or the
+end of the connection.
 """
 
 import asyncio
 import contextlib
 import logging
-import socket
-import struct
-from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import cast
 
 from proxy.errors import BodyTooLargeError, ClientSilentError, FramingError, HeadError, ProxyError
 from proxy.wire.client_call import ClientCall
+from proxy.wire.client_connections import ClientConnections
+from proxy.wire.client_socket import ClientSocket
 from proxy.wire.deadline import Deadline
 from proxy.wire.framing import BodyReader, CloseDelimitedBody, SizedBody
 from proxy.wire.head import RequestHead
 from proxy.wire.incoming_request import IncomingRequest
-from proxy.wire.peer import has_left, untaken_bytes
 from proxy.wire.refusal import encode_refusal
 
 _log = logging.getLogger("tracemill.connection")
@@ -33,60 +31,6 @@ _LINGER_S = 2.0
 reset the connection, and the answer with it (RFC 9112, 9.6)."""
 _LINGER_BYTES = 8 * 1024 * 1024
 """What such a client may still send; one that goes on for ever is cut off."""
-_DEPARTURE_LOOK_S = 0.25
-"""How often a connection that is not read is looked at: it must end its call within a second (`docs/contract.md`)."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClientLimits:
-    """What one client may take.
-
-    Attributes:
-        max_connections: Connections open at once.
-        max_head_bytes: A request's line and fields.
-        max_body_bytes: A request's body.
-        head_timeout_s: From a head's first byte to its last.
-        keep_alive_s: A connection without a call.
-        silence_s: A client that sends no more of its body, or takes no more of its answer.
-    """
-
-    max_connections: int
-    max_head_bytes: int
-    max_body_bytes: int
-    head_timeout_s: float
-    keep_alive_s: float
-    silence_s: float
-
-
-@dataclass(slots=True)
-class ClientConnections:
-    """All connections of a listener, and what they have in common.
-
-    Attributes:
-        serve: Serves one call.
-        on_refusal: Told the status of each request that was answered here.
-        is_stopping: From then on every connection closes when its call is done.
-        all: The open connections.
-        tasks: Those that serve a call; some go on when their client is gone.
-        is_empty: Set when the last of both is gone.
-    """
-
-    serve: Callable[[ClientCall], Coroutine[None, None, None]]
-    limits: ClientLimits
-    on_refusal: Callable[[int], None]
-    is_stopping: bool = False
-    all: set["ClientConnection"] = field(default_factory=set)
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    is_empty: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def discard(self, connection: "ClientConnection | None", task: asyncio.Task[None] | None) -> None:
-        """Forget what is gone."""
-        if connection is not None:
-            self.all.discard(connection)
-        if task is not None:
-            self.tasks.discard(task)
-        if not self.all and not self.tasks:
-            self.is_empty.set()
 
 
 class ClientConnection(asyncio.Protocol):
@@ -95,31 +39,27 @@ class ClientConnection(asyncio.Protocol):
     def __init__(self, connections: ClientConnections) -> None:
         """Make the protocol of a connection that is being accepted."""
         self.loop = asyncio.get_running_loop()
-        self.is_full = False
+        self.socket = ClientSocket(self.loop, connections.limits.silence_s)
         self._connections = connections
         self._limits = connections.limits
         self._max_body_bytes = self._limits.max_body_bytes
-        self._transport: asyncio.Transport
         self._incoming = IncomingRequest(self._limits.max_head_bytes)
         self._ahead = bytearray()
         self._body: BodyReader | None = None
         self._call: ClientCall | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._next_call: asyncio.Future[None] | None = None
         self._is_closing = False
         self._is_deaf = False
         self._discarded_bytes = 0
-        self._is_paused = False
         self._is_tunnel = False
-        self._writable: asyncio.Future[None] | None = None
-        self._untaken_bytes = 0
-        self._look: asyncio.TimerHandle | None = None
         self._sending = Deadline(self.loop, self._on_nothing_sent)
-        self._taking = Deadline(self.loop, self._on_nothing_taken)
 
     # What asyncio tells.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, or say that there are too many."""
-        self._transport = cast("asyncio.Transport", transport)
+        self.socket.open(cast("asyncio.Transport", transport))
         if len(self._connections.all) >= self._limits.max_connections:
             self._refuse(503, f"{self._limits.max_connections} connections are open; try again later")
             return
@@ -146,26 +86,19 @@ class ClientConnection(asyncio.Protocol):
         del exc
         self._is_closing = True
         self._connections.discard(self, None)
-        self.resume_writing()
         self._sending.stop()
-        self._taking.stop()
-        if self._look is not None:
-            self._look.cancel()
+        self.socket.take_end()
         if self._call is not None:
             self._depart(self._call)
+        self._wake_serving()
 
     def pause_writing(self) -> None:
         """Note that the client takes less than it is sent."""
-        self.is_full = True
-        self._expect_taking()
+        self.socket.hold_writing()
 
     def resume_writing(self) -> None:
         """Note that it has caught up, or is gone."""
-        self.is_full = False
-        if not self._is_closing:
-            self._taking.move(None)
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_result(None)
+        self.socket.release_writing()
 
     # What a call asks for.
 
@@ -173,17 +106,6 @@ class ClientConnection(asyncio.Protocol):
     def is_stopping(self) -> bool:
         """Whether the server stops, so that this connection ends with its call."""
         return self._connections.is_stopping
-
-    def write(self, data: bytes) -> None:
-        """Send bytes; does nothing when the client is gone."""
-        if not self._transport.is_closing():
-            self._transport.write(data)
-
-    async def drained(self) -> None:
-        """Return when the client has taken what was sent, or is gone; one that takes nothing is cut off."""
-        if self.is_full:
-            self._writable = self.loop.create_future()
-            await self._writable
 
     @contextlib.contextmanager
     def patience(self) -> Iterator[None]:
@@ -198,25 +120,10 @@ class ClientConnection(asyncio.Protocol):
             if not self._is_closing:
                 self._sending.move(None)
 
-    def pause_reading(self) -> None:
-        """Leave what the client sends in its socket, and look whether it is still there."""
-        if not self._is_paused and not self._is_closing:
-            self._is_paused = True
-            self._transport.pause_reading()
-            if self._look is None:
-                self._look = self.loop.call_later(_DEPARTURE_LOOK_S, self._look_for_departure)
-
-    def resume_reading(self) -> None:
-        """Read on."""
-        if self._is_paused and not self._transport.is_closing():
-            self._is_paused = False
-            self._transport.resume_reading()
-
     def cut(self, *, is_end_visible: bool) -> None:
         """Close in the middle of an answer; by a reset where the end of the connection would look like its end."""
-        if not is_end_visible and not self._transport.is_closing():
-            raw = self._transport.get_extra_info("socket")
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if not is_end_visible:
+            self.socket.make_end_a_reset()
         self._close()
 
     def begin_tunnel(self) -> None:
@@ -241,7 +148,7 @@ class ClientConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """End the connection at once."""
-        self._transport.abort()
+        self.socket.abort()
 
     def bound_body(self, max_bytes: int) -> None:
         """Bound the body of the call that is being served."""
@@ -267,7 +174,7 @@ class ClientConnection(asyncio.Protocol):
             else:
                 self._ahead += data
                 if len(self._ahead) > self._limits.max_head_bytes:
-                    self.pause_reading()
+                    self.socket.pause_reading()
                 return
 
     def _advance_with_rest(self) -> None:
@@ -297,13 +204,31 @@ class ClientConnection(asyncio.Protocol):
         self._call = call
         self._body = None if body.is_done else body
         self.bound_body(self._max_body_bytes)
-        call.task = self.loop.create_task(self._serve(call))
-        self._connections.tasks.add(call.task)
-        call.task.add_done_callback(self._end_call)
+        if self._serving is None:
+            self._serving = self.loop.create_task(self._serve_calls())
+        call.task = self._serving
+        self._connections.tasks.add(self._serving)
+        self._wake_serving()
 
-    async def _serve(self, call: ClientCall) -> None:
-        call.is_begun = True
-        await self._connections.serve(call)
+    async def _serve_calls(self) -> None:
+        """Serve one call after the other until the connection ends."""
+        while (call := self._call) is not None:
+            call.is_begun = True
+            try:
+                await self._connections.serve(call)
+            except Exception:  # noqa: BLE001 - it has cost its own call, and the log says so
+                _log.exception("serving a call failed")
+            finally:
+                self._end_call(call)
+            if self._call is not None:
+                await asyncio.sleep(0)  # what a client sends ahead takes turns with what others send
+            elif not self._is_closing:
+                self._next_call = self.loop.create_future()
+                await self._next_call
+
+    def _wake_serving(self) -> None:
+        if self._next_call is not None and not self._next_call.done():
+            self._next_call.set_result(None)
 
     def _read_body(self, body: BodyReader, data: bytes) -> bytes:
         """Hand on what is of the body; return what is not."""
@@ -329,13 +254,10 @@ class ClientConnection(asyncio.Protocol):
 
     # Ending.
 
-    def _end_call(self, task: asyncio.Task[None]) -> None:
+    def _end_call(self, call: ClientCall) -> None:
         """Go on to the next request, or close."""
-        self._connections.discard(None, task)
-        call, self._call = self._call, None
-        assert call is not None  # noqa: S101 - a task serves the connection's one call
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("serving a call failed", exc_info=error)
+        self._call = None
+        self._connections.discard(None, call.task)
         if self._is_closing:
             return
         if not call.is_answered:
@@ -344,13 +266,13 @@ class ClientConnection(asyncio.Protocol):
             self._linger()
         elif call.is_last or self.is_stopping:
             # What was sent ahead is not answered; unread, it would reset the connection, and the answer with it.
-            if self._ahead or self._is_paused:
+            if self._ahead or self.socket.is_unread:
                 self._linger()
             else:
                 self._close()
         else:
             self._sending.move(self._limits.keep_alive_s)
-            self.resume_reading()
+            self.socket.resume_reading()
             self._advance_with_rest()
 
     def _depart(self, call: ClientCall) -> None:
@@ -359,7 +281,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer a request that is none, and close."""
-        self.write(encode_refusal(status, message))
+        self.socket.write(encode_refusal(status, message))
         self._connections.on_refusal(status)
         self._linger()
 
@@ -367,36 +289,31 @@ class ClientConnection(asyncio.Protocol):
         """Throw away what a client sends that has its answer, or is getting it."""
         self._discarded_bytes += len(data)
         if self._discarded_bytes > _LINGER_BYTES:
-            self._transport.abort()
+            self.socket.abort()
 
     def _linger(self) -> None:
         """Let the client read the answer before the connection goes, though it may still be sending."""
-        self.resume_reading()
         self._is_closing = True
-        if self._transport.is_closing():
-            return
-        with contextlib.suppress(OSError):  # a client that is gone cannot be told of the end
-            self._transport.write_eof()
-        self._expect_taking()
-        self._sending.move(_LINGER_S)
+        self.socket.end_sending()
+        if not self.socket.is_closing:
+            self._sending.move(_LINGER_S)
 
     def _close(self) -> None:
         """Close when what was sent has left, however slowly."""
         self._is_closing = True
-        if not self._transport.is_closing():
+        if not self.socket.is_closing:
             self._sending.move(None)
-            self._expect_taking()
-            self._transport.close()
+        self.socket.close()
 
     # Time.
 
     def _on_nothing_sent(self) -> None:
         """Give up what the client owed us."""
         if self._is_closing:
-            if self._count_untaken():
+            if self.socket.count_untaken():
                 self._sending.move(_LINGER_S)
             else:
-                self._transport.abort()
+                self.socket.abort()
         elif self._call is not None:
             message = f"nothing of the request's body came for {self._limits.silence_s:g} s"
             self._stop_reading(self._call, ClientSilentError(message))
@@ -404,29 +321,3 @@ class ClientConnection(asyncio.Protocol):
             self._refuse(408, f"the head of the request took longer than {self._limits.head_timeout_s:g} s")
         else:
             self._close()
-
-    def _expect_taking(self) -> None:
-        self._untaken_bytes = self._count_untaken()
-        self._taking.move(self._limits.silence_s if self._untaken_bytes else None)
-
-    def _on_nothing_taken(self) -> None:
-        """Cut a client off that has taken nothing of what it was sent since it was looked at last."""
-        if self._count_untaken() < self._untaken_bytes:
-            self._expect_taking()
-        else:
-            self._transport.abort()
-
-    def _count_untaken(self) -> int:
-        unsent = self._transport.get_write_buffer_size()
-        raw = self._transport.get_extra_info("socket")
-        return unsent + (untaken_bytes(raw.fileno()) if raw is not None else 0)
-
-    def _look_for_departure(self) -> None:
-        """Notice that a client whose bytes are not read has left: only the kernel knows yet."""
-        self._look = None
-        if not self._is_paused or self._transport.is_closing():
-            return
-        if has_left(self._transport.get_extra_info("socket")):
-            self._transport.abort()
-        else:
-            self._look = self.loop.call_later(_DEPARTURE_LOOK_S, self._look_for_departure)

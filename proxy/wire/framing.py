@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from proxy.errors import FramingError, HeadError
-from proxy.wire.head import Fields, RequestHead, ResponseHead, parse_trailers
+from proxy.wire.fields import Fields, values
+from proxy.wire.head import RequestHead, ResponseHead, parse_trailers
 
 _LENGTH = re.compile(rb"[0-9]{1,19}")
 _HOST = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+;=:\[\]]*")
@@ -107,7 +108,7 @@ class ChunkedBody:
         self.is_done = False
         self.rest = b""
         self.trailers: Fields = []
-        self._read: Callable[[bytes, int, list[bytes]], int] = self._read_size
+        self._read: _Step = ChunkedBody._read_size
         self._missing = 0
         self._held = b""
 
@@ -115,7 +116,7 @@ class ChunkedBody:
         """Take the next bytes and return the content in them, a block for each part of a chunk."""
         if self._held:
             data = self._held + data
-        elif self._read == self._read_size and (line := _SIZE_LINE.match(data)) is not None:
+        elif self._read is ChunkedBody._read_size and (line := _SIZE_LINE.match(data)) is not None:
             # Most packets of a stream are one chunk; the steps would take twice as long.
             start, end = line.end(), line.end() + int(line[1], 16)
             if start < end == len(data) - 2 and data.endswith(b"\r\n"):
@@ -123,7 +124,7 @@ class ChunkedBody:
         place = 0
         blocks: list[bytes] = []
         while not self.is_done:
-            after = self._read(data, place, blocks)
+            after = self._read(self, data, place, blocks)
             if after < 0:
                 break
             place = after
@@ -151,7 +152,7 @@ class ChunkedBody:
         if found is None:
             raise FramingError("the size of a chunk is no hexadecimal number")
         self._missing = int(found[1], 16)
-        self._read = self._read_chunk if self._missing else self._read_trailers
+        self._read = ChunkedBody._read_chunk if self._missing else ChunkedBody._read_trailers
         return end + 2
 
     def _read_chunk(self, data: bytes, place: int, blocks: list[bytes]) -> int:
@@ -161,7 +162,7 @@ class ChunkedBody:
             self._missing -= len(block)
         if self._missing:
             return -1
-        self._read = self._read_chunk_end
+        self._read = ChunkedBody._read_chunk_end
         return place + len(block)
 
     def _read_chunk_end(self, data: bytes, place: int, _blocks: list[bytes]) -> int:
@@ -170,7 +171,7 @@ class ChunkedBody:
             if b"\r\n".startswith(end):
                 return -1
             raise FramingError("a chunk is longer than its size")
-        self._read = self._read_size
+        self._read = ChunkedBody._read_size
         return place + 2
 
     def _read_trailers(self, data: bytes, place: int, _blocks: list[bytes]) -> int:
@@ -190,13 +191,16 @@ class ChunkedBody:
         return end + 4
 
 
+_Step = Callable[[ChunkedBody, bytes, int, list[bytes]], int]
+
+
 def request_body(head: RequestHead) -> BodyReader:
     """Return the reader of a request's body, after checking what makes the request one and not two.
 
     Raises:
         HeadError: Host or framing are missing, doubled, contradictory or unknown (RFC 9112, 3.2, 6.1 and 6.3).
     """
-    hosts, lengths, codings = (head.values(name) for name in _DECISIVE)
+    hosts, lengths, codings = [values(head.fields, name) for name in _DECISIVE]
     if len(hosts) > 1 or (not hosts and head.version == b"1.1") or any(not _HOST.fullmatch(host) for host in hosts):
         raise HeadError(400, "a request has one Host field, which holds a host and perhaps a port (RFC 9112, 3.2)")
     if codings:
@@ -230,13 +234,13 @@ def response_body(method: bytes, head: ResponseHead) -> BodyReader:
     """
     if method == b"HEAD" or head.status in (204, 304):
         return SizedBody(0)
-    codings = head.values(b"transfer-encoding")
+    codings = values(head.fields, b"transfer-encoding")
     if codings:
         if b",".join(codings).lower().strip(b" \t") != b"chunked":
             raise HeadError(502, "the answer has a Transfer-Encoding other than chunked")
         return ChunkedBody()
     # The same length said several times is one length (RFC 9110, 8.6).
-    lengths = {part.strip(b" \t") for value in head.values(b"content-length") for part in value.split(b",")}
+    lengths = {part.strip(b" \t") for value in values(head.fields, b"content-length") for part in value.split(b",")}
     if not lengths:
         return CloseDelimitedBody()
     length = lengths.pop()

@@ -9,13 +9,10 @@ Field names keep their case and fields their order: both are part of what a clie
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from proxy.errors import HeadError
-
-Fields = list[tuple[bytes, bytes]]
-"""Header fields as they stood in the message: names in their own case, values without the white space around them."""
+from proxy.wire.fields import Fields, HeadFields
 
 # `\x80-\xff` (obs-text) is let through in values and targets: it is opaque to a proxy, and clients send it.
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
@@ -33,35 +30,8 @@ _FOLD = re.compile(rb"[ \t]*\r\n[ \t]+")
 _SPACE_BEFORE_COLON = re.compile(rb"(\r\n" + _TOKEN + rb")[ \t]+:")
 
 
-class _Lookup:
-    """Finds a field by its name."""
-
-    __slots__ = ()
-
-    fields: Fields
-    _by_name: dict[bytes, bytes] | None
-
-    def field(self, name: bytes) -> bytes | None:
-        """Return the value of the first field of that name (lower case), None when there is none."""
-        if self._by_name is None:
-            # Made once, since a call asks a dozen times.
-            self._by_name = {  # type: ignore[misc]  # the slots are those of the two heads
-                key.lower(): value for key, value in reversed(self.fields)
-            }
-        return self._by_name.get(name)
-
-    def values(self, name: bytes) -> list[bytes]:
-        """Return the values of all fields of that name (lower case), in their order."""
-        value = self.field(name)
-        if value is None:
-            return []
-        if self._by_name is not None and len(self._by_name) == len(self.fields):
-            return [value]
-        return [value for key, value in self.fields if key.lower() == name]
-
-
 @dataclass(slots=True)
-class RequestHead(_Lookup):
+class RequestHead:
     """A request without its body.
 
     Attributes:
@@ -74,11 +44,10 @@ class RequestHead(_Lookup):
     target: bytes
     version: bytes
     fields: Fields
-    _by_name: dict[bytes, bytes] | None = field(default=None, init=False, repr=False, compare=False)
 
 
 @dataclass(slots=True)
-class ResponseHead(_Lookup):
+class ResponseHead:
     """A response without its body.
 
     Attributes:
@@ -90,7 +59,6 @@ class ResponseHead(_Lookup):
     status: int
     reason: bytes
     fields: Fields
-    _by_name: dict[bytes, bytes] | None = field(default=None, init=False, repr=False, compare=False)
 
 
 def parse_request_head(head: bytes) -> RequestHead:
@@ -105,7 +73,7 @@ def parse_request_head(head: bytes) -> RequestHead:
             raise HeadError(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
         raise HeadError(400, "the head of the request breaks the grammar of HTTP/1.1 (RFC 9112)")
     method, target, version, lines = found.groups()
-    return RequestHead(method, target, version, _fields(lines))
+    return RequestHead(method, target, version, HeadFields(_fields(lines), len(lines)))
 
 
 def parse_response_head(head: bytes) -> ResponseHead:
@@ -118,7 +86,7 @@ def parse_response_head(head: bytes) -> ResponseHead:
     if found is None:
         raise HeadError(502, "the head of the answer breaks the grammar of HTTP/1.1 (RFC 9112)")
     version, status, reason, lines = found.groups()
-    return ResponseHead(version, int(status), reason or b"", _fields(lines))
+    return ResponseHead(version, int(status), reason or b"", HeadFields(_fields(lines), len(lines)))
 
 
 def parse_trailers(section: bytes) -> Fields:
@@ -137,14 +105,6 @@ def find_response_head_end(data: bytes) -> int:
     """Return the place just behind the blank line that ends a response's head, -1 when it has not come."""
     found = _HEAD_END.search(data)
     return -1 if found is None else found.end()
-
-
-def first(fields: Sequence[tuple[bytes, bytes]], name: bytes) -> bytes | None:
-    """Return the value of the first field of that name (lower case), None when there is none."""
-    for key, value in fields:
-        if key.lower() == name:
-            return value
-    return None
 
 
 def encode_head(start_line: bytes, fields: Fields) -> bytes:

@@ -5,13 +5,17 @@ a tenth of all that a call costs a worker. Here the fields are handed through, a
 whoever asks.
 """
 
-from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
 import httpx2 as httpx
 
-from proxy.wire.head import Fields
+from proxy.wire.fields import Fields
+
+_UNREAD = {
+    name: value for name, value in vars(httpx.Response(200, stream=httpx.ByteStream(b""))).items() if name != "headers"
+}
+"""What httpx sets on a response whose body is still to come."""
 
 
 class RawRequest(httpx.Request):
@@ -44,13 +48,14 @@ class RawResponse(httpx.Response):
         fields: As they came.
     """
 
-    def __init__(
-        self, status: int, fields: Fields, stream: httpx.AsyncByteStream, extensions: Mapping[str, Any]
-    ) -> None:
-        """Take what came as it stands."""
-        super().__init__(status, stream=stream, extensions=dict(extensions))
-        del self.headers  # those of no field, made by httpx
+    def __init__(self, status: int, fields: Fields, stream: httpx.AsyncByteStream, extensions: dict[str, Any]) -> None:
+        """Take what came as it stands, and the rest as httpx's constructor leaves it."""
+        self.__dict__.update(_UNREAD)
+        self.status_code = status
         self.fields = fields
+        self.stream = stream
+        self.extensions = extensions
+        self.history = []
 
     @cached_property
     def headers(self) -> httpx.Headers:  # type: ignore[override]  # it can be set, as httpx's can

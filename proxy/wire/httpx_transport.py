@@ -11,6 +11,7 @@ import httpx2 as httpx
 
 from proxy.errors import SettingsError
 from proxy.wire.upstream_proxy import UpstreamProxy
+from proxy.wire.upstream_request import read_timeouts
 
 
 def check_http2() -> None:
@@ -52,10 +53,9 @@ class HttpxTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and return its answer when the head is there."""
-        given = request.extensions.get("timeout") or {}
-        read, first_byte = given.get("read"), given.get("first_byte", given.get("read"))
-        longest = None if read is None or first_byte is None else max(read, first_byte)
-        timeout = {"connect": given.get("connect"), "write": given.get("write"), "read": longest, "pool": None}
+        given = read_timeouts(request.extensions.get("timeout"))
+        longest = None if given.read is None or given.first_byte is None else max(given.read, given.first_byte)
+        timeout = {"connect": given.connect, "write": given.write, "read": longest, "pool": None}
         request.extensions = {**request.extensions, "timeout": timeout}
         whole = getattr(request.stream, "body", None)
         if isinstance(whole, bytes):

@@ -6,7 +6,8 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 
 from proxy.wire.client_call import ClientCall
-from proxy.wire.client_connection import ClientConnection, ClientConnections, ClientLimits
+from proxy.wire.client_connection import ClientConnection
+from proxy.wire.client_connections import ClientConnections, ClientLimits
 
 _BACKLOG = 2048
 _IDLE_GRACE_S = 0.25

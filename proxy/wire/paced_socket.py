@@ -1,13 +1,12 @@
 """A transport with its flow control: who sends waits for the other end, who is slow to read holds it up."""
 
 import asyncio
-import fcntl
 import select
-import sys
-import termios
 from typing import Any
 
 import httpx2 as httpx
+
+from proxy.wire.peer import untaken_bytes
 
 _WRITE_BUFFER_BYTES = 1
 """Whatever the kernel does not take at once holds the writer, so that what is unsent is always known; uvloop, too, then
@@ -22,11 +21,13 @@ class PacedSocket:
     Attributes:
         is_write_held: Whether the other end takes less than we send.
         is_read_held: Whether we read nothing for the time being.
+        loop: The transport's.
     """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self.is_write_held = self.is_read_held = False
         self.is_plain = transport.get_extra_info("ssl_object") is None
+        self.loop = loop
         self._transport = transport
         self._writable: asyncio.Future[None] | None = None
         self._arrivals = select.poll()
@@ -50,17 +51,8 @@ class PacedSocket:
         return 0 if self._transport.is_closing() else self._transport.get_write_buffer_size()
 
     def untaken_bytes(self) -> int:
-        """Return how much of what was written the other end has not taken: unsent, or sent and not acknowledged.
-
-        The kernel's own buffer is megabytes large, and tells of room in it only when a third is free: looking at ours
-        alone, an upload over a slow line would seem to stand still.
-        """
-        in_kernel = bytearray(4)
-        try:
-            fcntl.ioctl(self._fileno, termios.TIOCOUTQ, in_kernel)
-        except OSError:
-            return self.unsent_bytes()
-        return self.unsent_bytes() + int.from_bytes(in_kernel, sys.byteorder)
+        """Return how much of what was written the other end has not taken: unsent, or sent and not acknowledged."""
+        return self.unsent_bytes() + untaken_bytes(self._fileno)
 
     def extra_info(self, name: str) -> Any:  # noqa: ANN401 - asyncio's own
         """Return what asyncio's transport knows by this name."""
@@ -91,7 +83,7 @@ class PacedSocket:
             raise httpx.WriteError("the connection is closed")
         self._transport.write(data)
         while self.is_write_held and not self._transport.is_closing():
-            self._writable = asyncio.get_running_loop().create_future()
+            self._writable = self.loop.create_future()
             await self._writable
 
     def hold_writing(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx2 as httpx
 
 from proxy.wire.dial import Endpoint, dial
-from proxy.wire.head import Fields
+from proxy.wire.fields import Fields
 from proxy.wire.httpx_transport import HttpxTransport, check_http2
 from proxy.wire.upstream_connection import UpstreamConnection
 from proxy.wire.upstream_proxy import UpstreamProxies
@@ -29,7 +29,7 @@ class Pool(httpx.AsyncBaseTransport):
     """Connections to any number of upstreams.
 
     A request's fields are sent exactly as they stand, its framing among them; so is `extensions["target"]`. More of the
-    extensions: `timeout` (seconds by `connect`, `first_byte`, `read`, `write`), `informational` (told status, reason
+    extensions: `timeout` (`CallTimeouts`, or seconds by the same names), `informational` (told status, reason
     and fields of each interim answer), `trailers` (asked for the fields behind a chunked upload). An answer's
     extensions: `http_version`, `reason_phrase`, `trailers` (filled when the stream has ended), `network_stream` (101).
     """

@@ -18,6 +18,7 @@ from proxy.wire.head import ResponseHead
 from proxy.wire.incoming_head import IncomingHead
 from proxy.wire.last_bytes import ended_with_notice
 from proxy.wire.paced_socket import PacedSocket
+from proxy.wire.persistence import keeps_alive
 from proxy.wire.upgraded_stream import UpgradedStream
 from proxy.wire.upload import upload
 from proxy.wire.upstream_request import UpstreamRequest
@@ -55,7 +56,7 @@ class UpstreamCall:
 
     def __init__(self, request: UpstreamRequest, carrier: Carrier, paced: PacedSocket, deadline: Deadline) -> None:
         """Send the request, or begin to."""
-        self.answer = AnswerStream(self)
+        self.answer = AnswerStream(self, paced.loop)
         self.upgraded: UpgradedStream | None = None
         self.may_repeat = False
         self._request = request
@@ -71,7 +72,7 @@ class UpstreamCall:
         self._untaken_bytes = 0
         paced.write(request.head, request.body)
         if request.blocks is not None:
-            self._upload = asyncio.create_task(upload(request.blocks, request, paced), name="upload")
+            self._upload = paced.loop.create_task(upload(request.blocks, request, paced), name="upload")
             self._upload.add_done_callback(self._on_upload_end)
         if paced.is_write_held:
             self.writing_held()
@@ -215,7 +216,7 @@ class UpstreamCall:
 
     def _begin_answer(self, head: ResponseHead, rest: bytes) -> None:
         reader = self._reader = response_body(self._request.method, head)
-        self._is_kept = not self._request.is_last and _keeps_alive(head) and not isinstance(reader, CloseDelimitedBody)
+        self._is_kept = not self._request.is_last and keeps_alive(head) and not isinstance(reader, CloseDelimitedBody)
         self.answer.begin(head)
         if self._upload is not None and head.status >= _FIRST_ERROR and not self._is_kept:
             # The upstream does not want the rest of the request (RFC 9112, 9.5).
@@ -296,14 +297,3 @@ class UpstreamCall:
         if isinstance(exc, ConnectionError):
             return httpx.ReadError(f"{name} broke the connection before it answered: {exc}")
         return httpx.RemoteProtocolError(f"{name} closed the connection before it answered")
-
-
-def _keeps_alive(head: ResponseHead) -> bool:
-    """Tell whether the upstream will take another request on this connection (RFC 9112, 9.3)."""
-    is_kept = head.version != b"1.0"
-    for value in head.values(b"connection"):
-        options = value.lower()
-        if b"close" in options:
-            return False
-        is_kept = is_kept or b"keep-alive" in options
-    return is_kept

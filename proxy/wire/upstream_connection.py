@@ -61,7 +61,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._keepalive_s = keepalive_s
         self._on_idle = on_idle
         self._on_gone = on_gone
-        self._deadline = Deadline(asyncio.get_running_loop(), self._on_deadline)
+        self._loop = asyncio.get_running_loop()
+        self._deadline = Deadline(self._loop, self._on_deadline)
         self._call: UpstreamCall | None = None
         self._early: _Early | None = _Early()
         self._socket: PacedSocket = cast("PacedSocket", None)
@@ -145,7 +146,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
-        self._socket = PacedSocket(cast("asyncio.Transport", transport))
+        self._socket = PacedSocket(cast("asyncio.Transport", transport), self._loop)
         self._socket.begin_pace()
 
     def data_received(self, data: bytes) -> None:

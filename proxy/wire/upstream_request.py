@@ -6,8 +6,9 @@ from typing import NamedTuple, cast
 
 import httpx2 as httpx
 
+from proxy.wire.fields import Fields
 from proxy.wire.framing import encode_chunk, encode_last_chunk
-from proxy.wire.head import Fields, encode_head
+from proxy.wire.head import encode_head
 from proxy.wire.httpx_messages import fields_of
 
 _REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
@@ -103,7 +104,7 @@ def read_request(request: httpx.Request, origin: bytes = b"", added: Fields | No
         body=body,
         blocks=blocks,
         length=length,
-        timeouts=_timeouts(extensions.get("timeout")),
+        timeouts=read_timeouts(extensions.get("timeout")),
         make_trailers=make_trailers,
         on_informational=extensions.get("informational"),
         is_repeatable=blocks is None and method in _REPEATABLE,
@@ -139,10 +140,9 @@ def _framing(fields: Fields) -> tuple[int | None, bool, bool, bool]:
 
 def _body(stream: object, length: int | None, *, is_chunked: bool) -> tuple[bytes, AsyncIterable[bytes] | None]:
     """Return the body when it is there as a whole, else its blocks."""
+    whole: bytes | None = getattr(stream, "body", None)
     if isinstance(stream, httpx.ByteStream):
-        whole: bytes | None = b"".join(stream)
-    else:
-        whole = getattr(stream, "body", None)
+        whole = b"".join(stream)
     if whole is None:
         return b"", cast("AsyncIterable[bytes]", stream) if length or is_chunked else None
     if not is_chunked and len(whole) != (length or 0):
@@ -153,8 +153,10 @@ def _body(stream: object, length: int | None, *, is_chunked: bool) -> tuple[byte
     return whole, None
 
 
-def _timeouts(given: dict[str, float | None] | None) -> CallTimeouts:
-    """Read httpx's own names; its clients know no `first_byte`, for them `read` says it."""
+def read_timeouts(given: CallTimeouts | dict[str, float | None] | None) -> CallTimeouts:
+    """Read `extensions["timeout"]`; httpx's own clients know no `first_byte`, for them `read` says it."""
+    if isinstance(given, CallTimeouts):
+        return given
     if not given:
         return CallTimeouts(None, None, None, None)
     read = given.get("read")

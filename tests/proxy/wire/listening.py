@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from proxy.wire.client_call import ClientCall
-from proxy.wire.client_connection import ClientLimits
+from proxy.wire.client_connections import ClientLimits
 from proxy.wire.listener import Listener
 
 Serve = Callable[[ClientCall], Coroutine[None, None, None]]

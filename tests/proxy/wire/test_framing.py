@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import FramingError, HeadError
+from proxy.wire.fields import Fields
 from proxy.wire.framing import (
     BodyReader,
     ChunkedBody,
@@ -15,7 +16,7 @@ from proxy.wire.framing import (
     request_body,
     response_body,
 )
-from proxy.wire.head import Fields, RequestHead, ResponseHead
+from proxy.wire.head import RequestHead, ResponseHead
 
 HOST = (b"Host", b"h")
 CHUNKED = (b"Transfer-Encoding", b"chunked")
