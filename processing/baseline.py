@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from processing.answer_form import canonical
 from processing.candidates import Task
@@ -35,6 +36,8 @@ class Prediction:
         prediction: What the base model answered.
         reference: The label.
         scores: Metric to score; None where a metric cannot be computed.
+        judge_call: The judge's call; None where the judge was not asked.
+        columns: Message traces that go beside it.
     """
 
     row_id: str
@@ -43,6 +46,8 @@ class Prediction:
     prediction: Message
     reference: Message
     scores: Mapping[str, float | None]
+    judge_call: bytes | None = None
+    columns: Mapping[str, Json] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Json]:
         """The line of the predictions file."""
@@ -53,6 +58,7 @@ class Prediction:
             "prediction": answer_text(self.prediction) or self.prediction.refusal or "",
             "context": None,
             **self.scores,
+            **self.columns,
         }
 
 
@@ -119,12 +125,14 @@ async def predict(
         prediction, reference = before.messages[target], after.messages[target]
         tools = list(task.form(before).tools)
         scores = score_reply(prediction, reference, task=task.config.base.task, tools=tools)
+        judged = _Judged(None)
         if task.config.base.task != "classification":
-            scores[JUDGE] = await _judge(before, target, reference, teachers, task)
+            judged = await _judge(before, target, reference, teachers, task)
+            scores[JUDGE] = judged.score
         finished += 1
         done(finished)
         prompt = before.messages[:target]
-        return Prediction(before.id, before.conversation_id, prompt, prediction, reference, scores)
+        return Prediction(before.id, before.conversation_id, prompt, prediction, reference, scores, judged.call)
 
     return await each(pairs, score_pair, parallel=task.config.lanes)
 
@@ -151,13 +159,20 @@ def performance(predictions: Sequence[Prediction], task: Task) -> Performance | 
     return Performance(_rounded(scores), _rounded(intervals), len(predictions), conversations, _set_hash(predictions))
 
 
-async def _judge(example: Example, target: int, reference: Message, teachers: Teachers, task: Task) -> float | None:
+class _Judged(NamedTuple):
+    """A score, and the call that gave it."""
+
+    score: float | None
+    call: bytes | None = None
+
+
+async def _judge(example: Example, target: int, reference: Message, teachers: Teachers, task: Task) -> _Judged:
     """Ask whether the recorded answer is good: 1 or 0, None for an answer that is no verdict."""
     prediction = example.messages[target]
     form = task.form(example)
     # The judge holds an answer against the reference; one that says the same needs nobody to tell.
     if canonical((prediction,), form) == canonical((reference,), form):
-        return 1.0
+        return _Judged(1.0)
     data = {
         "conversation": [to_openai(message) for message in example.messages[:target]],
         "reference": answer_text(reference),
@@ -171,7 +186,8 @@ async def _judge(example: Example, target: int, reference: Message, teachers: Te
         VERDICT_SCHEMA,
         "tracemill_judge",
     )
-    return None if verdict.value is None else float(verdict.value["verdict"] == "good")
+    score = None if verdict.value is None else float(verdict.value["verdict"] == "good")
+    return _Judged(score, verdict.answer.key)
 
 
 def _scored_targets(example: Example, task: Task) -> Sequence[int]:

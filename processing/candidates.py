@@ -20,6 +20,8 @@ from store.recorded.message import Json, Message, ToolCall
 from store.recorded.message_form import read_call, text_of
 
 ORIGINAL = "original"
+_RESTART_TEMPERATURE = 0.7
+"""At 0 a model would only say again what did not fit."""
 REWRITE_SCHEMA: dict[str, Json] = {
     "type": "object",
     "properties": {
@@ -69,12 +71,16 @@ class Candidate:
         answers: One message per target; None when no attempt was usable.
         attempts: Every answer of the model, in order; none for the original.
         problem: Why there are no answers.
+        call: The last call that was made for it; None where nobody was asked.
+        is_misshapen: Whether it is the form of the answers that was wrong, which another try may mend.
     """
 
     source: str
     answers: Answers | None
     attempts: tuple[Attempt, ...] = ()
     problem: str | None = None
+    call: bytes | None = None
+    is_misshapen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +125,20 @@ async def answer(teachers: Teachers, model: str, example: Example, task: Task) -
         TeacherError: The run has to stop.
     """
     form = task.form(example)
+    attempts: list[Attempt] = []
+    for draw in range(task.config.trace_processing.max_restarts + 1):
+        candidate = await _try(teachers, model, example, task, form, draw)
+        attempts += candidate.attempts
+        if not candidate.is_misshapen:
+            break
+    return replace(candidate, attempts=tuple(attempts))
+
+
+async def _try(teachers: Teachers, model: str, example: Example, task: Task, form: Form, draw: int) -> Candidate:
+    """Ask once, and correct what does not fit as often as may be."""
     is_whole = not task.config.is_single_turn
     messages = _rewrite_request(example, task) if is_whole else _request(example, task)
-    parameters: dict[str, Json] = {"temperature": 0}
+    parameters: dict[str, Json] = {"temperature": _RESTART_TEMPERATURE if draw else 0}
     if is_whole:
         name = "tracemill_rewrite"
         parameters["response_format"] = {
@@ -132,12 +149,12 @@ async def answer(teachers: Teachers, model: str, example: Example, task: Task) -
         parameters |= {"tools": list(form.tools) or None, "response_format": example.response_format}
     attempts: list[Attempt] = []
     for _ in range(task.config.trace_processing.max_correction_steps + 1):
-        given = await teachers.ask(model, "relabel", messages, **parameters)
+        given = await teachers.ask(model, "relabel", messages, draw=draw, **parameters)
         if given.fault is not None:
-            return Candidate(model, None, tuple(attempts), given.problem)
+            return Candidate(model, None, tuple(attempts), given.problem, given.key)
         if given.finish_reason in ("length", "content_filter"):
             attempts.append(Attempt(given.message, str(given.finish_reason)))
-            return Candidate(model, None, tuple(attempts), str(given.finish_reason))
+            return Candidate(model, None, tuple(attempts), str(given.finish_reason), given.key)
         try:
             answers = _read_rewrite(given, example, form) if is_whole else (fit(given.message, form),)
         except RepairError as exc:
@@ -145,8 +162,8 @@ async def answer(teachers: Teachers, model: str, example: Example, task: Task) -
             messages = [*messages, *_correction(given.message, str(exc))]
         else:
             attempts.append(Attempt(given.message, None))
-            return Candidate(model, _with_ids(answers, example), tuple(attempts))
-    return Candidate(model, None, tuple(attempts), attempts[-1].problem)
+            return Candidate(model, _with_ids(answers, example), tuple(attempts), call=given.key)
+    return Candidate(model, None, tuple(attempts), attempts[-1].problem, given.key, is_misshapen=True)
 
 
 def fit(message: Message, form: Form) -> Message:

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from processing.pace import MOST_AUTO
+from processing.trace_kind import MessageTraces
 
 Task = Literal[
     "question-answering",
@@ -97,6 +98,7 @@ class TraceProcessing(_Section):
         relabelling_committee_models: Each answers every example; an empty list leaves the teacher alone.
         evaluate_original_model: Whether the base model is scored against the new labels.
         max_correction_steps: How often an invalid answer may be corrected by its model.
+        max_restarts: How often a model whose corrections are used up is asked anew, at a temperature of 0.7.
         min_agreement: Below this agreement the arbiter picks.
         num_traces_as_unfiltered_sample: Conversations drawn before any filter to score the base model on what it
             really saw; 0 leaves that score out and saves its calls.
@@ -119,6 +121,7 @@ class TraceProcessing(_Section):
     relabelling_committee_models: tuple[ModelName, ...] = Field(default=DEFAULT_COMMITTEE, strict=False)
     evaluate_original_model: bool = True
     max_correction_steps: int = Field(default=1, ge=0)
+    max_restarts: int = Field(default=0, ge=0)
     min_agreement: float = Field(default=0.6, ge=0, le=1)
     num_traces_as_unfiltered_sample: int = Field(default=50, ge=0)
 
@@ -215,6 +218,9 @@ class Config(_Section):
         trace_processing: See `TraceProcessing`.
         evaluation: See `Evaluation`.
         synthgen: See `Synthgen`.
+        with_trace: Which message traces of our own calls go beside the rows.
+        extract_reasoning_content: Whether the last reasoning of each step gets a column of its own.
+        debug_override_save_all_traces: All message traces, whatever `with_trace` says.
         models: Model name to where it is asked; a name without entry is asked at TRACEMILL_TEACHER_BASE_URL.
         not_used: Dotted names of keys that were accepted and do nothing here, with their values.
     """
@@ -223,6 +229,9 @@ class Config(_Section):
     trace_processing: TraceProcessing = TraceProcessing()
     evaluation: Evaluation = Evaluation()
     synthgen: Synthgen = Synthgen()
+    with_trace: MessageTraces = Field(default_factory=MessageTraces)
+    extract_reasoning_content: bool = False
+    debug_override_save_all_traces: bool = False
     models: dict[str, Model] = Field(default_factory=dict)
     not_used: dict[str, Any] = Field(default_factory=dict)
 
@@ -236,6 +245,11 @@ class Config(_Section):
     def committee(self) -> tuple[str, ...]:
         """The models that answer every example."""
         return self.trace_processing.relabelling_committee_models or (self.trace_processing.teacher_model_name,)
+
+    @property
+    def message_traces(self) -> MessageTraces:
+        """The message traces that go beside the rows."""
+        return MessageTraces.model_validate(True) if self.debug_override_save_all_traces else self.with_trace
 
     @property
     def parallel(self) -> int | None:

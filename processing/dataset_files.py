@@ -76,7 +76,8 @@ def _ended_files(run: Run) -> dict[str, bytes]:
     for kind, things in ((Kind.CONVERSATION, run.conversations), (Kind.EXAMPLE, run.examples)):
         for name, end in run.ledger.ends(kind):
             if end.state in written:
-                written[end.state].append(ended(kind, name, end, things[name]))
+                line = ended(kind, name, end, things[name])
+                written[end.state].append({**line, **run.columns.get(name, {})})
     return {f"{state}.jsonl": lines(found) for state, found in written.items()}
 
 

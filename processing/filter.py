@@ -5,7 +5,7 @@ A filter returns a reason. Scores are stored before a threshold is applied to th
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from processing.candidates import Task
 from processing.convert import skip_reason
@@ -49,11 +49,13 @@ class Scores:
         relevance: 1 to 5.
         coherence: 1 to 5.
         reason: In the teacher's words.
+        call: The call that said so.
     """
 
     relevance: int
     coherence: int
     reason: str
+    call: bytes | None = None
 
 
 def rule_end(conversation: Conversation, task: Task) -> End | None:
@@ -123,9 +125,11 @@ class Unscored:
 
     Attributes:
         problem: Why, for a person.
+        call: The last call that was to score it.
     """
 
     problem: str
+    call: bytes | None = None
 
 
 async def score(
@@ -148,7 +152,7 @@ async def score(
     for call in dict.fromkeys(verdict.call_key for verdict in known.values()):
         await teachers.reuse(call)
     scores: dict[str, Scores | Unscored] = {
-        conversation.id: Scores(**known[keys[conversation.id]].value)
+        conversation.id: Scores(**known[keys[conversation.id]].value, call=known[keys[conversation.id]].call_key)
         for conversation in conversations
         if keys[conversation.id] in known
     }
@@ -204,8 +208,11 @@ async def _ask(
             },
             verdict.answer.key,
         )
-    problem = Unscored(verdict.problem or "the answer leaves it out, scores it twice or out of range")
-    return {conversation.id: found.get(conversation.id, problem) for conversation in batch}
+    problem = Unscored(
+        verdict.problem or "the answer leaves it out, scores it twice or out of range", verdict.answer.key
+    )
+    scored = {name: replace(one, call=verdict.answer.key) for name, one in found.items()}
+    return {conversation.id: scored.get(conversation.id, problem) for conversation in batch}
 
 
 def _read_scores(value: Json, wanted: set[str]) -> dict[str, Scores]:

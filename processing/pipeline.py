@@ -6,7 +6,7 @@ calls that were in flight are paid for again, and the bytes that come out are th
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from processing.convert import convert
 from processing.dataset_files import FILES, row_files
 from processing.errors import BudgetError, ProcessingError
 from processing.example import Conversation, Example
+from processing.filter import Scores
 from processing.inputs import Inputs
 from processing.ledger import Kind, Stage, State
 from processing.model_client import ModelClient
@@ -41,6 +42,7 @@ from processing.stages import (
     settle_split,
 )
 from processing.teachers import Teachers
+from processing.trace_kind import Step
 from store.errors import StoreError
 from store.recorded.message import Json
 from store.recorded.message_form import text_of
@@ -144,7 +146,7 @@ async def build(inputs: Inputs, teachers: Teachers, progress: Progress) -> Datas
     sample, sampled = await _score_sample(inputs.intake.conversations, run)
 
     rows = [
-        (part_of[example.id], row(example, found, part_of[example.id], scores.get(example.conversation_id), task))
+        (part_of[example.id], _row(example, found, part_of[example.id], scores.get(example.conversation_id), run))
         for example, found in zip(chosen, relabelled, strict=True)
         if found.problem is None
     ]
@@ -207,6 +209,11 @@ def _split(examples: Sequence[Example], inputs: Inputs) -> Split:
     )
 
 
+def _row(example: Example, found: Relabelled, part: Part, scores: Scores | None, run: Run) -> dict[str, Json]:
+    columns = {**run.columns.get(example.conversation_id, {}), **run.columns.get(example.id, {})}
+    return {**row(example, found, part, scores, run.task), **columns}
+
+
 def _kept(run: Run) -> int:
     return sum(end.state is State.KEPT and end.stage is Stage.OUTPUT for _, end in run.ledger.ends(Kind.EXAMPLE))
 
@@ -241,7 +248,10 @@ async def _predict(
     recorded: Sequence[Example], relabelled: Sequence[Relabelled], run: Run, *, stage: str
 ) -> list[Prediction]:
     total = sum(len(one.example.targets) for one in relabelled if one.problem is None)
-    return await predict(recorded, relabelled, run.teachers, run.task, done=lambda done: run.tell(stage, done, total))
+    predictions = await predict(
+        recorded, relabelled, run.teachers, run.task, done=lambda done: run.tell(stage, done, total)
+    )
+    return [replace(one, columns=await run.trace_columns(Step.JUDGE, one.judge_call)) for one in predictions]
 
 
 def _manifest(inputs: Inputs) -> dict[str, Json]:

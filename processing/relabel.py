@@ -58,6 +58,18 @@ class Relabelled:
     counterfactual_after: int | None = None
     is_changed: bool = False
 
+    def deciding_call(self, form: Form) -> bytes | None:
+        """The last call of the first model whose answer is the label; of the first that was asked without a label."""
+        asked = [candidate for candidate in self.candidates if candidate.call is not None]
+        if self.problem is not None:
+            return asked[0].call if asked else None
+        label = tuple(self.example.messages[target] for target in self.example.targets)
+        wanted = canonical(label, form)
+        for candidate in asked:
+            if candidate.answers is not None and canonical(candidate.answers[: len(label)], form) == wanted:
+                return candidate.call
+        return None
+
     def lineage(self, form: Form) -> dict[str, Json]:
         """Everything above that belongs into a row's metadata, as JSON."""
         label = tuple(self.example.messages[target] for target in self.example.targets)

@@ -10,11 +10,14 @@ from processing.dedup import drop_exact, group_conversations
 from processing.example import Conversation, Example
 from processing.filter import Scores, example_rule_end, relevance_end, rule_end, score
 from processing.ledger import End, Kind, Ledger, Reason, Stage, State
+from processing.message_trace import TraceColumns
 from processing.parallel import each
 from processing.progress import Progress, StageProgress, silent
 from processing.relabel import Relabelled, relabel
 from processing.split import Part, Split
 from processing.teachers import Teachers
+from processing.trace_kind import Step
+from store.recorded.message import Json
 
 
 @dataclass(slots=True)
@@ -28,6 +31,7 @@ class Run:
         progress: Is told how far each stage is.
         conversations: Every conversation by id.
         examples: Every example by id, as it was recorded.
+        columns: Message traces that go beside the rows and lines of a conversation or example, by its id.
     """
 
     task: Task
@@ -36,6 +40,15 @@ class Run:
     progress: Progress = silent
     conversations: dict[str, Conversation] = field(default_factory=dict)
     examples: dict[str, Example] = field(default_factory=dict)
+    columns: dict[str, dict[str, Json]] = field(default_factory=dict)
+
+    async def trace_columns(self, step: Step, call: bytes | None) -> dict[str, Json]:
+        """Read the message trace of a step from its last call, as far as the configuration asks for it."""
+        config = self.task.config
+        columns = TraceColumns(
+            self.teachers.work, config.message_traces, is_reasoning_extracted=config.extract_reasoning_content
+        )
+        return await columns.of(step, call)
 
     def tell(self, stage: str, done: int, total: int) -> None:
         """Tell how far a stage is, with the counts of calls."""
@@ -59,6 +72,8 @@ async def filter_by_relevance(
     scores = await score(
         conversations, run.teachers, run.task, done=lambda done: run.tell(Stage.RELEVANCE, done, total)
     )
+    for name, one in scores.items():
+        run.columns[name] = await run.trace_columns(Step.FILTER, one.call)
     ends = {one.id: relevance_end(scores[one.id], run.task) for one in conversations}
     kept = _judge(conversations, ends, Stage.RELEVANCE, run)
     return kept, {name: one for name, one in scores.items() if isinstance(one, Scores)}
@@ -129,6 +144,8 @@ async def relabel_all(examples: Sequence[Example], run: Run) -> list[Relabelled]
     relabelled = await ask_committee(examples, run, stage=Stage.RELABEL)
     kept: list[Example] = []
     for example, found in zip(examples, relabelled, strict=True):
+        call = found.deciding_call(run.task.form(example))
+        run.columns[example.id] = await run.trace_columns(Step.RELABEL, call)
         if found.problem is None:
             kept.append(example)
             continue

@@ -106,13 +106,16 @@ class Teachers:
         for model in models:
             self._budget.check(self._endpoint(model))
 
-    async def ask(self, model: str, purpose: str, messages: Sequence[Mapping[str, Json]], **parameters: Json) -> Answer:
+    async def ask(
+        self, model: str, purpose: str, messages: Sequence[Mapping[str, Json]], *, draw: int = 0, **parameters: Json
+    ) -> Answer:
         """Ask one model, or find what it said when it was asked the same before.
 
         Args:
             model: Name in the configuration.
             purpose: The step that asks, for the call table.
             messages: In OpenAI's form.
+            draw: Tells repeated questions apart, which are to be answered anew.
             parameters: Further fields of the request; None leaves a field out.
 
         Raises:
@@ -122,7 +125,7 @@ class Teachers:
         where = self._endpoint(model)
         body = {"model": where.model, "messages": list(messages), **parameters, **where.extra_body}
         body = {name: value for name, value in body.items() if value is not None}
-        key = call_key(base_url=where.shown_url, body=body)
+        key = call_key(base_url=where.shown_url, body=body, attempt=draw)
         # The same question asked twice at once is one call: the second waits for the first.
         async with self._asking[key]:
             call = await self.work.call(key)
