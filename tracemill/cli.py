@@ -135,6 +135,22 @@ def import_() -> _Body:
 
 
 @app.command()
+def erase() -> _Body:
+    """Erase traces with all that was made of them, whether or not a server is running."""
+    from tracemill.erase_command import erase
+
+    return erase
+
+
+@app.command()
+def audit() -> _Body:
+    """List what was asked of the store: deletions, imports, exports, feedback."""
+    from tracemill.erase_command import audit
+
+    return audit
+
+
+@app.command()
 def reingest() -> _Body:
     """Make traces again of the calls' own bytes, with what this version knows."""
     from tracemill.reingest_command import reingest

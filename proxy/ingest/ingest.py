@@ -261,6 +261,7 @@ class Ingest:
                 letters = [*letters, DeadLetter("unstorable", str(error), body, error.trace_id)]
             else:
                 self._metrics.traces_stored(counts.traces)
+                self._metrics.forgotten(counts.forgotten)
                 return letters
 
     def _without_raw(self, letter: DeadLetter) -> DeadLetter:

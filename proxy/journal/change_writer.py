@@ -1,12 +1,14 @@
 """Where changes are written: a journal folder like a worker's, with the disk waited for.
 
 A worker's journal is made never to hold up a call. This one is made to be believed: a change that `write` returned for
-outlives a power failure. It blocks, so it belongs on a thread of its own or into a command.
+outlives a power failure. It blocks, so it belongs on a thread of its own or into a command. When nothing was asked for
+a while, the folder is given up, so that ingest removes it: what was asked may name a person.
 """
 
 import os
 import secrets
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +23,7 @@ from store.change import Change
 
 _SEGMENT_BYTES = 16 * 1024 * 1024
 """Ingest deletes whole segments: an import of any size then needs the room of a few."""
+_IDLE_S = 2.0
 
 
 class ChangeWriter:
@@ -39,6 +42,8 @@ class ChangeWriter:
         self._segment = Segment(self._mark, self._disk)
         self._folder: WriterFolder | None = None
         self._turn = threading.Lock()
+        self._written_at = 0.0
+        self._idle: threading.Timer | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -62,6 +67,9 @@ class ChangeWriter:
                 if self._segment.is_broken:
                     self._begin_segment()
             self._segment.sync()
+            self._written_at = time.monotonic()
+            if self._idle is None:
+                self._watch(_IDLE_S)
 
     def waiting_bytes(self) -> int:
         """Tell how much of what was written ingest has not done with yet, to the size of a segment."""
@@ -70,12 +78,34 @@ class ChangeWriter:
     def close(self) -> None:
         """Give the folder up: ingest takes the rest in and removes it."""
         with self._turn:
-            self._segment.close()
-            with suppress(OSError):
-                self._segment.sync()  # closes what a failure left open; `write` has told of that failure
-            if self._folder is not None:
-                os.close(self._folder.lock)
-                self._folder = None
+            if self._idle is not None:
+                self._idle.cancel()
+                self._idle = None
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self._segment.close()
+        with suppress(OSError):
+            self._segment.sync()  # closes what a failure left open; `write` has told of that failure
+        if self._folder is not None:
+            os.close(self._folder.lock)
+            self._folder = None
+
+    def _watch(self, seconds: float) -> None:
+        self._idle = threading.Timer(seconds, self._look)
+        self._idle.daemon = True
+        self._idle.start()
+
+    def _look(self) -> None:
+        with self._turn:
+            if self._idle is None:
+                return  # closed meanwhile
+            left = self._written_at + _IDLE_S - time.monotonic()
+            if left > 0:
+                self._watch(left)
+                return
+            self._idle = None
+            self._give_up()
 
     def _make_room(self) -> None:
         if self._folder is None or not self._folder.path.exists():

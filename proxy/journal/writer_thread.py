@@ -11,6 +11,7 @@ from queue import SimpleQueue
 from proxy.journal.batch import Batch
 from proxy.journal.disk import Disk
 from proxy.journal.folder import WriterFolder, make_folder, used_bytes
+from proxy.journal.rolling import is_asked, is_done
 from proxy.journal.segment import Segment
 
 _log = logging.getLogger("tracemill.journal")
@@ -71,6 +72,8 @@ class JournalThreads:
         self._sync_since = 0.0
         self._cannot_write = False
         self._cannot_sync = False
+        self._is_roll_wanted = False
+        self._next_look = 0.0
         self._unsynced: list[Batch] = []
         self._unsynced_guard = threading.Lock()
         self._sync_wanted = threading.Event()
@@ -170,12 +173,15 @@ class JournalThreads:
         return True
 
     def _begin_segment(self) -> None:
-        if self._segment.is_broken or self._segment.size >= SEGMENT_BYTES:
+        if self._segment.is_broken or self._segment.size >= SEGMENT_BYTES or self._is_roll_wanted:
             self._segment.close()
         if self._segment.is_open:
             return
         self._find_folder()
         self._segment.open_next()
+        if self._is_roll_wanted and self._folder is not None:
+            is_done(self._folder.path)
+            self._is_roll_wanted = False
 
     def _find_folder(self) -> None:
         """See that there is a folder, and room in it; begin it anew when somebody has deleted ours."""
@@ -209,10 +215,21 @@ class JournalThreads:
             self._sync()
             if is_last:
                 return
+            self._look_for_request()
             if self._cannot_sync:
                 # Nothing but a flush that works shows that the next one will, and no call may come to ask for one.
                 self._queue.put(_probe())
                 self._closing.wait(_RETRY_S)
+
+    def _look_for_request(self) -> None:
+        """See whether a new file is wanted (`proxy.journal.rolling`), though no call may come to begin one."""
+        now = time.monotonic()
+        if now < self._next_look or self._folder is None or self._is_roll_wanted:
+            return
+        self._next_look = now + _SYNC_INTERVAL_S
+        if is_asked(self._folder.path):
+            self._is_roll_wanted = True
+            self._queue.put(_probe())
 
     def _sync(self) -> None:
         """Flush, and report what waited for it: also when it failed, for no second try can make that good."""

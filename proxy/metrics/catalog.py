@@ -160,6 +160,10 @@ DECLARED = _counter(
 REDACTIONS = _counter(
     "tracemill_ingest_redactions", "Values that redaction replaced by placeholders, by category or rule.", "category"
 )
+FORGOTTEN = _counter(
+    "tracemill_ingest_forgotten",
+    "Calls that ingest did not store because they had been erased, or their session or user had.",
+)
 INGEST_FAILURES = _counter("tracemill_ingest_failures", "Times that the database could not take a batch.")
 INGEST_LAG = _gauge(
     "tracemill_ingest_lag_seconds", "Age of the oldest ended call that ingest has read and not stored.", merge=Merge.MAX
@@ -196,7 +200,7 @@ OWNERS: dict[str, tuple[Metric, ...]] = {
         SYNC_FAILURES,
     ),
     "Ingest": (
-        TRACES_STORED, BATCH_CALLS, BATCH_DURATION, DEAD_LETTERS_STORED, DECLARED, REDACTIONS,
+        TRACES_STORED, BATCH_CALLS, BATCH_DURATION, DEAD_LETTERS_STORED, DECLARED, REDACTIONS, FORGOTTEN,
         INGEST_FAILURES, INGEST_LAG, INGEST_BEHIND,
     ),
     "Export of spans": (SPANS, SPANS_REJECTED, SPAN_FAILURES, SPANS_BEHIND),

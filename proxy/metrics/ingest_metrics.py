@@ -23,6 +23,7 @@ class IngestMetrics:
         self._letters = dict.fromkeys(LETTER_REASONS, 0)
         self._declared = dict.fromkeys(DROP_REASONS, 0)
         self._redactions: dict[str, int] = {}
+        self._forgotten = 0
         self._failures = 0
         self._behind_bytes = 0
         self._oldest_at: float | None = None
@@ -50,6 +51,10 @@ class IngestMetrics:
     def traces_stored(self, traces: int) -> None:
         """Count traces written; fewer than calls when some were known or are dead letters."""
         self._traces += traces
+
+    def forgotten(self, calls: int) -> None:
+        """Count calls that were left out because they had been erased, or their session or user had."""
+        self._forgotten += calls
 
     def letter_stored(self, letter: DeadLetter) -> None:
         """Count a dead letter, and what it declares missing when it is a gap's."""
@@ -82,6 +87,7 @@ class IngestMetrics:
                 catalog.DEAD_LETTERS_STORED.name: {(reason,): n for reason, n in self._letters.copy().items()},
                 catalog.DECLARED.name: {(reason,): n for reason, n in self._declared.copy().items()},
                 catalog.REDACTIONS.name: {(name,): n for name, n in self._redactions.copy().items()},
+                catalog.FORGOTTEN.name: {(): self._forgotten},
                 catalog.INGEST_FAILURES.name: {(): self._failures},
             },
             gauges={

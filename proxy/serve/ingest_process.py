@@ -15,12 +15,17 @@ from typing import Any
 
 from proxy.ingest.ingest import ingest_once, run_ingest
 from proxy.ingest.kept_bytes import derive_again
+from proxy.journal.rolling import JournalFiles
+from proxy.journal.writer import JOURNAL_FOLDER
 from proxy.key_salt import key_salt
 from proxy.redaction.redactor import Redactor, make_redactor
 from proxy.settings import ServeSettings, load_settings
 from store.chore import Chore
+from store.erasing.erasure import Erasing
+from store.erasing.sweep import Sweep
 from store.raw_call_retention import RawCallPruning
 from store.raw_calls import NOT_KEPT, RawCalls, RawRetention
+from store.upkeep import make_followers
 
 SETTINGS_FILE = "ingest-settings.json"
 
@@ -65,9 +70,11 @@ async def ingest_as_served(data_dir: Path) -> None:
     )
 
 
-def make_chores(settings: ServeSettings, raw_calls: RawCalls) -> Sequence[Chore]:  # noqa: ARG001 - each as they say
+def make_chores(settings: ServeSettings, raw_calls: RawCalls) -> Sequence[Chore]:
     """Make the chores that these settings ask for."""
-    return [RawCallPruning(raw_calls)]
+    followers = make_followers(raw_calls)
+    journals = JournalFiles(settings.data_dir / JOURNAL_FOLDER)
+    return [RawCallPruning(raw_calls), Erasing(followers, settings.data_dir, journals), Sweep(followers)]
 
 
 def make_raw_calls(settings: ServeSettings) -> RawCalls:

@@ -26,6 +26,7 @@ _OF_SESSION = """
     SELECT t.number FROM traces t WHERE t.session = :name AND t.created_at <= :until LIMIT :count
 """
 _OF_USER = "SELECT t.number FROM traces t WHERE t.user = :name AND t.created_at <= :until LIMIT :count"
+_IN_CONVERSATION = "0"
 _NEWEST = "SELECT coalesce(max(number), 0) FROM traces"
 
 
@@ -114,6 +115,20 @@ class Selector:
                 parse_filter(self.value)
             except FilterError as exc:
                 raise ValueError(f"the expression cannot be understood at position {exc.position}") from exc
+
+    def condition(self, asked_at: datetime) -> tuple[str, dict[str, object]]:
+        """Give what it selects as a condition over `traces t`, with its parameters."""
+        until: dict[str, object] = {"until": to_micros(asked_at)}
+        name = self.value.encode("utf-8", "surrogatepass")
+        if self.kind is SelectorKind.TRACES:
+            wanted = id_list(each.bytes for each in self.trace_ids)
+            return f"t.id IN ({WANTED} SELECT id FROM wanted)", wanted
+        if self.kind in (SelectorKind.SESSION, SelectorKind.USER):
+            return f"t.{self.kind.value} = :name AND t.created_at <= :until", {**until, "name": name}
+        if self.kind is SelectorKind.CONVERSATION:
+            return f"{_IN_CONVERSATION} AND t.created_at <= :until", {**until, "name": name}
+        selection = parse_filter(self.value)
+        return f"({selection.sql}) AND t.created_at <= :until", {**until, **selection.parameters}
 
     def pick(self, db: sqlite3.Connection, asked_at: datetime, place: int, count: int, deadline: float) -> Picked:
         """Give some traces that the selector names and whose calls began by `asked_at`.

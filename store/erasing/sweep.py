@@ -13,6 +13,7 @@ anything is deleted.
 
 import sqlite3
 import time
+from collections.abc import Sequence
 
 from store.chore import NOTHING_TO_DO, Step
 from store.connection import transaction_now
@@ -85,7 +86,7 @@ class Sweep:
 
     name = "sweep"
 
-    def __init__(self, followers: tuple[Follower, ...] = ()) -> None:
+    def __init__(self, followers: Sequence[Follower] = ()) -> None:
         """Keep `followers` that know of messages told."""
         self._followers = [each for each in followers if isinstance(each, MessageFollower)]
         self._node_pace = Pace(_STEP_S, most=2_000)

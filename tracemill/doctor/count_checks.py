@@ -29,6 +29,7 @@ _WHOLE_CALLS = (
 )  # fmt: skip
 _DECLARED = (DropReason.JOURNAL_BACKLOG, DropReason.JOURNAL_BACKLOG_BODY, DropReason.CAPTURE_FAILED)
 _STORED_SINCE = "SELECT count(*) FROM traces WHERE created_at >= :since"
+_ERASED_SINCE = "SELECT count(*) FROM forgotten_traces WHERE id >= :first"
 _CALL_LETTERS = "SELECT count(*) FROM dead_letters WHERE reason IN ('derive_failed', 'unstorable')"
 
 
@@ -40,12 +41,19 @@ class _Sums(NamedTuple):
     dropped: dict[str, int]
     declared: int
     letters: int
+    erased: int
     behind: bool
 
     @property
     def unaccounted(self) -> int:
         """Ended calls that are nowhere."""
-        return self.ended - self.stored - self.letters - sum(self.dropped.get(each, 0) for each in _WHOLE_CALLS)
+        return (
+            self.ended
+            - self.stored
+            - self.letters
+            - self.erased
+            - sum(self.dropped.get(each, 0) for each in _WHOLE_CALLS)
+        )
 
     @property
     def undeclared(self) -> int:
@@ -98,7 +106,9 @@ def _check_sums(sums: _Sums) -> Iterator[Finding]:
         dropped = {reason: number for reason, number in sums.dropped.items() if number}
         missing = ", ".join(f"{number:,} {reason}" for reason, number in sorted(dropped.items())) or "nothing"
         waiting = f"; {sums.unaccounted:,} wait in the journal" if sums.unaccounted > 0 else ""
-        what = f"of {sums.ended:,} calls since the start {sums.stored:,} are stored{waiting}; not recorded: {missing}."
+        erased = f", {sums.erased:,} erased" if sums.erased else ""
+        stored = f"{sums.stored:,} are stored{erased}{waiting}"
+        what = f"of {sums.ended:,} calls since the start {stored}; not recorded: {missing}."
         yield Finding(finding.CAPTURE, what, facts)
 
 
@@ -115,21 +125,25 @@ def _settled(place: Place, server: Notice) -> _Sums:
 def _add_up(place: Place, server: Notice) -> _Sums:
     # Counts first: a call that ends in between is then in the store and not in the counts, and nothing seems missing.
     counts = read_totals(server.folder).counts
-    stored = declared = letters = 0
+    stored = declared = letters = erased = 0
     if place.traces.exists():
-        stored, declared, letters = view(place.traces, lambda connection: _rows(connection, server.started_at))
+        stored, declared, letters, erased = view(place.traces, lambda connection: _rows(connection, server.started_at))
     return _Sums(
         ended=int(sum(counts.counters.get(catalog.CALLS.name, {}).values())),
         stored=stored,
         dropped={labels[0]: int(n) for labels, n in counts.counters.get(catalog.DROPPED.name, {}).items()},
         declared=declared,
         letters=letters,
+        erased=erased,
         behind=bool(sum(counts.gauges.get(catalog.INGEST_BEHIND.name, {}).values())),
     )
 
 
-def _rows(connection: sqlite3.Connection, started_at: float) -> tuple[int, int, int]:
+def _rows(connection: sqlite3.Connection, started_at: float) -> tuple[int, int, int, int]:
     (stored,) = connection.execute(_STORED_SINCE, {"since": int(started_at * 1e6)}).fetchone()
     (letters,) = connection.execute(_CALL_LETTERS).fetchone()
     declared = sum(gap.count for gap in read_gaps(connection) if gap.last_at.timestamp() >= started_at)
-    return stored, declared, letters
+    # Ids are of the time of their calls: UUIDv7 begins with the milliseconds.
+    first = int(started_at * 1000).to_bytes(6, "big").ljust(16, b"\0")
+    (erased,) = connection.execute(_ERASED_SINCE, {"first": first}).fetchone()
+    return stored, declared, letters, erased

@@ -303,6 +303,7 @@ def test_ingest_tells_batches_letters_gaps_and_how_late_it_is(tmp_path: Path) ->
     values = shown(tmp_path)
     assert (values["tracemill_ingest_lag_seconds"], values["tracemill_ingest_behind_bytes"]) == (10, 4096)
     metrics.traces_stored(2)
+    metrics.forgotten(2)
     metrics.batch_stored(calls=3, seconds=0.004)
     metrics.batch_stored(calls=0, seconds=0.1)
     metrics.letter_stored(DeadLetter("torn", "", b""))
@@ -313,6 +314,7 @@ def test_ingest_tells_batches_letters_gaps_and_how_late_it_is(tmp_path: Path) ->
     expected = {
         "tracemill_ingest_lag_seconds": 0,
         "tracemill_ingest_traces_total": 2,
+        "tracemill_ingest_forgotten_total": 2,
         "tracemill_ingest_failures_total": 1,
         'tracemill_ingest_batch_calls_bucket{le="2.0"}': 0,
         'tracemill_ingest_batch_calls_bucket{le="5.0"}': 1,

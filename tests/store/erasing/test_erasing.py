@@ -17,8 +17,8 @@ async def test_an_erased_trace_goes_with_all_that_only_it_held(tmp_path: Path) -
     gone = chat(
         2, "canary one", "canary two " * 2000,
         tags={"canary": "three"}, usage=b'{"canary":4}',
-       
-        metadata=b'{"canary":5}', tools=b'[{"shared":1}]', error="canary six", user="canary seven", session="canary eight",
+        metadata=b'{"canary":5}', tools=b'[{"shared":1}]', error="canary six", user="canary seven",
+        session="canary eight",
     )  # fmt: skip
     async with await TraceWriter.open(path) as writer:
         await writer.write([kept])

@@ -1,0 +1,171 @@
+"""Erasing traces on demand, and how far that is; what goes and what stays, `docs/retention.md` tells.
+
+An answer of 202 tells that what was asked is on the disk: it will be done whatever happens to this process.
+"""
+
+from datetime import UTC, datetime
+from functools import partial
+from uuid import UUID
+
+from starlette.responses import Response
+
+from proxy.admin.answers import json_answer
+from proxy.admin.bearer import Scope
+from proxy.admin.change_requests import new_change
+from proxy.admin.context import Context
+from proxy.admin.feedback import is_recent
+from proxy.admin.operation import Asked, Body, Good, Operation
+from proxy.admin.refusal import AdminRefusal, Code
+from proxy.admin.shapes.erasure import Erasure, ErasureAccepted, ErasureTaken
+from store import json_text
+from store.change import ChangeKind
+from store.erasing.progress import find_progress, is_known
+from store.erasing.selector import Selector, SelectorKind
+from store.filter import parse_filter
+from store.json_text import JsonValue
+from store.trace_lookup import find_trace
+
+
+async def _erase_trace(context: Context, asked: Asked) -> Response:
+    named = asked.path("id")
+    reader = await context.store.reader()
+    try:
+        trace_id = UUID(named)
+    except ValueError:
+        trace = None if reader is None else await find_trace(reader, named)
+        if trace is None:
+            raise _unknown(named) from None
+        trace_id = trace.id
+    # A call may be in flight still: its client has the id before its answer.
+    is_there = reader is not None and await reader.look(partial(is_known, id_=trace_id))
+    if not is_there and not is_recent(trace_id, datetime.now(UTC)):
+        raise _unknown(named)
+    return await _ask(context, asked, Selector.of_traces([trace_id]))
+
+
+async def _erase_session(context: Context, asked: Asked) -> Response:
+    return await _ask(context, asked, Selector(SelectorKind.SESSION, asked.path("session")))
+
+
+async def _erase_user(context: Context, asked: Asked) -> Response:
+    return await _ask(context, asked, Selector(SelectorKind.USER, asked.path("user")))
+
+
+async def _erase(context: Context, asked: Asked) -> Response:
+    given = asked.body(ErasureTaken).model_dump(exclude_none=True)
+    if len(given) != 1:
+        raise AdminRefusal(Code.INVALID_BODY, f"The body names {len(given)} of {', '.join(SelectorKind)}; name one.")
+    name, value = next(iter(given.items()))
+    if name == SelectorKind.WHERE:
+        parse_filter(value)
+    selector = Selector(SelectorKind(name), " ".join(value) if isinstance(value, list) else value)
+    try:
+        selector.check()
+    except ValueError as exc:
+        raise AdminRefusal(Code.INVALID_BODY, f"The body cannot be taken: {exc}.", param=name) from exc
+    return await _ask(context, asked, selector)
+
+
+async def _ask(context: Context, asked: Asked, selector: Selector) -> Response:
+    change = new_change(ChangeKind.ERASE, selector.encode(), asked.who)
+    await context.changes.note(change)
+    return json_answer(json_text.dumps({"change_id": str(change.id)}), status=202)
+
+
+async def _get_erasure(context: Context, asked: Asked) -> Response:
+    given = asked.path("id")
+    reader = await context.store.reader()
+    try:
+        id_ = UUID(given)
+    except ValueError:
+        raise _no_erasure(given) from None
+    progress = None if reader is None else await reader.look(partial(find_progress, id_=id_))
+    if progress is not None:
+        return json_answer(json_text.dumps(progress.to_json()))
+    if not is_recent(id_, datetime.now(UTC)):
+        raise _no_erasure(given)
+    waiting: dict[str, JsonValue] = {
+        "id": str(id_),
+        "phase": "asked",
+        "asked_at": None,
+        "finished_at": None,
+        "result": {},
+        "trace_ids": [],
+    }
+    return json_answer(json_text.dumps(waiting))
+
+
+def _unknown(named: str) -> AdminRefusal:
+    return AdminRefusal(Code.NOT_FOUND, f"No trace, completion or request has the id {named[:80]!r}.")
+
+
+def _no_erasure(given: str) -> AdminRefusal:
+    return AdminRefusal(Code.NOT_FOUND, f"No erasure has the id {given[:80]!r}.")
+
+
+_TAKEN = Good("It is on the disk and will be done.", ErasureAccepted, status=202)
+
+OPERATIONS = (
+    Operation(
+        name="erase_trace",
+        method="DELETE",
+        path="/admin/api/traces/{id}",
+        summary="Erases one trace, with [all that was made of it](retention.md).",
+        handler=_erase_trace,
+        scope=Scope.WRITE,
+        good=_TAKEN,
+        path_parts=(
+            (
+                "id",
+                "The trace's id, the completion's own id, or the answer's `x-request-id`; the call may be in flight.",
+            ),
+        ),
+        errors=(Code.NOT_FOUND,),
+        tag="erasures",
+    ),
+    Operation(
+        name="erase_session",
+        method="DELETE",
+        path="/admin/api/sessions/{session}",
+        summary="Erases all traces of a session whose calls began until now.",
+        handler=_erase_session,
+        scope=Scope.WRITE,
+        good=_TAKEN,
+        path_parts=(("session", "As the client named it; one with a slash goes into the body of `erase`."),),
+        tag="erasures",
+    ),
+    Operation(
+        name="erase_user",
+        method="DELETE",
+        path="/admin/api/users/{user}",
+        summary="Erases all traces of a user whose calls began until now.",
+        handler=_erase_user,
+        scope=Scope.WRITE,
+        good=_TAKEN,
+        path_parts=(("user", "As the client named it; one with a slash goes into the body of `erase`."),),
+        tag="erasures",
+    ),
+    Operation(
+        name="erase",
+        method="POST",
+        path="/admin/api/erasures",
+        summary="Erases traces by id, session, user, conversation or filter.",
+        handler=_erase,
+        scope=Scope.WRITE,
+        good=_TAKEN,
+        body=Body(ErasureTaken, max_bytes=1024 * 1024),
+        errors=(Code.INVALID_FILTER,),
+        tag="erasures",
+    ),
+    Operation(
+        name="get_erasure",
+        method="GET",
+        path="/admin/api/erasures/{id}",
+        summary="Tells how far an erasure is.",
+        handler=_get_erasure,
+        good=Good("How far it is.", Erasure),
+        path_parts=(("id", "`change_id` of the answer that took it."),),
+        errors=(Code.NOT_FOUND,),
+        tag="erasures",
+    ),
+)

@@ -1,0 +1,80 @@
+"""What an erasure would take, without taking it."""
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from store.connection import connect_sqlite
+from store.erasing.selector import Selector
+from store.id_list import WANTED, id_list, number_list
+from store.trace_rows import from_micros
+
+# ruff: noqa: S608 - the statements are put together from constants; a selector's SQL holds nothing of who wrote it
+_IDS_A_LOOK = 500
+_NUMBERS = WANTED + "SELECT t.number FROM wanted w CROSS JOIN traces t ON t.id = w.id"
+_HAS_SOURCES = "SELECT count(*) FROM sqlite_master WHERE name = 'run_sources'"
+_RUN_SOURCES = "SELECT s.run_id, s.trace_id, j.out_dir FROM run_sources s JOIN jobs j USING (run_id)"
+
+
+class Preview(NamedTuple):
+    """What would go.
+
+    Attributes:
+        traces: How many are stored now; calls in flight come on top.
+        first_at: When the first of these calls began; None when there is none.
+        last_at: The same of the last one.
+        datasets: Folders of runs that hold something of it, to be marked.
+    """
+
+    traces: int
+    first_at: datetime | None
+    last_at: datetime | None
+    datasets: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "traces": self.traces,
+            "first_at": self.first_at and self.first_at.isoformat(),
+            "last_at": self.last_at and self.last_at.isoformat(),
+            "datasets": list(self.datasets),
+        }
+
+
+def preview(db: sqlite3.Connection, data_dir: Path, selector: Selector) -> Preview:
+    """Count what a selector names now; reads one state of the database."""
+    condition, parameters = selector.condition(datetime.now(UTC))
+    sql = f"SELECT count(*), min(t.created_at), max(t.created_at) FROM traces t WHERE {condition}"
+    traces, first, last = db.execute(sql, parameters).fetchone()
+    return Preview(
+        traces,
+        None if first is None else from_micros(first),
+        None if last is None else from_micros(last),
+        tuple(sorted(_datasets(db, data_dir / "work.db", selector))),
+    )
+
+
+def _datasets(db: sqlite3.Connection, path: Path, selector: Selector) -> set[str]:
+    if not path.exists():
+        return set()
+    with closing(connect_sqlite(path, mode="ro")) as work:
+        if not work.execute(_HAS_SOURCES).fetchone()[0]:
+            return set()
+        found: set[str] = set()
+        rows = work.execute(_RUN_SOURCES)
+        while some := rows.fetchmany(_IDS_A_LOOK):
+            named = _among(db, {row[1] for row in some}, selector)
+            found |= {row[2] for row in some if row[1] in named}
+        return found
+
+
+def _among(db: sqlite3.Connection, ids: set[bytes], selector: Selector) -> set[bytes]:
+    """Tell which of these traces are selected."""
+    condition, parameters = selector.condition(datetime.now(UTC))
+    sql = f"""
+        SELECT t.id FROM json_each(:held) w CROSS JOIN traces t ON t.number = w.value WHERE {condition}
+    """
+    numbers = [row[0] for row in db.execute(_NUMBERS, id_list(ids))]
+    return {row[0] for row in db.execute(sql, {**parameters, "held": number_list(numbers)["numbers"]})}
