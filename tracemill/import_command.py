@@ -132,8 +132,9 @@ async def _import(run: _Run, data_dir: Path) -> dict[str, Any]:
     async with ImportWriting(data_dir, asked_by=_who(), take_in=ingest_as_served) as writing:
         for trace in run.reads():
             await writing.add(trace)
-        await writing.finish(import_report([each.to_json() for each in run.reader.files], None))
-        return import_report([each.to_json() for each in run.reader.files], writing.counts)
+        files = [each.to_json() for each in run.reader.files]
+        await writing.finish(lambda counts: import_report(files, counts))
+        return import_report(files, writing.counts)
 
 
 def _blocks(name: str) -> Iterator[bytes]:

@@ -23,21 +23,20 @@ from proxy.journal.change_writer import ChangeWriter
 from proxy.journal.writer import JOURNAL_FOLDER
 from store.change import Change, ChangeKind, find_change
 from store.errors import DatabaseMissingError, OlderSchemaError, WriterBusyError
-from store.id_list import KNOWN_TRACES, id_list
+from store.forgotten import known_forgotten
+from store.id_list import KNOWN_DEAD_LETTERS, KNOWN_TRACES, id_list
 from store.trace import Trace
 from store.trace_code import encode_traces
 from store.traces import TraceReader
 from store.uuid7 import uuid7
 
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
-"""What may lie in the journal before ingest has done with it. It deletes whole segments, of 16 MiB."""
+"""What may wait in the journal. Ingest deletes whole segments, so some 16 MiB more may lie there."""
 _CHANGE_TRACES: Final = 200
 _CHANGE_BYTES: Final = 1024 * 1024
 """A change is one entry and one `fsync`."""
-_SETTLED_BYTES: Final = MAX_WAITING_BYTES + 2 * 16 * 1024 * 1024
-"""What lies so far back in the journal is read, or the run would have waited."""
 _LOOK_S: Final = 0.05
-_PATIENCE_S: Final = 600.0
+PATIENCE_S: Final = 600.0
 """For ingest to get on: a disk that is full, say."""
 
 
@@ -64,7 +63,12 @@ class _Written(NamedTuple):
 
 
 class ImportWriting:
-    """Writes traces as changes. Use as an asynchronous context manager, on an event loop that serves nobody else."""
+    """Writes traces as changes. Use as an asynchronous context manager, on an event loop that serves nobody else.
+
+    Attributes:
+        counts: What became of the traces, as far as it is known; whole when `finish` has returned.
+        is_written: Whether everything is in the journal: it will be stored, whatever happens now.
+    """
 
     def __init__(
         self,
@@ -73,6 +77,8 @@ class ImportWriting:
         asked_by: str | None,
         take_in: Callable[[Path], Awaitable[None]] | None,
         max_waiting_bytes: int = MAX_WAITING_BYTES,
+        patience_s: float = PATIENCE_S,
+        is_stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         """Begin.
 
@@ -82,19 +88,24 @@ class ImportWriting:
             take_in: Stores all that the journals hold when nobody else does, and raises `WriterBusyError` when somebody
                 does; None where there is always somebody.
             max_waiting_bytes: What may lie in the journal.
+            patience_s: How long ingest may take in nothing before that is an error.
+            is_stopped: Asked while ingest is waited for; true makes the wait an error at once.
         """
         self.counts = WriteCounts()
+        self.is_written = False
         self._data_dir = data_dir
         self._asked_by = asked_by
         self._take_in = take_in
         self._max_waiting_bytes = max_waiting_bytes
+        self._patience_s = patience_s
+        self._is_stopped = is_stopped
         self._writer = ChangeWriter(data_dir / JOURNAL_FOLDER)
         self._reader: TraceReader | None = None
         self._held: dict[bytes, Trace] = {}
         self._held_bytes = 0
         self._written: deque[_Written] = deque()
         self._written_ids: set[bytes] = set()
-        self._behind_bytes = 0
+        self._waiting_bytes = 0
 
     async def __aenter__(self) -> Self:
         # What stands in the way of storing anything is said before anything is read.
@@ -122,30 +133,32 @@ class ImportWriting:
         if len(self._held) >= _CHANGE_TRACES or self._held_bytes >= _CHANGE_BYTES:
             await self._write()
 
-    async def finish(self, report: Mapping[str, Any]) -> None:
-        """Write the rest, note the import in the audit log, and wait until all of it is stored.
+    async def finish(self, report: Callable[[WriteCounts], Mapping[str, Any]]) -> None:
+        """Write the rest, wait until all of it is stored, and note the import in the audit log.
 
         Args:
-            report: Goes into the audit log: counts and names, never content.
+            report: Makes what goes into the audit log: counts and names, never content.
 
         Raises:
             OSError: As `add`.
             StoreError: As `add`.
-            ImportStalledError: As `add`.
+            ImportStalledError: As `add`; `is_written` tells that nothing is missing in the journal.
         """
         await self._write()
-        note = self._change(ChangeKind.IMPORT, json.dumps(report).encode())
+        self.is_written = True
+        await self._wait_until(self._is_settled)
+        note = self._change(ChangeKind.IMPORT, json.dumps(report(self.counts)).encode())
         self._writer.write(note)
         await self._wait_until(lambda: self._is_applied(note.id))
-        while self._written:
-            await self._settle()
 
     async def _write(self) -> None:
         if not self._held:
             return
-        known = await self._known(self._held) | self._written_ids
-        fresh = [trace for id_, trace in self._held.items() if id_ not in known]
-        self.counts.duplicates += len(self._held) - len(fresh)
+        known = self._held.keys() & (await self._look(KNOWN_TRACES, self._held) | self._written_ids)
+        left_out = await self._left_out(self._held.keys() - known)
+        fresh = [trace for id_, trace in self._held.items() if id_ not in known and id_ not in left_out]
+        self.counts.duplicates += len(known)
+        self.counts.left_out += len(left_out)
         self._held, self._held_bytes = {}, 0
         if not fresh:
             return
@@ -154,36 +167,49 @@ class ImportWriting:
         written = _Written(frozenset(trace.id.bytes for trace in fresh), len(change.body))
         self._written.append(written)
         self._written_ids |= written.ids
-        self._behind_bytes += written.size
-        await self._keep_back()
-
-    async def _keep_back(self) -> None:
-        """Wait for ingest where it is too far behind, and account for what it must have done with."""
-        await self._wait_until(self._has_room)
-        while self._behind_bytes - self._written[0].size > _SETTLED_BYTES:
-            await self._settle()
+        self._waiting_bytes += written.size
+        if self._waiting_bytes > self._max_waiting_bytes:
+            await self._wait_until(self._has_room)
 
     async def _settle(self) -> None:
-        """Account for the oldest change that was written; it has been applied."""
-        written = self._written.popleft()
-        stored = len(await self._known(written.ids))
-        self.counts.stored += stored
-        self.counts.left_out += len(written.ids) - stored
-        self._written_ids -= written.ids
-        self._behind_bytes -= written.size
+        """Account for what ingest has done with, the oldest first: it is stored, set aside, or was erased before."""
+        while self._written:
+            written = self._written[0]
+            stored = await self._look(KNOWN_TRACES, written.ids)
+            # None of them was left out before, so those that are now tell as much.
+            if not stored and not await self._left_out(written.ids):
+                return
+            self.counts.stored += len(stored)
+            self.counts.left_out += len(written.ids) - len(stored)
+            self._written.popleft()
+            self._written_ids -= written.ids
+            self._waiting_bytes -= written.size
+
+    async def _left_out(self, ids: Collection[bytes]) -> set[bytes]:
+        """Tell which of these traces will not be stored: they were erased, or set aside as dead letters."""
+        reader = await self._open()
+        if reader is None or not ids:
+            return set()
+        erased = await reader.look(lambda db: known_forgotten(db, [UUID(bytes=id_) for id_ in ids]))
+        return {id_.bytes for id_ in erased} | await self._look(KNOWN_DEAD_LETTERS, ids)
 
     async def _wait_until(self, condition: Callable[[], Awaitable[bool]]) -> None:
         waiting_bytes, since = -1, 0.0
         while not await condition():
-            if self._writer.waiting_bytes() != waiting_bytes:
-                waiting_bytes, since = self._writer.waiting_bytes(), time.monotonic()
-            elif time.monotonic() - since > _PATIENCE_S:
-                raise ImportStalledError(self._data_dir / JOURNAL_FOLDER, _PATIENCE_S)
+            if self._waiting_bytes != waiting_bytes:
+                waiting_bytes, since = self._waiting_bytes, time.monotonic()
+            elif time.monotonic() - since > self._patience_s or self._is_stopped():
+                raise ImportStalledError(self._data_dir / JOURNAL_FOLDER, self._patience_s)
             if not await self._have_taken_in():
                 await asyncio.sleep(_LOOK_S)
 
     async def _has_room(self) -> bool:
-        return self._writer.waiting_bytes() <= self._max_waiting_bytes
+        await self._settle()
+        return self._waiting_bytes <= self._max_waiting_bytes // 2
+
+    async def _is_settled(self) -> bool:
+        await self._settle()
+        return not self._written
 
     async def _have_taken_in(self) -> bool:
         """Store what waits, where nobody else does; tell whether that was so."""
@@ -194,12 +220,12 @@ class ImportWriting:
             return True
         return False
 
-    async def _known(self, ids: Collection[bytes]) -> set[bytes]:
+    async def _look(self, statement: str, ids: Collection[bytes]) -> set[bytes]:
         reader = await self._open()
         if reader is None or not ids:
             return set()
         wanted = id_list(ids)
-        return await reader.look(lambda db: {row[0] for row in db.execute(KNOWN_TRACES, wanted).fetchall()})
+        return await reader.look(lambda db: {row[0] for row in db.execute(statement, wanted).fetchall()})
 
     async def _is_applied(self, id_: UUID) -> bool:
         reader = await self._open()

@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
+from proxy.errors import ImportStalledError
 from proxy.ingest.import_writing import ImportWriting, WriteCounts, import_report
 from proxy.ingest.ingest import TRACES_FILE, ingest_once, run_ingest
 from proxy.journal.change_writer import ChangeWriter
@@ -16,6 +19,7 @@ from proxy.journal.writer import JOURNAL_FOLDER
 from proxy.redaction.category import Category
 from proxy.redaction.redactor import Redactor
 from store.change import Change, ChangeKind, list_changes
+from store.forgotten import forget_traces
 from store.trace import Reply, Trace
 from store.trace_code import encode_traces
 from store.traces import TraceReader, TraceWriter
@@ -49,7 +53,7 @@ async def write(
     ) as writing:
         for trace in found:
             await writing.add(trace)
-        await writing.finish({"records": 1})
+        await writing.finish(lambda counts: {"stored": counts.stored})
         return writing.counts
 
 
@@ -87,7 +91,7 @@ async def test_the_import_stands_in_the_audit_log(tmp_path: Path) -> None:
     await write(tmp_path, traces(range(3)))
     async with await TraceReader.open(tmp_path / TRACES_FILE) as reader:
         (record,) = await reader.look(list_changes)
-    assert (record.kind, record.asked_by, record.result) == (ChangeKind.IMPORT, "anna", {"records": 1})
+    assert (record.kind, record.asked_by, record.result) == (ChangeKind.IMPORT, "anna", {"stored": 3})
 
 
 async def test_what_waits_in_the_journal_is_bounded_while_ingest_is_behind(tmp_path: Path) -> None:
@@ -157,6 +161,27 @@ async def test_a_store_that_another_program_holds_is_waited_for(tmp_path: Path) 
     assert not writing.done()
     await holder.close()
     assert await writing == WriteCounts(stored=1)
+
+
+async def test_erased_traces_are_left_out_and_waited_for_no_longer(tmp_path: Path) -> None:
+    await write(tmp_path, [])
+    with closing(sqlite3.connect(tmp_path / TRACES_FILE)) as db:
+        forget_traces(db, [trace.id for trace in traces(range(3))], 1)
+        db.commit()
+    assert await write(tmp_path, traces(range(4))) == WriteCounts(stored=1, left_out=3)
+    assert await write(tmp_path, traces(range(3))) == WriteCounts(left_out=3)
+
+
+async def test_a_server_that_stores_nothing_is_not_waited_for_without_end(tmp_path: Path) -> None:
+    writing = ImportWriting(tmp_path, asked_by=None, take_in=None, patience_s=0.2)
+    async with await TraceWriter.open(tmp_path / TRACES_FILE), writing:
+        for trace in traces(range(3)):
+            await writing.add(trace)
+        with pytest.raises(ImportStalledError, match="nothing of what waits there was stored"):
+            await writing.finish(lambda _: {})
+        assert writing.is_written
+    await take_in(tmp_path)
+    assert len(await stored(tmp_path)) == 3
 
 
 def test_the_report_adds_up_over_files() -> None:
