@@ -25,7 +25,7 @@ from proxy.journal.writer import JOURNAL_FOLDER
 from proxy.serve.ingest_process import settings_as_served
 from store.change import ChangeKind
 from store.errors import StoreError
-from store.filter import Filter, parse_filter
+from store.filter import Filter
 from store.raw_calls import raw_calls_of
 from store.reingest import NOT_TO_BE_MADE_AGAIN, bundles
 from store.trace import Trace
@@ -68,8 +68,7 @@ def reingest(
     data_dir: DataDir = Path("tracemill-data"),
     where: Where = None,
     since: Annotated[
-        datetime | None,
-        typer.Option(help="Only traces made since then, in UTC.", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
+        str | None, typer.Option(help="Only traces made since then, as 2026-01-31 or 2026-01-31T06:00:00Z.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Compare and count, and change nothing.")] = False,
     as_json: AsJson = False,
@@ -79,7 +78,8 @@ def reingest(
     Ids, feedback and the place in time stay. Raw calls are kept for raw_retention_days; traces without one stay as they
     are, and so do those that cannot be made again. The exit code is 4 when there are any of the latter.
     """
-    selection = _selection(read_where(where), since)
+    read_where(where)
+    selection = read_where(_expression(where, since))
     if not (data_dir / TRACES_FILE).is_file():
         raise StoreError(f"{data_dir}: there is no {TRACES_FILE}. Name the data directory with --data-dir.", data_dir)
     settings = settings_as_served(data_dir)
@@ -98,11 +98,15 @@ def reingest(
         raise typer.Exit(_PARTIAL)
 
 
-def _selection(where: Filter | None, since: datetime | None) -> Filter | None:
+def _expression(where: str | None, since: str | None) -> str | None:
     if since is None:
         return where
-    time = f"created_at >= {since.replace(tzinfo=UTC).isoformat()}"
-    return parse_filter(f"({where.expression}) and {time}" if where and where.expression else time)
+    try:
+        moment = datetime.fromisoformat(since)
+    except ValueError as error:
+        raise typer.BadParameter(f"{since!r} is no date or time", param_hint="--since") from error
+    time = f"created_at >= {(moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()}"
+    return f"({where}) and {time}" if where and where.strip() else time
 
 
 async def _compare(data_dir: Path, where: Filter | None, max_decoded_bytes: int) -> _Tally:

@@ -27,7 +27,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from proxy.admin import changes, deletions, export, feedback, health, openapi, stats, traces
+from proxy.admin import changes, export, feedback, health, openapi, raw, stats, traces
 from proxy.admin.answers import EXCEPTION_HANDLERS
 from proxy.admin.bearer import Tokens
 from proxy.admin.change_requests import ChangeRequests
@@ -40,10 +40,10 @@ OPERATIONS: tuple[Operation, ...] = (
     *health.OPERATIONS,
     *stats.OPERATIONS,
     *traces.OPERATIONS,
+    *raw.OPERATIONS,
     *feedback.OPERATIONS,
     *export.OPERATIONS,
     *changes.OPERATIONS,
-    *deletions.OPERATIONS,
     *openapi.OPERATIONS,
 )
 """Everything the admin side can be asked."""

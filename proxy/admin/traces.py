@@ -36,7 +36,7 @@ async def _get_trace(context: Context, asked: Asked) -> Response:
     return json_answer(trace_json(trace, feedback))
 
 
-_ID_MEANING = (
+ID_MEANING = (
     "The trace's id, which the proxy tells each client in `x-tracemill-trace-id`, or the completion's own id, or the "
     "answer's `x-request-id`; where an upstream used one id twice, the newest."
 )
@@ -59,7 +59,7 @@ OPERATIONS = (
         summary="Gives one whole trace.",
         handler=_get_trace,
         good=Good("The trace.", shape.Trace),
-        path_parts=(("id", _ID_MEANING),),
+        path_parts=(("id", ID_MEANING),),
         errors=(Code.NOT_FOUND,),
         tag="traces",
     ),

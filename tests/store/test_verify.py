@@ -40,8 +40,9 @@ FACTS = {
     "tags": {"name", "position", "value"},
     "traces": {
         "number", "id", "created_at", "endpoint", "method", "path", "route", "upstream", "status", "is_streaming",
-        "requested_model", "served_model", "prompt_tokens", "completion_tokens", "ttft_ms", "duration_ms", "upstream_id",
-        "request_id", "system_fingerprint", "session", "user", "key_fingerprint", "request_bytes", "response_bytes",
+        "requested_model", "served_model", "prompt_tokens", "completion_tokens", "ttft_ms", "duration_ms",
+        "upstream_id", "request_id", "system_fingerprint", "session", "user", "key_fingerprint", "request_bytes",
+        "response_bytes",
     },
 }  # fmt: skip
 """What nothing else in the store tells, or not always: no verification can find it changed."""

@@ -110,6 +110,7 @@ class AsyncClient:
     traces = _walked(operations.traces)
     trace = _answered(operations.trace)
     trace_json = _answered(operations.trace_json)
+    raw_call = _answered(operations.raw_call)
     export = _streamed(operations.export)
     give_feedback = _answered(operations.give_feedback)
     feedback = _answered(operations.feedback)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from proxy.admin.shapes.change import Change, ChangePage
 from proxy.admin.shapes.feedback import Feedback, FeedbackLater, FeedbackList
+from proxy.admin.shapes.raw import RawCall
 from proxy.admin.shapes.stats import Stats
 from proxy.admin.shapes.trace import Trace, TracePage, TraceSummary
 from tracemill.client.call import Asked, Call, Lines, Page, Pages, as_json, as_shape, as_text, part
@@ -59,6 +60,15 @@ def trace_json(id: str) -> Call[bytes]:  # noqa: A002
         id: As for `trace`.
     """
     return Call(Asked("get_trace", "GET", f"{_API}/traces/{part(id)}"), bytes)
+
+
+def raw_call(id: str) -> Call[RawCall]:  # noqa: A002
+    """Give what was really sent and what came back, while it is kept.
+
+    Args:
+        id: As for `trace`.
+    """
+    return Call(Asked("get_raw_call", "GET", f"{_API}/traces/{part(id)}/raw"), as_shape(RawCall))
 
 
 def export(
