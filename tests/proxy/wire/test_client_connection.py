@@ -620,3 +620,20 @@ async def test_looking_for_departures_takes_one_timer_however_often_reading_paus
         await sending
         timers = [handle for handle in getattr(loop, "_scheduled", []) if "_look" in repr(handle)]
         assert len(timers) <= 4
+
+
+async def test_what_one_client_sends_ahead_takes_turns_with_what_others_send() -> None:
+    """One task serves a connection's calls: without a pause it would serve them all before anybody else's."""
+    served: list[bytes] = []
+
+    async def note(call: ClientCall) -> None:
+        served.append(call.head.target)
+        await answer(call)
+
+    async with listening(note) as server:
+        hurried, patient = await server.client(), await server.client()
+        await hurried.send(b"".join(b"GET /hurried HTTP/1.1\r\nHost: h\r\n\r\n" for _ in range(100)))
+        await patient.send(b"GET /patient HTTP/1.1\r\nHost: h\r\n\r\n")
+        await patient.until(b"\r\n\r\n")
+        assert served.index(b"/patient") < 100
+        await wait_until(lambda: len(served) == 101)
