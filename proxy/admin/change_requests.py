@@ -43,6 +43,17 @@ class ChangeRequests:
         self._is_on = is_on
         self._writer = ChangeWriter(data_dir / JOURNAL_FOLDER)
 
+    def refuse_if_off(self) -> None:
+        """Refuse what would change the store where nothing does.
+
+        Raises:
+            AdminRefusal: The server runs without capture.
+        """
+        if not self._is_on:
+            raise AdminRefusal(
+                Code.STORE_UNAVAILABLE, "The server runs with no_capture, which leaves the store as it is."
+            )
+
     async def note(self, *changes: Change) -> None:
         """Write down what is asked; it is on the disk when this returns.
 
@@ -51,9 +62,7 @@ class ChangeRequests:
         """
         if not self._is_on:
             if any(change.kind is not ChangeKind.EXPORT for change in changes):
-                raise AdminRefusal(
-                    Code.STORE_UNAVAILABLE, "The server runs with no_capture, which leaves the store as it is."
-                )
+                self.refuse_if_off()
             _log.warning("no_capture is on, so an export stands in no audit log")
             return
         try:
