@@ -271,7 +271,7 @@ class _Parser:
             found = self._equal(asked)
             return found if operator == "=" else negated(found)
         parameter, value = self._value(asked)
-        found = ordered(asked.field, operator, parameter, value)
+        found = ordered(asked.field, operator, parameter, value, self._bind)
         return self._with_feedback(asked, found, f"e.score {operator} :{parameter}")
 
     def _equal(self, asked: _Named) -> Condition:

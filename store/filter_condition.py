@@ -4,8 +4,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from store.filter_fields import METADATA_FIELD, OUTCOME, TIME, Field, Value
-from store.filter_labels import LATER, MORE, Scalar, is_kept, label
+from store.filter_fields import FIELDS, METADATA_FIELD, OUTCOME, TIME, Field, Value
+from store.filter_labels import ERROR_STATUS, LATER, MORE, Scalar, is_kept, label
 
 Bind = Callable[[Value], str]
 """Makes a value a parameter and gives its name."""
@@ -95,9 +95,8 @@ def equal(field: Field, parameter: str, value: Value, name: bytes, bind: Bind) -
     parts = [_equal(sql, f":{parameter}", is_nullable=is_nullable) for sql in field.sql]
     streams: tuple[str, ...] = ()
     numbers = since = until = None
-    if field.label is not None and isinstance(value, bytes | str):
-        text = value if isinstance(value, bytes) else value.encode()
-        streams = labelled(field.label, name, [text], bind)
+    if field.label is not None:
+        streams = labelled(field.label, name, [value.encode() if isinstance(value, str) else value], bind)
     elif field.indexes:
         streams = tuple(
             _INDEXED.format(index=index, column=_column(sql), value=f":{parameter}")
@@ -112,15 +111,21 @@ def equal(field: Field, parameter: str, value: Value, name: bytes, bind: Bind) -
     return Condition(_over_rows(field, parts), streams, numbers, since, until)
 
 
-def ordered(field: Field, operator: str, parameter: str, value: Value) -> Condition:
+def ordered(field: Field, operator: str, parameter: str, value: Value, bind: Bind) -> Condition:
     """Say that a field is before or after a value, a parameter."""
     plain = [f"{sql} {operator} :{parameter}" for sql in field.sql]
     if field.kind is TIME and isinstance(value, int):
         since = value if operator in (">", ">=") else None
         return Condition(plain[0], since=since, until=value if since is None else None)
     parts = [f"coalesce({each}, 0)" for each in plain] if field.kind.null else plain
-    numbers = None if field.ranged is None else _ranged(field, operator, f":{parameter}")
-    return Condition(_over_rows(field, parts), numbers=numbers)
+    sql = _over_rows(field, parts)
+    if field is FIELDS["status"] and operator in (">", ">=") and value >= ERROR_STATUS:  # type: ignore[operator]
+        return Condition(sql, labelled(b"error", b"", [b""], bind))
+    if field is FIELDS["total_tokens"] and operator in (">", ">="):
+        # One of the two has at least half of them.
+        halves = (_ranged(FIELDS[name], ">=", f":{parameter} / 2") for name in ("prompt_tokens", "completion_tokens"))
+        return Condition(sql, numbers=" UNION ALL ".join(halves))
+    return Condition(sql, numbers=None if field.ranged is None else _ranged(field, operator, f":{parameter}"))
 
 
 def with_feedback(condition: Condition, name: str, comparison: str) -> Condition:

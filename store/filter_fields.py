@@ -139,7 +139,7 @@ FIELDS: dict[str, Field] = {
     "has_response_format": Field(
         TRUTH, ("(t.response_format_blob IS NOT NULL)",), "Whether the request asks for a form of the reply."
     ),
-    "status": Field(INTEGER, ("t.status",), "Status of the upstream's answer."),
+    "status": Field(INTEGER, ("t.status",), "Status of the upstream's answer.", label=b"status"),
     "model": Field(
         TEXT,
         ("t.requested_model", "t.served_model"),

@@ -1,10 +1,10 @@
-"""Labels: what a trace can be found by besides its columns - tags, metadata, tools called, finish reasons, flags, keys.
+"""Labels: what a trace can be found by besides its columns, in the order of time.
 
-One narrow table gives the traces of a label in the order of time. It holds no text, only hashes, and only proposes:
-whether a trace has what is asked for is always read from the trace itself, so a collision, or a number that stands for
-another trace after an erasing, costs a look and nothing else. Where a trace has more labels than are kept, it has the
-label MORE, which every search by label looks at, too. Traces of an older database have the label LATER, with the same
-effect, until a chore has made theirs.
+Tags, metadata, tools called, finish reasons, flags, keys, and statuses that are errors. One narrow table holds them, as
+hashes and without any text, and it only proposes: whether a trace has what is asked for is always read from the trace
+itself. So a collision, or a number that stands for another trace after an erasing, costs a look and nothing else. Where a
+trace has more labels than are kept, it has the label MORE, which every search by label looks at, too. Traces of an older
+database have the label LATER, with the same effect, until a chore has made theirs.
 """
 
 import math
@@ -26,10 +26,13 @@ MOST_LABELS = 100
 _PLAIN_REASON = b"stop"
 """Nearly every trace has it: to go by time finds as many, and its labels would double the table."""
 
+ERROR_STATUS = 400
+"""Only statuses from here on are labels."""
+
 _INSERT = "INSERT OR IGNORE INTO trace_labels (label, created_at, trace) VALUES (?, ?, ?)"
 _DELETE = "DELETE FROM trace_labels WHERE label = ? AND created_at = ? AND trace = ?"
 _ROWS = """
-    SELECT t.number, t.created_at, t.flags, t.key_fingerprint, t.has_tool_calls,
+    SELECT t.number, t.created_at, t.status, t.flags, t.key_fingerprint, t.has_tool_calls,
            (SELECT b.body FROM blobs b WHERE b.number = t.metadata_blob)
     FROM json_each(:numbers) w CROSS JOIN traces t ON t.number = w.value
 """
@@ -70,6 +73,8 @@ LATER = label(b"", b"later", b"")
 
 def is_kept(kind: bytes, value: Scalar) -> bool:
     """Tell whether traces of this value have a label for it."""
+    if kind == b"status":
+        return isinstance(value, int) and value >= ERROR_STATUS
     return (kind, value) != (b"finish_reason", _PLAIN_REASON)
 
 
@@ -119,6 +124,8 @@ class LabelFollower:
             found: list[int] = []
             if trace.flags:
                 found += [label(b"flag", b"", flag.encode()) for flag in trace.flags]
+            if trace.status is not None and trace.status >= ERROR_STATUS:
+                found += _status_labels(trace.status)
             if trace.key_fingerprint is not None:
                 found.append(label(b"key", b"", _text(trace.key_fingerprint)))
             for reply, answer in zip(trace.replies, answers, strict=True):
@@ -169,9 +176,11 @@ def _label_rows(db: sqlite3.Connection, numbers: Sequence[int]) -> list[tuple[in
     found: dict[int, list[int]] = {}
     moments: dict[int, int] = {}
     calling = set()
-    for number, created_at, flags, key, has_tool_calls, metadata in db.execute(_ROWS, wanted).fetchall():
+    for number, created_at, status, flags, key, has_tool_calls, metadata in db.execute(_ROWS, wanted).fetchall():
         moments[number] = created_at
         found[number] = [label(b"flag", b"", flag.encode()) for flag in flags.split(",") if flag]
+        if status is not None and status >= ERROR_STATUS:
+            found[number] += _status_labels(status)
         if key is not None:
             found[number].append(label(b"key", b"", key))
         if has_tool_calls:
@@ -195,6 +204,11 @@ def _text(text: str) -> bytes:
 def _bounded(found: list[int]) -> Iterable[int]:
     unique = dict.fromkeys(found)
     return unique if len(unique) <= MOST_LABELS else [*list(unique)[:MOST_LABELS], MORE]
+
+
+def _status_labels(status: int) -> tuple[int, int]:
+    """Label a status itself, and that it is an error at all."""
+    return label(b"status", b"", status), label(b"error", b"", b"")
 
 
 def _tool_labels(message: bytes) -> list[int]:

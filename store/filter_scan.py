@@ -183,8 +183,9 @@ class Scan:
             found: Sequence[int] | None = None
             if condition.numbers is not None:
                 sql = f"{condition.numbers} LIMIT {_MOST_NUMBERS + 1}"
-                found = [row[0] for row in self._db.execute(sql, self._parameters)]
-            elif len(condition.words) == 1 and condition.is_search:
+                rows = self._db.execute(sql, self._parameters).fetchall()
+                found = None if len(rows) > _MOST_NUMBERS else list({row[0] for row in rows})
+            elif condition.is_search:
                 found = self._texts.all_of(condition.words[0])
             if found is not None and len(found) <= _MOST_NUMBERS and (best is None or len(found) < len(best)):
                 best = found

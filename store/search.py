@@ -24,14 +24,9 @@ _PARTS = """
     SELECT number, first_node, last_node FROM search_parts
     WHERE replaces IS NULL AND state IN ('growing', 'merging', 'whole', 'stale') ORDER BY first_node DESC
 """
-_DOWN = """
-    WITH RECURSIVE down (number) AS (
-        SELECT n.number FROM json_each(:numbers) w CROSS JOIN nodes n ON n.number = w.value
-        UNION
-        SELECT n.number FROM down d CROSS JOIN nodes n INDEXED BY nodes_by_parent ON n.parent = d.number
-        LIMIT :most
-    )
-    SELECT number FROM down
+_CHILDREN = """
+    SELECT n.number FROM json_each(:numbers) w CROSS JOIN nodes n INDEXED BY nodes_by_parent ON n.parent = w.value
+    LIMIT :most
 """
 _TRACES_AT = """
     SELECT t.number FROM json_each(:numbers) w CROSS JOIN traces t ON t.request_node = w.value
@@ -104,6 +99,7 @@ class _Search:
         self.query = query
         self._parts = [tuple(part) for part in parts]
         self._chunks: dict[int, frozenset[int]] = {}
+        self._all: frozenset[int] | None = None
         self._traces: list[int] | None = None
         self._has_tried = False
 
@@ -114,6 +110,8 @@ class _Search:
         return self._traces
 
     def matches(self, node: int) -> bool:
+        if self._all is not None:
+            return node in self._all
         chunk = node // _CHUNK_NODES
         if chunk not in self._chunks:
             first, last = chunk * _CHUNK_NODES, (chunk + 1) * _CHUNK_NODES - 1
@@ -131,12 +129,19 @@ class _Search:
             found += self._ask(number, "LIMIT :most", most=MOST_NODES + 1 - len(found))
             if len(found) > MOST_NODES:
                 return None
-        below = self._numbers(_DOWN, found, MOST_BELOW)
-        return None if below is None else self._numbers(_TRACES_AT, below, MOST_BELOW)
+        self._all = frozenset(found)
+        # Level by level: a recursive statement takes in all children of a node before it looks at a limit.
+        below = set(found)
+        while found:
+            found = [node for node in self._numbers(_CHILDREN, found) if node not in below]
+            below.update(found)
+            if len(below) > MOST_BELOW:
+                return None
+        traces = self._numbers(_TRACES_AT, below)
+        return traces if len(traces) <= MOST_BELOW else None
 
-    def _numbers(self, sql: str, numbers: list[int], most: int) -> list[int] | None:
-        rows = self._db.execute(sql, {**number_list(numbers), "most": most + 1}).fetchall()
-        return None if len(rows) > most else [row[0] for row in rows]
+    def _numbers(self, sql: str, numbers: Iterable[int]) -> list[int]:
+        return [row[0] for row in self._db.execute(sql, {**number_list(numbers), "most": MOST_BELOW + 1})]
 
     def _ask(self, part: int, more: str, **parameters: int) -> list[int]:
         table = f"search_words_{part}"

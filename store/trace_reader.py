@@ -37,6 +37,8 @@ from store.trace_summary import Counts, Stats, TracePage, summary_of
 
 T = TypeVar("T")
 
+# A page of a million traces goes through some hundred places of an index, which lie in as many pages of the file.
+_CACHE = "PRAGMA cache_size = -16000"
 _BATCH_TRACES = 64
 _PAGE_S = 0.05
 """A page is what was found by then: what nobody has an index for may be anywhere in years of traces."""
@@ -80,6 +82,7 @@ class TraceReader:
         connection = await open_reader(path, TRACES)
         try:
             await run(connection, add_functions)
+            await connection.execute(_CACHE)
         except BaseException:
             await asyncio.shield(connection.close())
             raise
