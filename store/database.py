@@ -1,7 +1,10 @@
 """Opening the store's SQLite files: checked before a byte is written, one writer each, any number of readers."""
 
+import logging
 import os
+import shutil
 import sqlite3
+import time
 from pathlib import Path
 
 import aiosqlite
@@ -33,7 +36,11 @@ __all__ = [
     "write_lock",
 ]
 
+_log = logging.getLogger("tracemill.store")
+
 _OPEN_LOCK_TIMEOUT_S = 10.0
+_MIGRATION_ROOM = 2.5
+"""Free room, in sizes of the file, that a migration may take which writes all of it anew."""
 _MAGIC = b"SQLite format 3\x00"
 _HEADER_BYTES = 100
 
@@ -104,11 +111,14 @@ def _open_writer(path: Path, schema: Schema, *, keep_lock: bool) -> SqliteConnec
         _make_file(path)
         connection = connect_sqlite(path, mode="rw")
         try:
-            _check_database(connection, path, schema)
+            version = _check_database(connection, path, schema)
             # Room that is freed can be given back to the disk in small steps. Of effect on a new file alone; an older
             # one has to be rewritten for it (`tracemill vacuum`).
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            migrate(connection, schema)
+            if version in (0, schema.version):
+                migrate(connection, schema)
+            else:
+                _migrate_old(connection, path, schema, version)
             begin_log(connection, path)
             # A commit is on disk when it returns: a teacher's answer stands nowhere else, and a journal segment is
             # deleted once its calls are committed. Writers commit in batches, so it costs one flush a batch.
@@ -130,6 +140,32 @@ def _open_writer(path: Path, schema: Schema, *, keep_lock: bool) -> SqliteConnec
     else:
         lock.release()
     return connection
+
+
+def _migrate_old(connection: sqlite3.Connection, path: Path, schema: Schema, version: int) -> None:
+    """Migrate a database that holds something; say so, since a server says nothing else meanwhile.
+
+    Raises:
+        StoreFullError: There is no room for it; nothing was begun.
+    """
+    size = path.stat().st_size
+    needed, free = int(size * _MIGRATION_ROOM), shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise StoreFullError(
+            f"{path} has schema version {version} and is to be migrated to {schema.version}. That may take "
+            f"{needed / 2**20:,.0f} MiB of the disk for a while, and {free / 2**20:,.0f} MiB are free. Make room and "
+            "start again; the file is unchanged.",
+            path,
+        )
+    _log.warning(
+        "%s is migrated from schema version %d to %d; at 1,000 MB that takes some minutes, and may be interrupted",
+        path,
+        version,
+        schema.version,
+    )
+    began = time.monotonic()
+    migrate(connection, schema)
+    _log.warning("%s was migrated in %.1f s", path, time.monotonic() - began)
 
 
 def open_reader_now(path: Path, schema: Schema) -> SqliteConnection:
