@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from proxy.admin.shapes.change import Change, ChangePage
+    from proxy.admin.shapes.erasure import Erasure, ErasureAccepted
     from proxy.admin.shapes.feedback import Feedback, FeedbackLater, FeedbackList
+    from proxy.admin.shapes.raw import RawCall
     from proxy.admin.shapes.stats import Stats
     from proxy.admin.shapes.trace import Reply, Trace, TracePage, TraceSummary
     from tracemill.client.async_client import AsyncClient
@@ -31,12 +33,15 @@ __all__ = [
     "ChangePage",
     "Client",
     "ConflictError",
+    "Erasure",
+    "ErasureAccepted",
     "Feedback",
     "FeedbackLater",
     "FeedbackList",
     "ForbiddenError",
     "InvalidRequestError",
     "NotFoundError",
+    "RawCall",
     "RefusedError",
     "Reply",
     "ServerError",
@@ -52,7 +57,9 @@ __all__ = [
 
 _PLACES = {
     "proxy.admin.shapes.change": ("Change", "ChangePage"),
+    "proxy.admin.shapes.erasure": ("Erasure", "ErasureAccepted"),
     "proxy.admin.shapes.feedback": ("Feedback", "FeedbackLater", "FeedbackList"),
+    "proxy.admin.shapes.raw": ("RawCall",),
     "proxy.admin.shapes.stats": ("Stats",),
     "proxy.admin.shapes.trace": ("Reply", "Trace", "TracePage", "TraceSummary"),
     "tracemill.client.async_client": ("AsyncClient",),

@@ -27,7 +27,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from proxy.admin import changes, export, feedback, health, imports, openapi, raw, stats, traces
+from proxy.admin import changes, deletions, export, feedback, health, imports, openapi, raw, stats, traces
 from proxy.admin.answers import EXCEPTION_HANDLERS
 from proxy.admin.bearer import Tokens
 from proxy.admin.change_requests import ChangeRequests
@@ -45,6 +45,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *export.OPERATIONS,
     *imports.OPERATIONS,
     *changes.OPERATIONS,
+    *deletions.OPERATIONS,
     *openapi.OPERATIONS,
 )
 """Everything the admin side can be asked."""

@@ -4,7 +4,9 @@ import asyncio
 import http.server
 import inspect
 import json
+import re
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
+import httpx2 as httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,14 +24,28 @@ from hypothesis import strategies as st
 import tracemill
 from proxy.admin.app import OPERATIONS, create_admin_app
 from proxy.serve.ingest_process import ingest_as_served
+from tests import chat
 from tests.proxy.admin.serving import listening, write
 from tests.proxy.admin.test_api import CUT, EMBEDDING, START, WHOLE
+from tests.server import Server
+from tests.upstream import Answer, ReceivedCall, ScriptedUpstream, plain
 from tracemill import AsyncClient, Client
 from tracemill.client import operations
 from tracemill.client.call import Call, Lines, Pages, part
 from tracemill.client.line_reader import LineReader
 
 T = TypeVar("T")
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[ScriptedUpstream]:
+    def script(_call: ReceivedCall) -> Answer:
+        return plain(json.dumps(chat.completion(chat.text("Hello"))).encode())
+
+    with ScriptedUpstream(script) as running:
+        yield running
+
+
 TOKEN = "a-token-of-sixteen-or-more"
 MANY = 450
 """More than two pages."""
@@ -80,7 +97,7 @@ def asked_by(name: str) -> tuple[str, str, str]:
 
 def test_the_client_speaks_every_operation_of_the_admin_side_and_no_other() -> None:
     asked = {asked_by(name) for name in DECLARED}
-    served = {(operation.name, operation.method, operation.path.replace("{id}", "x")) for operation in OPERATIONS}
+    served = {(operation.name, operation.method, re.sub(r"{\w+}", "x", operation.path)) for operation in OPERATIONS}
     assert asked == served
 
 
@@ -188,6 +205,34 @@ async def test_the_audit_log_is_read(url: str, tmp_path: Path) -> None:
     (change,) = await in_thread(url, lambda client: list(client.changes("export")))
     assert change.result["where"] == "status = 200"
     assert await in_thread(url, lambda client: client.change(change.id)) == change
+
+
+async def test_feedback_is_given_and_a_trace_is_erased(tmp_path: Path, upstream: ScriptedUpstream) -> None:
+    """With the whole product: what the client asks for is done by ingest."""
+
+    def work(url: str, id_: str) -> None:
+        with Client(url) as client:
+            given = client.give_feedback(id_, False, name="helpful", by="anna")
+            assert isinstance(given, tracemill.Feedback)
+            assert given.value is False
+            assert [entry.id for entry in client.feedback(id_).data] == [given.id]
+            taken = client.erase(traces=[id_])
+            while client.erasure(taken.change_id).finished_at is None:
+                time.sleep(0.02)
+            with pytest.raises(tracemill.NotFoundError):
+                client.trace(id_)
+            assert {change.kind for change in client.changes()} == {"feedback", "erase"}
+            with pytest.raises(tracemill.InvalidRequestError):
+                client.erase(session="a", user="b")
+
+    def run() -> None:
+        with Server(upstream.base_url, tmp_path / "data") as server:
+            body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+            answer = httpx.post(f"{server.base_url}/chat/completions", json=body)
+            server.wait_traces(1)
+            work(server.admin_url, answer.headers["x-tracemill-trace-id"])
+
+    await asyncio.wait_for(asyncio.to_thread(run), 60)
 
 
 # Errors --------------------------------------------------------------------------------------------------------------

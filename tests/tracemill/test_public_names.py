@@ -10,8 +10,9 @@ from tracemill.client import errors
 
 PUBLIC = [
     *("AnswerError", "AsyncClient", "Change", "ChangePage", "Client", "ConflictError"),
+    *("Erasure", "ErasureAccepted"),
     *("Feedback", "FeedbackLater", "FeedbackList", "ForbiddenError", "InvalidRequestError", "NotFoundError"),
-    *("RefusedError", "Reply", "ServerError", "Stats", "TokenError", "TooManyFailuresError"),
+    *("RawCall", "RefusedError", "Reply", "ServerError", "Stats", "TokenError", "TooManyFailuresError"),
     *("Trace", "TracePage", "TraceSummary", "TracemillError", "UnreachableError"),
 ]
 

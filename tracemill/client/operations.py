@@ -1,10 +1,11 @@
 """Every operation of the admin API, once: what is asked, and what the answer is read as."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from proxy.admin.shapes.change import Change, ChangePage
+from proxy.admin.shapes.erasure import Erasure, ErasureAccepted
 from proxy.admin.shapes.feedback import Feedback, FeedbackLater, FeedbackList
 from proxy.admin.shapes.raw import RawCall
 from proxy.admin.shapes.stats import Stats
@@ -85,6 +86,73 @@ def export(
         all: Whether traces that are not whole are given too.
     """
     return Lines(Asked("export", "GET", f"{_API}/export", {"where": where, "format": format, "all": all}))
+
+
+def erase_trace(id: str) -> Call[ErasureAccepted]:  # noqa: A002
+    """Have one trace erased, with all that was made of it; docs/retention.md tells what goes and what stays.
+
+    Args:
+        id: As for `trace`; the call may be in flight still.
+    """
+    return Call(Asked("erase_trace", "DELETE", f"{_API}/traces/{part(id)}"), as_shape(ErasureAccepted))
+
+
+def erase_session(session: str) -> Call[ErasureAccepted]:
+    """Have all traces of a session erased whose calls began until now.
+
+    Args:
+        session: As the client named it; one with a slash takes `erase`.
+    """
+    return Call(Asked("erase_session", "DELETE", f"{_API}/sessions/{part(session)}"), as_shape(ErasureAccepted))
+
+
+def erase_user(user: str) -> Call[ErasureAccepted]:
+    """Have all traces of a user erased whose calls began until now.
+
+    Args:
+        user: As the client named it; one with a slash takes `erase`.
+    """
+    return Call(Asked("erase_user", "DELETE", f"{_API}/users/{part(user)}"), as_shape(ErasureAccepted))
+
+
+def erase(
+    *,
+    traces: Sequence[str] | None = None,
+    session: str | None = None,
+    user: str | None = None,
+    conversation: str | None = None,
+    where: str | None = None,
+) -> Call[ErasureAccepted]:
+    """Have traces erased, with all that was made of them; exactly one of the arguments says which.
+
+    Args:
+        traces: Trace ids.
+        session: All of a session, as the client named it.
+        user: All of a user, as the client named it.
+        conversation: All of a conversation, by its id.
+        where: All that an expression selects, as in docs/filter.md.
+
+    Returns:
+        What takes the erasure; `erasure` tells how far it is.
+    """
+    selected = {
+        "traces": None if traces is None else list(traces),
+        "session": session,
+        "user": user,
+        "conversation": conversation,
+        "where": where,
+    }
+    body = json.dumps({name: value for name, value in selected.items() if value is not None}).encode()
+    return Call(Asked("erase", "POST", f"{_API}/erasures", body=body), as_shape(ErasureAccepted))
+
+
+def erasure(id: str) -> Call[Erasure]:  # noqa: A002
+    """Tell how far an erasure is.
+
+    Args:
+        id: `change_id` of what took it.
+    """
+    return Call(Asked("get_erasure", "GET", f"{_API}/erasures/{part(id)}"), as_shape(Erasure))
 
 
 def stats() -> Call[Stats]:
