@@ -148,18 +148,12 @@ async def score(
         TeacherError: The run has to stop.
     """
     keys = {conversation.id: _key(conversation, teachers, task) for conversation in conversations}
-    known = await teachers.work.verdicts(list(keys.values()))
-    for call in dict.fromkeys(verdict.call_key for verdict in known.values()):
+    known = await known_scores(conversations, teachers, task)
+    for call in dict.fromkeys(one.call for one in known.values() if one.call is not None):
         await teachers.reuse(call)
-    scores: dict[str, Scores | Unscored] = {
-        conversation.id: Scores(**known[keys[conversation.id]].value, call=known[keys[conversation.id]].call_key)
-        for conversation in conversations
-        if keys[conversation.id] in known
-    }
+    scores: dict[str, Scores | Unscored] = dict(known)
     done(len(scores))
-    unknown = [conversation for conversation in conversations if conversation.id not in scores]
-    size = task.config.trace_processing.relevance_filtering_batch_size
-    batches = [unknown[start : start + size] for start in range(0, len(unknown), size)]
+    batches = batches_of([conversation for conversation in conversations if conversation.id not in scores], task)
 
     async def score_batch(batch: Sequence[Conversation]) -> None:
         found = await _ask(batch, keys, teachers, task)
@@ -172,6 +166,24 @@ async def score(
 
     await each(batches, score_batch, parallel=task.config.lanes)
     return scores
+
+
+async def known_scores(conversations: Sequence[Conversation], teachers: Teachers, task: Task) -> dict[str, Scores]:
+    """Give the scores that were ever paid for, by conversation; costs nothing."""
+    keys = {conversation.id: _key(conversation, teachers, task) for conversation in conversations}
+    known = await teachers.work.verdicts(list(keys.values()))
+    return {name: Scores(**known[key].value, call=known[key].call_key) for name, key in keys.items() if key in known}
+
+
+def batches_of(conversations: Sequence[Conversation], task: Task) -> list[Sequence[Conversation]]:
+    """Cut conversations into those that are asked about together."""
+    size = task.config.trace_processing.relevance_filtering_batch_size
+    return [conversations[start : start + size] for start in range(0, len(conversations), size)]
+
+
+def relevance_question(batch: Sequence[Conversation], task: Task) -> list[dict[str, Json]]:
+    """Write the messages that ask about one batch."""
+    return ask("filter", [_shown(conversation) for conversation in batch], job_description=task.text)
 
 
 def relevance_end(scores: Scores | Unscored, task: Task) -> End | None:
@@ -194,7 +206,7 @@ async def _ask(
     verdict = await teachers.ask_json(
         task.config.trace_processing.teacher_model_name,
         "filter",
-        ask("filter", [_shown(conversation) for conversation in batch], job_description=task.text),
+        relevance_question(batch, task),
         SCORES_SCHEMA,
         "tracemill_relevance",
         is_checked=False,

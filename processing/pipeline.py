@@ -119,8 +119,8 @@ async def build(inputs: Inputs, teachers: Teachers, progress: Progress) -> Datas
     Raises:
         ProcessingError: The run failed.
     """
-    teachers.check(_models(inputs))
-    task, notes = await _describe(inputs, teachers)
+    teachers.check(models_of(inputs))
+    task, notes = await describe(inputs, teachers)
     run = Run(task, teachers, progress=progress)
     run.conversations.update({conversation.id: conversation for conversation in inputs.intake.conversations})
     run.ledger.enter(Kind.CONVERSATION, list(run.conversations))
@@ -129,7 +129,7 @@ async def build(inputs: Inputs, teachers: Teachers, progress: Progress) -> Datas
     left, scores = await filter_by_relevance(left, run)
     left = drop_duplicates(left, run)
     examples, converted = cut_into_examples(left, run)
-    parts = _split(examples, inputs)
+    parts = split_examples(examples, inputs)
     unstructured = settle_split(examples, parts, is_curated=inputs.test is not None, run=run)
     drawn = () if inputs.test else parts.test
     chosen = [*parts.train, *drawn]
@@ -171,7 +171,7 @@ async def build(inputs: Inputs, teachers: Teachers, progress: Progress) -> Datas
     return Dataset(files, _manifest(inputs), found)
 
 
-def _models(inputs: Inputs) -> list[str]:
+def models_of(inputs: Inputs) -> list[str]:
     """Every model that may be asked."""
     wanted = inputs.config.trace_processing
     models: list[str] = []
@@ -184,7 +184,7 @@ def _models(inputs: Inputs) -> list[str]:
     return models
 
 
-async def _describe(inputs: Inputs, teachers: Teachers) -> tuple[Task, list[str]]:
+async def describe(inputs: Inputs, teachers: Teachers) -> tuple[Task, list[str]]:
     """The task with the job description as prompts show it, shortened if that was asked for."""
     text = inputs.description.as_text()
     if not inputs.config.trace_processing.compress_job_description:
@@ -198,7 +198,8 @@ async def _describe(inputs: Inputs, teachers: Teachers) -> tuple[Task, list[str]
     return Task(inputs.config, inputs.description, text), [f"the job description was not compressed: {why}."]
 
 
-def _split(examples: Sequence[Example], inputs: Inputs) -> Split:
+def split_examples(examples: Sequence[Example], inputs: Inputs) -> Split:
+    """Share the examples out as the configuration asks."""
     wanted = inputs.config.trace_processing
     return split(
         examples,

@@ -19,6 +19,14 @@ from store.recorded.message_form import text_of
 from store.work import Call, WorkStore, call_key
 
 
+class Question(NamedTuple):
+    """What a model is asked: where, with which request body, and the key of the call."""
+
+    where: Endpoint
+    body: Mapping[str, Json]
+    key: bytes
+
+
 class Verdict(NamedTuple):
     """A JSON answer to a question that asked for one.
 
@@ -86,9 +94,9 @@ class Teachers:
     ) -> None:
         self.counts = CallCounts()
         self.work = work
-        self._client = client
-        self._config = config
-        self._environ = environ
+        self.client = client
+        self.config = config
+        self.environ = environ
         self._budget = budget or Budget()
         self._changed = changed
         self._endpoints: dict[str, Endpoint] = {}
@@ -122,10 +130,7 @@ class Teachers:
             TeacherError: The run has to stop.
             BudgetError: So it has, since nothing more may be bought.
         """
-        where = self._endpoint(model)
-        body = {"model": where.model, "messages": list(messages), **parameters, **where.extra_body}
-        body = {name: value for name, value in body.items() if value is not None}
-        key = call_key(base_url=where.shown_url, body=body, attempt=draw)
+        where, body, key = self.question(model, messages, draw=draw, **parameters)
         # The same question asked twice at once is one call: the second waits for the first.
         async with self._asking[key]:
             call = await self.work.call(key)
@@ -141,6 +146,15 @@ class Teachers:
         else:
             self._unanswered[model].append(answer)
         return answer
+
+    def question(
+        self, model: str, messages: Sequence[Mapping[str, Json]], *, draw: int = 0, **parameters: Json
+    ) -> Question:
+        """Put a question together, as `ask` sends it; nobody is asked."""
+        where = self._endpoint(model)
+        body = {"model": where.model, "messages": list(messages), **parameters, **where.extra_body}
+        body = {name: value for name, value in body.items() if value is not None}
+        return Question(where, body, call_key(base_url=where.shown_url, body=body, attempt=draw))
 
     async def ask_json(
         self,
@@ -227,7 +241,7 @@ class Teachers:
 
     def _endpoint(self, model: str) -> Endpoint:
         if model not in self._endpoints:
-            self._endpoints[model] = endpoint(model, self._config, self._environ)
+            self._endpoints[model] = endpoint(model, self.config, self.environ)
         return self._endpoints[model]
 
     async def _buy(self, where: Endpoint, key: bytes, purpose: str, body: Mapping[str, Json]) -> Call:
@@ -235,7 +249,7 @@ class Teachers:
         self.counts.in_flight += 1
         self._changed()
         try:
-            completion = await self._client.complete(where, body)
+            completion = await self.client.complete(where, body)
         except BaseException:
             self._budget.release(reserved)
             raise

@@ -190,6 +190,18 @@ class WorkStore:
             error=error,
         )
 
+    async def completion_tokens(self) -> dict[tuple[str, str], float]:
+        """Give the mean length of the answers so far, by purpose and model; none where no usage was reported."""
+        sql = (
+            "SELECT purpose, model, avg(json_extract(usage, '$.completion_tokens')) FROM calls"
+            " WHERE json_type(usage, '$.completion_tokens') = 'integer' GROUP BY purpose, model"
+        )
+        try:
+            rows = await self._connection.execute_fetchall(sql)
+        except sqlite3.Error as exc:
+            raise store_error(exc, self._path) from exc
+        return {(purpose, model): mean for purpose, model, mean in rows}
+
     async def add_call(self, call: Call) -> None:
         """Commit a call; one that is there already stays as it is."""
         await self._commit(

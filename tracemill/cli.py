@@ -111,6 +111,14 @@ def traces() -> typer.Typer:
 
 
 @app.command()
+def conversations() -> typer.Typer:
+    """Look at calls that belong together."""
+    from tracemill.conversation_commands import conversations
+
+    return conversations
+
+
+@app.command()
 def feedback() -> typer.Typer:
     """Say what a trace is worth, and see what was said."""
     from tracemill.feedback_command import feedback
@@ -156,6 +164,14 @@ def reingest() -> _Body:
     from tracemill.reingest_command import reingest
 
     return reingest
+
+
+@app.command()
+def plan() -> _Body:
+    """Tell what `process` would buy: calls, tokens and money by step."""
+    from tracemill.process_commands import plan
+
+    return plan
 
 
 @app.command()

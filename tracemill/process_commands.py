@@ -17,15 +17,19 @@ from processing.budget import Budget
 from processing.dataset_files import PREDICTIONS
 from processing.errors import BudgetError, ProcessingError, TeacherError
 from processing.inputs import Files, Inputs, find_files, read_inputs
+from processing.model_client import ModelClient
 from processing.output import is_running
 from processing.pipeline import Dataset
 from processing.pipeline import process as run_process
+from processing.plan import Plan, make_plan
 from processing.sources import Intake
 from processing.sources import from_store as read_store
+from processing.teachers import Teachers
 from store.errors import DatabaseMissingError, FilterError, StoreError
 from store.filter import parse_filter
 from store.traces import TraceReader
 from store.work import Job, JobStatus, WorkStore
+from tracemill.plan_text import plan_text
 from tracemill.progress_lines import show_progress
 
 BAD_INPUT, USAGE, UPSTREAM, PARTIAL, INTERRUPTED = 1, 2, 3, 4, 130
@@ -57,6 +61,11 @@ def process(
     max_cost: Annotated[
         float | None, typer.Option(min=0, help="Spend at most so much, in the currency of the configured prices.")
     ] = None,
+    ask_above: Annotated[
+        float | None,
+        typer.Option(min=0, help="Plan first, and ask before spending more than so much in the worst case."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Filter, relabel, split and convert traces into a dataset.
@@ -65,6 +74,8 @@ def process(
     goes on when the same command is given again; what was paid for is not paid again.
     """
     files = _files(data, traces, job_description, config, test, out, from_store=from_store, where=where)
+    if ask_above is not None and not yes:
+        _confirm(_run(_plan(files, where, data_dir, strict=strict)), ask_above)
     budget = Budget(max_calls, max_cost)
     job, dataset = _run(_process(files, where, out, data_dir, budget, strict=strict, is_quiet=as_json))
     if as_json:
@@ -73,6 +84,26 @@ def process(
         typer.echo(_summary(job, dataset))
     if any(totals["failed"] for totals in dataset.report["totals"].values()):
         raise typer.Exit(PARTIAL)
+
+
+def plan(
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with traces.jsonl, job_description.json, config.yaml, maybe test.jsonl.")
+    ] = None,
+    traces: Annotated[Path | None, typer.Option(help="Trace file, JSON Lines.")] = None,
+    from_store: Annotated[bool, typer.Option("--from-store", help="Take the captured traces.")] = False,
+    where: Annotated[str | None, typer.Option(help="With --from-store: only traces that this filter selects.")] = None,
+    job_description: Annotated[Path | None, typer.Option(help="Job description, JSON.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Configuration, YAML or JSON.")] = None,
+    test: Annotated[Path | None, typer.Option(help="Your own test set, JSON Lines or CSV.")] = None,
+    data_dir: DataDir = _DEFAULT_DATA_DIR,
+    strict: Annotated[bool, typer.Option("--strict", help="A line that cannot be read is an error.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what `tracemill process` would buy: calls, tokens and money by step. Nobody is asked."""
+    files = _files(data, traces, job_description, config, test, None, from_store=from_store, where=where)
+    planned = _run(_plan(files, where, data_dir, strict=strict))
+    typer.echo(json.dumps(planned.as_json()) if as_json else plan_text(planned))
 
 
 def status(
@@ -131,7 +162,7 @@ def _files(
     job_description: Path | None,
     config: Path | None,
     test: Path | None,
-    out: Path,
+    out: Path | None,
     *,
     from_store: bool,
     where: str | None,
@@ -143,7 +174,7 @@ def _files(
     if data is not None:
         if job_description or config or test:
             _usage("--data takes everything from its folder; leave --job-description, --config and --test out.")
-        if out.resolve() == data.resolve():
+        if out is not None and out.resolve() == data.resolve():
             _usage("--out is the folder of --data; the dataset needs one of its own.")
         return find_files(data)
     if job_description is None or config is None:
@@ -151,14 +182,36 @@ def _files(
     return Files(job_description, config, traces, test)
 
 
+async def _plan(files: Files, where: str | None, data_dir: Path, *, strict: bool) -> Plan:
+    inputs = await _read_inputs(files, where, data_dir, strict=strict)
+    async with await WorkStore.open(data_dir / _WORK_FILE) as work, ModelClient(1) as client:
+        return await make_plan(inputs, Teachers(client, work, inputs.config, os.environ))
+
+
+def _confirm(planned: Plan, ask_above: float) -> None:
+    """Ask before the run when it may cost more than that, or when nobody knows what it costs."""
+    most = planned.most_cost
+    if most is not None and most <= ask_above:
+        return
+    typer.echo(plan_text(planned), err=True)
+    if not sys.stdin.isatty():
+        _usage("this may cost more than --ask-above allows without asking, and nobody is there to ask. Give --yes.")
+    if not typer.confirm("Go on?", err=True):
+        _fail("nothing was bought.", INTERRUPTED)
+
+
 async def _process(
     files: Files, where: str | None, out: Path, data_dir: Path, budget: Budget, *, strict: bool, is_quiet: bool
 ) -> tuple[Job, Dataset]:
-    intake = None if files.traces else await _read_store(data_dir, where)
-    inputs: Inputs = read_inputs(files, intake=intake, strict=strict)
+    inputs = await _read_inputs(files, where, data_dir, strict=strict)
     async with await WorkStore.open(data_dir / _WORK_FILE) as work:
         with show_progress(is_quiet=is_quiet) as progress:
             return await run_process(inputs, out, work, os.environ, budget=budget, progress=progress)
+
+
+async def _read_inputs(files: Files, where: str | None, data_dir: Path, *, strict: bool) -> Inputs:
+    intake = None if files.traces else await _read_store(data_dir, where)
+    return read_inputs(files, intake=intake, strict=strict)
 
 
 async def _read_store(data_dir: Path, where: str | None) -> Intake:
