@@ -129,6 +129,20 @@ class ServeSettings(BaseSettings):
         description="What happens to a call that cannot be recorded: it is served and the loss counted, or it is "
         "answered 503 before an upstream is called.",
     )
+    content_retention_days: float | None = Field(
+        None,
+        gt=0,
+        description="Age in days at which messages, replies, tools, parameters and errors go; what is known of the "
+        "call stays. None keeps them: see retention.md.",
+    )
+    metadata_retention_days: float | None = Field(
+        None, gt=0, description="Age in days at which a trace goes as a whole; none keeps it."
+    )
+    max_store_bytes: int | None = Field(
+        None,
+        ge=16 * MIB,
+        description="Most bytes of the database of traces; past it the oldest content goes, then the oldest traces.",
+    )
     redact: Annotated[str, BeforeValidator(joined_names)] = Field(
         "off",
         description="What is replaced by placeholders before a call is stored: `off`, `secrets`, `personal`, `all`, or "
@@ -191,6 +205,7 @@ class ServeSettings(BaseSettings):
             raise SettingsError(f"upstream_ca_file is {str(self.upstream_ca_file)!r}: no such file.")
         self._check_otlp()
         self._check_redaction()
+        self._check_retention()
         if self.no_capture and self.on_capture_failure == "refuse":
             raise SettingsError("no_capture records no call, and on_capture_failure: refuse wants all; leave one out.")
         self._check_admin()
@@ -220,6 +235,16 @@ class ServeSettings(BaseSettings):
                 raise SettingsError("otlp_endpoint has no effect with no_capture: there are no traces to send.")
         elif self.otlp_content or self.otlp_headers_env is not None:
             raise SettingsError("otlp_content and otlp_headers_env have no effect without otlp_endpoint.")
+
+    def _check_retention(self) -> None:
+        content, metadata = self.content_retention_days, self.metadata_retention_days
+        if content is not None and metadata is not None and content > metadata:
+            raise SettingsError(
+                f"content_retention_days is {content:g} and metadata_retention_days {metadata:g}: content cannot "
+                "outlive its trace. Give the content the shorter time."
+            )
+        if self.no_capture and (content, metadata, self.max_store_bytes) != (None, None, None):
+            raise SettingsError("retention has no effect with no_capture: the store is left as it is.")
 
     def _check_redaction(self) -> None:
         names = [rule.name for rule in self.redact_rules]

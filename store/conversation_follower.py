@@ -66,6 +66,10 @@ class Conversations:
         db.executemany(sql.DELETE_SESSION, [(call.session,) for call in calls if call.session is not None])
         self._settle_now(db)
 
+    def remove_content(self, db: sqlite3.Connection, numbers: Sequence[int]) -> None:
+        """Let go of traces whose messages go: without them nothing tells what they were part of."""
+        self.remove(db, numbers)
+
     def forget(self) -> None:
         """Drop what is remembered."""
         self._made, self._made_before = {}, {}

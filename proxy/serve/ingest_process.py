@@ -21,17 +21,23 @@ from proxy.key_salt import key_salt
 from proxy.redaction.redactor import Redactor, make_redactor
 from proxy.settings import ServeSettings, load_settings
 from store.chore import Chore
+from store.conversation_settling import ConversationSettling
 from store.erasing.erasure import Erasing
 from store.erasing.sweep import Sweep
 from store.raw_call_retention import RawCallPruning
 from store.raw_calls import NOT_KEPT, RawCalls, RawRetention
+from store.retention import Pruning, Retention
+from store.retention_space import FreedSpace
 from store.upkeep import make_followers
 
 SETTINGS_FILE = "ingest-settings.json"
 
 _KEPT = frozenset(
-    {"max_capture_bytes", "raw_retention_bytes", "raw_retention_days", "redact", "redact_allow", "redact_rules"}
-)
+    {
+        "content_retention_days", "max_capture_bytes", "max_store_bytes", "metadata_retention_days",
+        "raw_retention_bytes", "raw_retention_days", "redact", "redact_allow", "redact_rules",
+    }
+)  # fmt: skip
 """Settings that decide what is stored of a call."""
 
 
@@ -73,8 +79,15 @@ async def ingest_as_served(data_dir: Path) -> None:
 def make_chores(settings: ServeSettings, raw_calls: RawCalls) -> Sequence[Chore]:
     """Make the chores that these settings ask for."""
     followers = make_followers(raw_calls)
+    retention = Retention(settings.content_retention_days, settings.metadata_retention_days, settings.max_store_bytes)
     journals = JournalFiles(settings.data_dir / JOURNAL_FOLDER)
-    return [RawCallPruning(raw_calls), Erasing(followers, settings.data_dir, journals), Sweep(followers)]
+    return [
+        RawCallPruning(raw_calls),
+        Erasing(followers, settings.data_dir, journals),
+        Pruning(retention, followers),
+        Sweep(followers),
+        FreedSpace(),
+    ]
 
 
 def make_raw_calls(settings: ServeSettings) -> RawCalls:

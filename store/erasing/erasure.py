@@ -43,6 +43,9 @@ _INSERT = """
 """
 _ALL = "SELECT number, id, asked_at, selector, phase, place, counts FROM erasures ORDER BY number"
 _MOVE = "UPDATE erasures SET phase = :phase, place = :place, counts = :counts WHERE number = :number"
+_RESOLVE = "UPDATE erasures SET selector = :selector WHERE number = :number"
+_EXPORTS = "SELECT number, result FROM changes WHERE kind = 'export' AND instr(result, CAST(:name AS BLOB)) > 0"
+_REWRITE = "UPDATE changes SET result = :result WHERE number = :number"
 _HIDE = "UPDATE erasures SET selector = x'' WHERE number = :number"
 _DELETE = "DELETE FROM erasures WHERE number = :number"
 _PHASES = (
@@ -85,6 +88,7 @@ def apply_erasure(db: sqlite3.Connection, change: Change) -> Applied:
         ValueError: It cannot be told what is to go; the message quotes nothing of it.
     """
     selector = Selector.decode(change.body)
+    selector.check()
     counts = {"by": selector.kind.value, "traces": 0}
     db.execute(
         _INSERT,
@@ -169,7 +173,13 @@ class Erasing:
         with transaction_now(db):
             if selector.kind in (SelectorKind.SESSION, SelectorKind.USER):
                 forget_name(db, selector.kind.value, selector.value, erasure.asked_at, change)
-            self._go_on(db, erasure)
+                _hide_name(db, selector.value)
+            resolved = selector.resolved(db, erasure.asked_at)
+            if resolved is None:
+                _move(db, erasure, "late sweep")
+            else:
+                db.execute(_RESOLVE, {"selector": resolved.encode(), "number": erasure.number})
+                self._go_on(db, erasure)
         return Step(has_more=True, has_erased=True)
 
     def _erase_traces(self, db: sqlite3.Connection, erasure: Erasure) -> Step:
@@ -253,6 +263,14 @@ def cut_log(db: sqlite3.Connection) -> bool:
         return bool(db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0)
     finally:
         db.execute(f"PRAGMA busy_timeout = {patience}")
+
+
+def _hide_name(db: sqlite3.Connection, name: str) -> None:
+    """Take a name out of the expressions that exports stand in the audit log with."""
+    written = json.dumps(name)[1:-1]
+    for number, result in db.execute(_EXPORTS, {"name": written}).fetchall():
+        told = json.loads(result)
+        db.execute(_REWRITE, {"number": number, "result": json.dumps({**told, "where": "(erased)"}).encode()})
 
 
 def _waits(erasure: Erasure) -> bool:

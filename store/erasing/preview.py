@@ -45,6 +45,10 @@ class Preview(NamedTuple):
 
 def preview(db: sqlite3.Connection, data_dir: Path, selector: Selector) -> Preview:
     """Count what a selector names now; reads one state of the database."""
+    resolved = selector.resolved(db, datetime.now(UTC))
+    if resolved is None:
+        return Preview(0, None, None, ())
+    selector = resolved
     condition, parameters = selector.condition(datetime.now(UTC))
     sql = f"SELECT count(*), min(t.created_at), max(t.created_at) FROM traces t WHERE {condition}"
     traces, first, last = db.execute(sql, parameters).fetchone()

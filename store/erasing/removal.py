@@ -59,7 +59,7 @@ _COUNT_EMPTY = "UPDATE totals SET blobs = blobs + 1, body_bytes = body_bytes + :
 _FLAGS = "SELECT t.number, t.flags FROM json_each(:numbers) w CROSS JOIN traces t ON t.number = w.value"
 _EXPIRE = """
     UPDATE traces SET request_node = NULL, tools_blob = NULL, response_format_blob = NULL, error_blob = NULL,
-        metadata_blob = NULL, parameters_blob = :parameters, is_complete = 0, flags = :flags
+        parameters_blob = :parameters, is_complete = 0, flags = :flags
     WHERE number = :number
 """
 

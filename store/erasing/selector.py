@@ -11,6 +11,7 @@ from functools import cache
 from typing import NamedTuple
 from uuid import UUID
 
+from store.conversation_lookup import conversation_of_id
 from store.errors import FilterError
 from store.filter import parse_filter
 from store.id_list import WANTED, id_list
@@ -26,7 +27,10 @@ _OF_SESSION = """
     SELECT t.number FROM traces t WHERE t.session = :name AND t.created_at <= :until LIMIT :count
 """
 _OF_USER = "SELECT t.number FROM traces t WHERE t.user = :name AND t.created_at <= :until LIMIT :count"
-_IN_CONVERSATION = "0"
+_OF_CONVERSATION = """
+    SELECT t.id FROM conversation_traces s CROSS JOIN traces t ON t.number = s.trace
+    WHERE s.conversation = :conversation AND t.created_at <= :until
+"""
 _NEWEST = "SELECT coalesce(max(number), 0) FROM traces"
 
 
@@ -85,7 +89,7 @@ class Selector:
         """Read what `encode` wrote.
 
         Raises:
-            ValueError: It selects nothing that can be told; the message quotes nothing of it.
+            ValueError: It is nothing that `encode` wrote; the message quotes nothing of it.
         """
         given = json.loads(body)
         if not isinstance(given, dict) or len(given) != 1:
@@ -93,9 +97,7 @@ class Selector:
         name, value = next(iter(given.items()))
         if name not in list(SelectorKind) or not isinstance(value, str) or not value:
             raise ValueError("an erasure names one of " + ", ".join(SelectorKind))
-        selector = cls(SelectorKind(name), value)
-        selector.check()
-        return selector
+        return cls(SelectorKind(name), value)
 
     def check(self) -> None:
         """Refuse what cannot be looked for.
@@ -110,6 +112,11 @@ class Selector:
                 raise ValueError("a trace id is none") from exc
             if not 0 < count <= MAX_TRACES:
                 raise ValueError(f"{count} trace ids; one erasure takes 1 to {MAX_TRACES}")
+        if self.kind is SelectorKind.CONVERSATION:
+            try:
+                bytes.fromhex(self.value)
+            except ValueError as exc:
+                raise ValueError("a conversation's id is hexadecimal") from exc
         if self.kind is SelectorKind.WHERE:
             try:
                 parse_filter(self.value)
@@ -117,7 +124,7 @@ class Selector:
                 raise ValueError(f"the expression cannot be understood at position {exc.position}") from exc
 
     def condition(self, asked_at: datetime) -> tuple[str, dict[str, object]]:
-        """Give what it selects as a condition over `traces t`, with its parameters."""
+        """Give what it selects as a condition over `traces t`, with its parameters; of a resolved one alone."""
         until: dict[str, object] = {"until": to_micros(asked_at)}
         name = self.value.encode("utf-8", "surrogatepass")
         if self.kind is SelectorKind.TRACES:
@@ -125,10 +132,20 @@ class Selector:
             return f"t.id IN ({WANTED} SELECT id FROM wanted)", wanted
         if self.kind in (SelectorKind.SESSION, SelectorKind.USER):
             return f"t.{self.kind.value} = :name AND t.created_at <= :until", {**until, "name": name}
-        if self.kind is SelectorKind.CONVERSATION:
-            return f"{_IN_CONVERSATION} AND t.created_at <= :until", {**until, "name": name}
         selection = parse_filter(self.value)
         return f"({selection.sql}) AND t.created_at <= :until", {**until, **selection.parameters}
+
+    def resolved(self, db: sqlite3.Connection, asked_at: datetime) -> "Selector | None":
+        """Give a selector that means the same while traces go, None when it selects nothing.
+
+        What is left of a conversation may be another one.
+        """
+        if self.kind is not SelectorKind.CONVERSATION:
+            return self
+        conversation = conversation_of_id(db, bytes.fromhex(self.value))
+        wanted = {"conversation": conversation, "until": to_micros(asked_at)}
+        ids = [UUID(bytes=row[0]) for row in db.execute(_OF_CONVERSATION, wanted)]
+        return Selector.of_traces(ids) if ids else None
 
     def pick(self, db: sqlite3.Connection, asked_at: datetime, place: int, count: int, deadline: float) -> Picked:
         """Give some traces that the selector names and whose calls began by `asked_at`.
@@ -148,9 +165,6 @@ class Selector:
             name = self.value.encode("utf-8", "surrogatepass")
             numbers = [row[0] for row in db.execute(sql, {**wanted, "name": name})]
             # What was picked is erased before more is picked.
-            return Picked(numbers, 0, is_done=len(numbers) < count)
-        if self.kind is SelectorKind.CONVERSATION:
-            numbers = conversation_numbers(db, self.value, to_micros(asked_at), count)
             return Picked(numbers, 0, is_done=len(numbers) < count)
         return self._pick_by_filter(db, wanted, place, count, deadline)
 
@@ -188,8 +202,3 @@ def _filter_statement(expression: str) -> tuple[str, dict[str, object]]:
         ORDER BY t.number LIMIT :count
     """
     return sql, dict(selection.parameters)
-
-
-def conversation_numbers(_db: sqlite3.Connection, _conversation: str, _until: int, _count: int) -> list[int]:
-    """Give the numbers of some traces of a conversation whose calls began by `until` (microseconds)."""
-    raise ValueError("conversations cannot be erased yet")

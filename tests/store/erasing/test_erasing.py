@@ -4,6 +4,7 @@ import random
 from pathlib import Path
 from uuid import UUID
 
+from store.conversation_lookup import conversation_of_trace, id_of_conversation
 from store.erasing.erasure import erasures_under_way
 from store.erasing.selector import Selector, SelectorKind
 from store.trace import DeadLetter
@@ -162,3 +163,23 @@ async def test_any_half_of_any_store_goes_and_the_other_half_is_as_if_it_had_bee
         assert rows(path, "SELECT * FROM totals") == rows(alone, "SELECT * FROM totals")
         async with await TraceReader.open(path) as reader:
             assert [trace async for trace in reader.traces()] == sorted(left, key=lambda t: (t.created_at, t.id.bytes))
+
+
+async def test_a_conversation_goes_as_a_whole_and_its_neighbour_stays(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+    turns = ["canary one", "answer", "canary two", "answer two"]
+    mine = [chat(1, *turns[:2]), chat(2, *turns[:4]), chat(3, *turns, "canary three", "answer three")]
+    other = chat(4, "another", "answer")
+    async with await TraceWriter.open(path) as writer:
+        await writer.write([*mine, other])
+        async with await TraceReader.open(path) as reader:
+            id_ = await reader.look(lambda db: id_of_conversation(db, conversation_of_trace(db, 2) or 0))
+        record = await erase(writer, "conversation", id_.hex())
+        assert (record.result["by"], record.result["traces"]) == ("conversation", 3)
+        assert await ids(path) == {other.id}
+        assert faults(path) == []
+        record = await erase(writer, "conversation", id_.hex())
+        assert record.finished_at is not None
+        assert record.result["traces"] == 0
+    for file in tmp_path.iterdir():
+        assert b"canary" not in file.read_bytes(), file
