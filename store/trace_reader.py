@@ -34,6 +34,7 @@ from store.trace import DeadLetter, JsonText, Reply, Trace
 from store.trace_order import Order, Place, from_cursor, to_cursor
 from store.trace_rows import from_blob, from_micros, some_text, trace_of
 from store.trace_summary import Counts, Stats, TracePage, summary_of
+from store.usage_days import count_traces
 
 T = TypeVar("T")
 
@@ -46,20 +47,10 @@ _PAGE_S = 0.05
 _BATCH_BYTES = 16 * 1024 * 1024
 _BLOB_COLUMNS = ("tools_blob", "response_format_blob", "parameters_blob", "metadata_blob", "error_blob")
 
-_TOTALS = """
-    SELECT count(*) AS traces, coalesce(sum(is_complete), 0) AS complete,
-           coalesce(sum(prompt_tokens), 0) AS prompt_tokens, coalesce(sum(completion_tokens), 0) AS completion_tokens,
-           coalesce(sum(request_bytes), 0) AS request_bytes, coalesce(sum(response_bytes), 0) AS response_bytes,
-           min(created_at) AS first_at, max(created_at) AS last_at,
-           (SELECT nodes FROM totals) AS nodes, (SELECT blobs FROM totals) AS blobs,
-           (SELECT body_bytes FROM totals) AS body_bytes,
-           (SELECT count(*) FROM dead_letters) AS dead_letters
-    FROM traces
-"""
-_BY_OUTCOME = "SELECT outcome, count(*) FROM traces GROUP BY outcome ORDER BY outcome"
-_BY_MODEL = """
-    SELECT requested_model, count(*) AS traces FROM traces
-    GROUP BY requested_model ORDER BY traces DESC, requested_model
+_STORE = """
+    SELECT (SELECT nodes FROM totals) AS nodes, (SELECT blobs FROM totals) AS blobs,
+           (SELECT body_bytes FROM totals) AS body_bytes, (SELECT count(*) FROM dead_letters) AS dead_letters,
+           (SELECT min(created_at) FROM traces) AS first_at, (SELECT max(created_at) FROM traces) AS last_at
 """
 
 
@@ -173,20 +164,9 @@ class TraceReader:
         return Counts(*rows[0])
 
     async def stats(self) -> Stats:
-        """Count what the store holds."""
-        async with self._snapshot():
-            totals = (await self._fetch(_TOTALS))[0]
-            outcomes = await self._fetch(_BY_OUTCOME)
-            models = await self._fetch(_BY_MODEL)
-        numbers: dict[str, Any] = dict(totals)
-        for name in ("first_at", "last_at"):
-            numbers[name] = None if numbers[name] is None else from_micros(numbers[name])
-        return Stats(
-            **numbers,
-            by_outcome={row[0]: row[1] for row in outcomes},
-            by_model={from_blob(row[0]): row[1] for row in models},
-            bytes_on_disk=_bytes_on_disk(self.path),
-        )
+        """Count what the store holds, at a cost that does not grow with the number of traces."""
+        totals = await self.look(_totals)
+        return Stats(**totals, bytes_on_disk=_bytes_on_disk(self.path))
 
     async def dead_letters(self) -> AsyncIterator[DeadLetter]:
         """Yield what could not be understood, in the order it was set aside."""
@@ -340,6 +320,13 @@ def _by_size(rows: list[sqlite3.Row]) -> Iterator[list[sqlite3.Row]]:
             group, size = [], 0
     if group:
         yield group
+
+
+def _totals(db: sqlite3.Connection) -> dict[str, Any]:
+    totals: dict[str, Any] = dict(db.execute(_STORE).fetchone())
+    for name in ("first_at", "last_at"):
+        totals[name] = None if totals[name] is None else from_micros(totals[name])
+    return {**totals, **count_traces(db)}
 
 
 def _bytes_on_disk(path: Path) -> int:

@@ -309,6 +309,66 @@ CREATE TABLE conversation_unsettled (
 
 ---- usage
 
+-- What a call used and cost, where its upstream reported usage: sums hold everything, as store/token_counts.py reads it.
+-- cost is in 10^-12 dollars, NULL where no price is known or a count is missing.
+CREATE TABLE costs (
+    trace                 INTEGER NOT NULL PRIMARY KEY REFERENCES traces (number),
+    input_tokens          INTEGER,
+    output_tokens         INTEGER,
+    cached_tokens         INTEGER,
+    cache_write_tokens    INTEGER,
+    cache_write_1h_tokens INTEGER,
+    reasoning_tokens      INTEGER,
+    audio_input_tokens    INTEGER,
+    audio_output_tokens   INTEGER,
+    tier                  TEXT,
+    cost                  INTEGER
+) STRICT;
+
+-- Sums over all traces by day (since 1970 UTC), route, upstream, models, outcome and first digit of the status. durations
+-- and ttfts are histograms (store/latency_histogram.py).
+CREATE TABLE usage_days (
+    number             INTEGER NOT NULL PRIMARY KEY,
+    day                INTEGER NOT NULL,
+    route              BLOB    NOT NULL,
+    upstream           BLOB    NOT NULL,
+    requested_model    BLOB,
+    served_model       BLOB,
+    outcome            TEXT    NOT NULL,
+    status             INTEGER,
+    calls              INTEGER NOT NULL,
+    complete           INTEGER NOT NULL,
+    prompt_tokens      INTEGER NOT NULL,
+    completion_tokens  INTEGER NOT NULL,
+    input_tokens       INTEGER NOT NULL,
+    output_tokens      INTEGER NOT NULL,
+    cached_tokens      INTEGER NOT NULL,
+    cache_write_tokens INTEGER NOT NULL,
+    reasoning_tokens   INTEGER NOT NULL,
+    cost               INTEGER NOT NULL,
+    unpriced           INTEGER NOT NULL,
+    unreported         INTEGER NOT NULL,
+    request_bytes      INTEGER NOT NULL,
+    response_bytes     INTEGER NOT NULL,
+    durations          BLOB    NOT NULL,
+    ttfts              BLOB    NOT NULL
+) STRICT;
+CREATE INDEX usage_days_by_key ON usage_days (
+    day, route, upstream, requested_model, served_model, outcome, status
+);
+
+-- One row: the prices that hold and their hash; how far traces of an earlier version are counted, and costs priced anew.
+CREATE TABLE usage_state (
+    price_hash  BLOB    NOT NULL,
+    prices      BLOB    NOT NULL,
+    counted_to  INTEGER NOT NULL,
+    count_until INTEGER NOT NULL,
+    priced_to   INTEGER NOT NULL,
+    price_until INTEGER NOT NULL
+) STRICT;
+INSERT INTO usage_state (price_hash, prices, counted_to, count_until, priced_to, price_until)
+VALUES (X'', X'', 0, 0, 0, 0);
+
 ---- search
 
 -- What traces can be found by besides their columns: hashes of tags, metadata, tools called, finish reasons, flags and

@@ -141,6 +141,61 @@ INSERT INTO conversation_unsettled (message_count, trace) SELECT message_count, 
 
 ---- usage
 
+CREATE TABLE costs (
+    trace                 INTEGER NOT NULL PRIMARY KEY REFERENCES traces (number),
+    input_tokens          INTEGER,
+    output_tokens         INTEGER,
+    cached_tokens         INTEGER,
+    cache_write_tokens    INTEGER,
+    cache_write_1h_tokens INTEGER,
+    reasoning_tokens      INTEGER,
+    audio_input_tokens    INTEGER,
+    audio_output_tokens   INTEGER,
+    tier                  TEXT,
+    cost                  INTEGER
+) STRICT;
+
+CREATE TABLE usage_days (
+    number             INTEGER NOT NULL PRIMARY KEY,
+    day                INTEGER NOT NULL,
+    route              BLOB    NOT NULL,
+    upstream           BLOB    NOT NULL,
+    requested_model    BLOB,
+    served_model       BLOB,
+    outcome            TEXT    NOT NULL,
+    status             INTEGER,
+    calls              INTEGER NOT NULL,
+    complete           INTEGER NOT NULL,
+    prompt_tokens      INTEGER NOT NULL,
+    completion_tokens  INTEGER NOT NULL,
+    input_tokens       INTEGER NOT NULL,
+    output_tokens      INTEGER NOT NULL,
+    cached_tokens      INTEGER NOT NULL,
+    cache_write_tokens INTEGER NOT NULL,
+    reasoning_tokens   INTEGER NOT NULL,
+    cost               INTEGER NOT NULL,
+    unpriced           INTEGER NOT NULL,
+    unreported         INTEGER NOT NULL,
+    request_bytes      INTEGER NOT NULL,
+    response_bytes     INTEGER NOT NULL,
+    durations          BLOB    NOT NULL,
+    ttfts              BLOB    NOT NULL
+) STRICT;
+CREATE INDEX usage_days_by_key ON usage_days (
+    day, route, upstream, requested_model, served_model, outcome, status
+);
+
+CREATE TABLE usage_state (
+    price_hash  BLOB    NOT NULL,
+    prices      BLOB    NOT NULL,
+    counted_to  INTEGER NOT NULL,
+    count_until INTEGER NOT NULL,
+    priced_to   INTEGER NOT NULL,
+    price_until INTEGER NOT NULL
+) STRICT;
+INSERT INTO usage_state (price_hash, prices, counted_to, count_until, priced_to, price_until)
+SELECT X'', X'', 0, coalesce(max(number), 0), 0, 0 FROM traces;
+
 ---- search
 
 CREATE TABLE trace_labels (
