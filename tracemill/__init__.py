@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from proxy.admin.shapes.change import Change, ChangePage
     from proxy.admin.shapes.erasure import Erasure, ErasureAccepted
     from proxy.admin.shapes.feedback import Feedback, FeedbackLater, FeedbackList
+    from proxy.admin.shapes.imports import ImportReport
     from proxy.admin.shapes.raw import RawCall
     from proxy.admin.shapes.stats import Stats
     from proxy.admin.shapes.trace import Reply, Trace, TracePage, TraceSummary
@@ -39,6 +40,7 @@ __all__ = [
     "FeedbackLater",
     "FeedbackList",
     "ForbiddenError",
+    "ImportReport",
     "InvalidRequestError",
     "NotFoundError",
     "RawCall",
@@ -59,6 +61,7 @@ _PLACES = {
     "proxy.admin.shapes.change": ("Change", "ChangePage"),
     "proxy.admin.shapes.erasure": ("Erasure", "ErasureAccepted"),
     "proxy.admin.shapes.feedback": ("Feedback", "FeedbackLater", "FeedbackList"),
+    "proxy.admin.shapes.imports": ("ImportReport",),
     "proxy.admin.shapes.raw": ("RawCall",),
     "proxy.admin.shapes.stats": ("Stats",),
     "proxy.admin.shapes.trace": ("Reply", "Trace", "TracePage", "TraceSummary"),

@@ -3,6 +3,7 @@
 import asyncio
 import http.server
 import inspect
+import io
 import json
 import re
 import threading
@@ -31,6 +32,7 @@ from tests.server import Server
 from tests.upstream import Answer, ReceivedCall, ScriptedUpstream, plain
 from tracemill import AsyncClient, Client
 from tracemill.client import operations
+from tracemill.client.blocks import in_blocks
 from tracemill.client.call import Call, Lines, Pages, part
 from tracemill.client.line_reader import LineReader
 
@@ -88,7 +90,7 @@ def test_both_clients_have_every_operation_with_its_parameters_and_its_text(kind
 def asked_by(name: str) -> tuple[str, str, str]:
     declared = DECLARED[name]
     needed = [each for each in inspect.signature(declared).parameters.values() if each.default is each.empty]
-    made = declared(*("x" for _ in needed))
+    made = declared(*(b"x" if each.name == "lines" else "x" for each in needed))
     if isinstance(made, Pages):
         made = made.at(None)
     assert isinstance(made, Call | Lines)
@@ -233,6 +235,42 @@ async def test_feedback_is_given_and_a_trace_is_erased(tmp_path: Path, upstream:
             work(server.admin_url, answer.headers["x-tracemill-trace-id"])
 
     await asyncio.wait_for(asyncio.to_thread(run), 60)
+
+
+async def test_calls_are_imported_from_bytes_files_and_lines(tmp_path: Path, upstream: ScriptedUpstream) -> None:
+    def line(text: str) -> bytes:
+        messages = [{"role": "user", "content": text}, {"role": "assistant", "content": "Hello"}]
+        return json.dumps({"messages": messages}).encode() + b"\n"
+
+    path = tmp_path / "calls.jsonl"
+    path.write_bytes(b"".join(line(f"file {number}") for number in range(2000)))
+
+    def run() -> None:
+        with Server(upstream.base_url, tmp_path / "data") as server, Client(server.admin_url) as client:
+            assert client.import_calls(line("bytes"), dry_run=True).stored is None
+            assert client.import_calls(line("bytes"), tags={"team": "search"}).stored == 1
+            assert client.import_calls(line(f"line {number}") for number in range(3)).stored == 3
+            with path.open("rb") as file:
+                report = client.import_calls(file, format="openai_messages")
+            assert (report.lines, report.stored, report.rejected) == (2000, 2000, 0)
+            assert len(list(client.traces("tag.team = search"))) == 1
+            rejected = client.import_calls(b"no json\n")
+            assert (rejected.rejected, rejected.first_rejected[0].line) == (1, 1)
+
+            async def again() -> int | None:
+                async with AsyncClient(server.admin_url) as client:
+                    with path.open("rb") as file:
+                        return (await client.import_calls(file)).duplicates
+
+            assert asyncio.run(again()) == 2000
+
+    await asyncio.wait_for(asyncio.to_thread(run), 60)
+
+
+@given(st.lists(st.binary(max_size=40_000), max_size=8))
+def test_what_is_sent_is_what_was_given_however_it_is_cut(lines: list[bytes]) -> None:
+    assert b"".join(in_blocks(lines)) == b"".join(in_blocks(io.BytesIO(b"".join(lines)))) == b"".join(lines)
+    assert all(in_blocks(lines))
 
 
 # Errors --------------------------------------------------------------------------------------------------------------

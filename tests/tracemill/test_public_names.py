@@ -11,7 +11,15 @@ from tracemill.client import errors
 PUBLIC = [
     *("AnswerError", "AsyncClient", "Change", "ChangePage", "Client", "ConflictError"),
     *("Erasure", "ErasureAccepted"),
-    *("Feedback", "FeedbackLater", "FeedbackList", "ForbiddenError", "InvalidRequestError", "NotFoundError"),
+    *(
+        "Feedback",
+        "FeedbackLater",
+        "FeedbackList",
+        "ForbiddenError",
+        "ImportReport",
+        "InvalidRequestError",
+        "NotFoundError",
+    ),
     *("RawCall", "RefusedError", "Reply", "ServerError", "Stats", "TokenError", "TooManyFailuresError"),
     *("Trace", "TracePage", "TraceSummary", "TracemillError", "UnreachableError"),
 ]

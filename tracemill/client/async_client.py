@@ -119,6 +119,7 @@ class AsyncClient:
     erase_user = _answered(operations.erase_user)
     erase = _answered(operations.erase)
     erasure = _answered(operations.erasure)
+    import_calls = _answered(operations.import_calls)
     stats = _answered(operations.stats)
     change_page = _answered(operations.change_page)
     changes = _walked(operations.changes)

@@ -4,7 +4,7 @@ An operation is declared once as a function that makes one of these; `Client` an
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import quote
@@ -18,6 +18,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 JSON = "application/json"
+LINES = "application/x-ndjson"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Asked:
         method: HTTP method.
         path: Path from the admin side's root, quoted.
         query: Parameters; those that are None are left out.
-        body: The body; None for none.
+        body: The body, whole or in blocks; None for none.
         media_type: What the body is.
     """
 
@@ -37,7 +38,7 @@ class Asked:
     method: str
     path: str
     query: Mapping[str, str | int | bool | None] = field(default_factory=dict)
-    body: bytes | None = None
+    body: bytes | Iterable[bytes] | None = None
     media_type: str = JSON
 
     def parameters(self) -> dict[str, str]:

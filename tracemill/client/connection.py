@@ -1,7 +1,8 @@
 """Where the admin side is, and how a request goes there; the one module of this client that knows httpx."""
 
+import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -64,11 +65,21 @@ def sending(client: httpx.Client, asked: Asked) -> Iterator[httpx.Response]:
 @asynccontextmanager
 async def sending_async(client: httpx.AsyncClient, asked: Asked) -> AsyncIterator[httpx.Response]:
     """Do as `sending` without blocking."""
+    given = request_options(asked)
+    if not isinstance(asked.body, bytes | None):
+        given["content"] = _without_blocking(asked.body)
     with _told(asked):
-        async with client.stream(**request_options(asked)) as response:
+        async with client.stream(**given) as response:
             if not response.is_success:
                 raise _refusal(response, await response.aread())
             yield response
+
+
+async def _without_blocking(blocks: Iterable[bytes]) -> AsyncIterator[bytes]:
+    """Take blocks on another thread: reading a file, or unpacking it, takes its time."""
+    taking = iter(blocks)
+    while (block := await asyncio.to_thread(next, taking, None)) is not None:
+        yield block
 
 
 def _refusal(response: httpx.Response, body: bytes) -> TracemillError:

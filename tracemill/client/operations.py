@@ -1,16 +1,18 @@
 """Every operation of the admin API, once: what is asked, and what the answer is read as."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, BinaryIO, Literal
 
 from proxy.admin.shapes.change import Change, ChangePage
 from proxy.admin.shapes.erasure import Erasure, ErasureAccepted
 from proxy.admin.shapes.feedback import Feedback, FeedbackLater, FeedbackList
+from proxy.admin.shapes.imports import ImportReport
 from proxy.admin.shapes.raw import RawCall
 from proxy.admin.shapes.stats import Stats
 from proxy.admin.shapes.trace import Trace, TracePage, TraceSummary
-from tracemill.client.call import Asked, Call, Lines, Page, Pages, as_json, as_shape, as_text, part
+from tracemill.client.blocks import in_blocks
+from tracemill.client.call import LINES, Asked, Call, Lines, Page, Pages, as_json, as_shape, as_text, part
 
 FeedbackValue = bool | float | str | Mapping[str, Any] | None
 
@@ -153,6 +155,32 @@ def erasure(id: str) -> Call[Erasure]:  # noqa: A002
         id: `change_id` of what took it.
     """
     return Call(Asked("get_erasure", "GET", f"{_API}/erasures/{part(id)}"), as_shape(Erasure))
+
+
+def import_calls(
+    lines: bytes | BinaryIO | Iterable[bytes],
+    *,
+    format: str = "auto",  # noqa: A002
+    tags: Mapping[str, str] | None = None,
+    dry_run: bool = False,
+) -> Call[ImportReport]:
+    r"""Store calls that others recorded; what is there already is not stored twice.
+
+    Args:
+        lines: JSON Lines, plain or as gzip or zstd: as bytes, as a file opened for reading bytes, or as lines, each
+            ending in `\n`. A file is sent in blocks, so it may be larger than the memory.
+        format: How the lines are written, as in docs/import.md; `auto` tells it line by line.
+        tags: Tags for every trace; without commas and equals signs.
+        dry_run: Whether to read and count alone.
+
+    Returns:
+        What was read and stored, and what could not be read and why. `stored` is None where it is on the disk and
+        ingest comes to it later.
+    """
+    joined = ",".join(f"{name}={value}" for name, value in tags.items()) if tags else None
+    query = {"format": format, "tags": joined, "dry_run": dry_run}
+    body = lines if isinstance(lines, bytes) else in_blocks(lines)
+    return Call(Asked("import_calls", "POST", f"{_API}/import", query, body, LINES), as_shape(ImportReport))
 
 
 def stats() -> Call[Stats]:
