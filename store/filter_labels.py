@@ -2,9 +2,9 @@
 
 Tags, metadata, tools called, finish reasons, flags, keys, and statuses that are errors. One narrow table holds them, as
 hashes and without any text, and it only proposes: whether a trace has what is asked for is always read from the trace
-itself. So a collision, or a number that stands for another trace after an erasing, costs a look and nothing else. Where a
-trace has more labels than are kept, it has the label MORE, which every search by label looks at, too. Traces of an older
-database have the label LATER, with the same effect, until a chore has made theirs.
+itself. So a collision, or a number that stands for another trace after an erasing, costs a look and nothing else. Where
+a trace has more labels than are kept, it has the label MORE, which every search by label looks at, too. Traces of an
+older database have the label LATER, with the same effect, until a chore has made theirs.
 """
 
 import math
@@ -149,6 +149,13 @@ class LabelFollower:
         rows = _label_rows(db, numbers)
         rows += [(each, created_at, number) for _, created_at, number in rows for each in (MORE, LATER)]
         db.executemany(_DELETE, rows)
+
+    def remove_content(self, db: sqlite3.Connection, numbers: Sequence[int]) -> None:
+        """Delete the labels of traces that lose what they say; a chore makes those that are left anew."""
+        rows = _label_rows(db, numbers)
+        db.executemany(_DELETE, rows)
+        moments = {(created_at, number) for _, created_at, number in rows}
+        db.executemany(_INSERT, [(LATER, created_at, number) for created_at, number in sorted(moments)])
 
     def forget(self) -> None:
         """Remember nothing anyway."""

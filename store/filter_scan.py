@@ -16,10 +16,12 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from store.errors import FilterError
 from store.filter import EVERYTHING, Filter
 from store.filter_condition import Condition
 from store.id_list import number_list
 from store.search import TextMatches
+from store.search_query import SearchOffError
 from store.trace_order import Order, Place
 
 _FIRST_WINDOW = 500
@@ -84,12 +86,22 @@ class Scan:
         *,
         newest_row: int = 2**63 - 1,
     ) -> None:
-        """Prepare; traces with rows above `newest_row` are left out."""
+        """Prepare; traces with rows above `newest_row` are left out.
+
+        Raises:
+            FilterError: It searches texts, and they are not indexed.
+        """
         self._db = db
         self._selection = selection or EVERYTHING
         self._order = order
         self._parameters = {**self._selection.parameters, "newest_row": newest_row}
-        self._texts = TextMatches(db, self._selection.searches)
+        try:
+            self._texts = TextMatches(db, self._selection.searches)
+        except SearchOffError as exc:
+            message = (
+                "texts are not indexed here, so text cannot be searched. Set search to true and restart the server."
+            )
+            raise FilterError(message, self._selection.expression, 1) from exc
         sign, self._turn = ("<", "DESC") if order.is_descending else (">", "ASC")
         key, tie = f"t.{order.column}", f"t.{order.tie}"
         # Said twice, as SQLite takes one bound of a pair for an index and not two.

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from store.body import Cut, put_back, unpack
 from store.id_list import NODE_BLOBS_OF, number_list
-from store.search_query import SearchQuery
+from store.search_query import SearchOffError, SearchQuery
 from store.search_text import message_text, snippet
 
 MOST_NODES = 1_000
@@ -21,7 +21,7 @@ MOST_BELOW = 4_000
 
 _CHUNK_NODES = 4096
 _PARTS = """
-    SELECT number, first_node, last_node FROM search_parts
+    SELECT number, first_node, indexed_node FROM search_parts
     WHERE replaces IS NULL AND state IN ('growing', 'merging', 'whole', 'stale') ORDER BY first_node DESC
 """
 _CHILDREN = """
@@ -54,8 +54,14 @@ class TextMatches:
     """What the index says, within one transaction."""
 
     def __init__(self, db: sqlite3.Connection, searches: Mapping[str, SearchQuery]) -> None:
-        """Prepare; `searches` by the parameters that stand for them."""
+        """Prepare; `searches` by the parameters that stand for them.
+
+        Raises:
+            SearchOffError: Texts are not indexed.
+        """
         self._db = db
+        if searches and not db.execute("SELECT is_on FROM search_settings").fetchone()[0]:
+            raise SearchOffError
         self._parts = db.execute(_PARTS).fetchall() if searches else []
         self._searches = {name: _Search(db, query, self._parts) for name, query in searches.items()}
 
@@ -118,15 +124,18 @@ class _Search:
             found: list[int] = []
             for number, start, end in self._parts:
                 if start <= last and end >= first:
-                    found += self._ask(number, "AND rowid BETWEEN :first AND :last", first=first, last=last)
+                    found += self._ask(
+                        number, "AND rowid BETWEEN :first AND :last", first=max(first, start), last=min(last, end)
+                    )
             self._chunks[chunk] = frozenset(found)
         return node in self._chunks[chunk]
 
     def _below(self) -> list[int] | None:
         """Give the traces below all matches."""
         found: list[int] = []
-        for number, _, _ in self._parts:
-            found += self._ask(number, "LIMIT :most", most=MOST_NODES + 1 - len(found))
+        for number, _, end in self._parts:
+            # Behind its end a part may hold words of messages that are no more.
+            found += self._ask(number, "AND rowid <= :end LIMIT :most", end=end, most=MOST_NODES + 1 - len(found))
             if len(found) > MOST_NODES:
                 return None
         self._all = frozenset(found)

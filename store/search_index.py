@@ -14,12 +14,13 @@ far.
 import sqlite3
 import time
 from bisect import bisect_left
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from store.body import Cut, put_back, unpack
 from store.chore import NOTHING_TO_DO, Step
 from store.connection import transaction_now
+from store.follower import StoredTrace
 from store.id_list import NODE_BLOBS_OF, number_list
 from store.search_text import indexed_text
 
@@ -102,15 +103,34 @@ def erase_nodes(db: sqlite3.Connection, numbers: Collection[int]) -> None:
     newest = row[0] if row else 0
     for part in _parts(db):
         at = bisect_left(erased, part.first)
-        if part.state == "gone" or at == len(erased) or erased[at] > part.indexed:
+        is_touched = at < len(erased) and erased[at] <= part.indexed
+        # The numbers behind the newest message are given again: what the index holds under them must not be found as
+        # what comes there.
+        if part.state == "gone" or not (is_touched or part.indexed > newest):
             continue
-        # What takes another's place is begun anew with it. And the numbers behind the newest message are given again:
-        # what the index holds under them must not be found as what comes there.
-        if part.replaces is not None or part.indexed >= newest:
+        if part.replaces is not None or part.first > newest:
             _set_state(db, part, "gone")
         else:
             # What grew ends here; what comes next goes into a part of its own.
-            _set_state(db, part._replace(last=part.indexed), "stale")
+            end = min(part.indexed, newest)
+            _set_state(db, part._replace(last=end, indexed=end), "stale")
+
+
+class SearchFollower:
+    """Has the index forget the messages that are erased."""
+
+    def add(self, db: sqlite3.Connection, traces: Sequence[StoredTrace]) -> None:
+        """Leave new messages to the chore."""
+
+    def remove(self, db: sqlite3.Connection, numbers: Sequence[int]) -> None:
+        """Leave traces; it is messages that are indexed."""
+
+    def remove_nodes(self, db: sqlite3.Connection, nodes: Sequence[int]) -> None:
+        """Forget these messages."""
+        erase_nodes(db, nodes)
+
+    def forget(self) -> None:
+        """Remember nothing anyway."""
 
 
 class SearchChore:
@@ -259,6 +279,8 @@ def _move(db: sqlite3.Connection, part: _Part, indexed: int, state: str) -> None
 
 def _set_state(db: sqlite3.Connection, part: _Part, state: str) -> None:
     db.execute(
-        "UPDATE search_parts SET state = :state, last_node = :last WHERE number = :number",
-        {"state": state, "last": part.last, "number": part.number},
+        """
+        UPDATE search_parts SET state = :state, last_node = :last, indexed_node = :indexed WHERE number = :number
+        """,
+        {"state": state, "last": part.last, "indexed": part.indexed, "number": part.number},
     )

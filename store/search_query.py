@@ -22,6 +22,10 @@ class SearchQueryError(ValueError):
     """There is nothing to look for, or too much; the message says which."""
 
 
+class SearchOffError(Exception):
+    """Texts are not indexed: the setting `search` is off."""
+
+
 class SearchQuery(NamedTuple):
     """What is looked for.
 

@@ -10,12 +10,13 @@ from store.filter_labels import LabelFollower
 from store.follower import Follower
 from store.raw_calls import RawCalls
 from store.reingest import Reingest
+from store.search_index import SearchFollower
 from store.usage import UsageFollower
 
 
 def make_followers(raw_calls: RawCalls) -> Sequence[Follower]:
     """Make what keeps the derived tables, in the order in which they take a batch in, and with them the raw calls."""
-    return (raw_calls, LabelFollower(), Conversations(), UsageFollower())
+    return (raw_calls, LabelFollower(), SearchFollower(), Conversations(), UsageFollower())
 
 
 def make_appliers(raw_calls: RawCalls, followers: Sequence[Follower]) -> Mapping[ChangeKind, Applier]:

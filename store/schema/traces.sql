@@ -387,7 +387,7 @@ CREATE INDEX traces_by_completion_tokens ON traces (completion_tokens) WHERE com
 CREATE TABLE search_settings (
     is_on INTEGER NOT NULL
 ) STRICT;
-INSERT INTO search_settings (is_on) VALUES (0);
+INSERT INTO search_settings (is_on) VALUES (1);
 
 -- The parts of the full-text index (store/search_index.py). Each has an FTS5 table search_words_<number> over the messages
 -- from first_node to last_node, of which those up to indexed_node are in. state is growing, merging, whole, stale (a part

@@ -210,7 +210,7 @@ CREATE INDEX traces_by_completion_tokens ON traces (completion_tokens) WHERE com
 CREATE TABLE search_settings (
     is_on INTEGER NOT NULL
 ) STRICT;
-INSERT INTO search_settings (is_on) VALUES (0);
+INSERT INTO search_settings (is_on) VALUES (1);
 CREATE TABLE search_parts (
     number       INTEGER NOT NULL PRIMARY KEY,
     first_node   INTEGER NOT NULL,
