@@ -26,8 +26,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from store.conversation_expressions import PARENT
 from store.conversation_follower import Conversations
-from store.conversation_lookup import PARENT, id_of_conversation
+from store.conversation_lookup import id_of_conversation
 from store.conversation_settling import ConversationSettling, stitch_again
 from store.follower import StoredTrace
 from store.trace import Outcome, Reply, Trace

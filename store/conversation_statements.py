@@ -96,8 +96,13 @@ NEXT_POINT = """
 NEXT_REQUEST = """
     SELECT request, system FROM conversation_seekers WHERE window = ? AND request > ? ORDER BY request LIMIT 1
 """
+OLDER_SEEKER = """
+    SELECT s.continues, s.place
+    FROM conversation_seekers k CROSS JOIN conversation_traces s ON s.trace = k.trace
+    WHERE k.window = :window AND k.request = :request AND k.trace NOT IN (SELECT value FROM json_each(:numbers)) LIMIT 1
+"""
 SEEKER = """
-    SELECT s.trace, s.continues, s.place, s.request
+    SELECT s.trace, s.continues, s.place
     FROM conversation_seekers k CROSS JOIN conversation_traces s ON s.trace = k.trace
     WHERE k.window = ? AND k.request = ? LIMIT 1
 """

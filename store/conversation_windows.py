@@ -8,7 +8,7 @@ from typing import Any
 
 from store import conversation_statements as sql
 from store.conversation_call import KEY_BYTES, Call, load_calls
-from store.id_list import id_list
+from store.id_list import id_list, number_list
 from store.truncated_history import MOST_SHARING, SaidBefore
 
 
@@ -44,9 +44,10 @@ def add_windows(
         sql.INSERT_WINDOW, [(w, point, call.number, call.system) for call in calls for w, point in call.tails]
     )
     added: Counter[bytes] = Counter()
-    for call in roots:
-        window = call.sought(said)
-        if window is not None and not _goes_along(db, call, window):
+    seeking = [(call, window) for call in roots if (window := call.sought(said)) is not None]
+    new = number_list(call.number for call, _ in seeking)
+    for call, window in seeking:
+        if not _goes_along(db, call, window, new):
             added[window] += 1
     if not db.execute(sql.IS_ANYBODY_SEEKING).fetchone()[0]:
         return added
@@ -58,13 +59,13 @@ def add_windows(
     return added
 
 
-def _goes_along(db: sqlite3.Connection, call: Call, window: bytes) -> bool:
-    """Let a call seek a window, and go on from where an equal request goes on; tell whether there was one."""
-    equal = db.execute(sql.SEEKER, (window, call.request)).fetchone()
+def _goes_along(db: sqlite3.Connection, call: Call, window: bytes, new: dict[str, object]) -> bool:
+    """Let a call seek a window, and go on from where an equal older call goes on; tell whether there was one."""
+    equal = db.execute(sql.OLDER_SEEKER, {"window": window, "request": call.request, **new}).fetchone()
     db.execute(sql.INSERT_SEEKER, (window, call.request, call.number, call.system))
     if equal is None:
         return False
-    db.execute(sql.CONTINUE, (equal[1], equal[2], call.number))
+    db.execute(sql.CONTINUE, (*equal, call.number))
     return True
 
 
@@ -140,7 +141,7 @@ def _settle(
     seeker = db.execute(sql.SEEKER, (window, request)).fetchone()
     if seeker is None:
         return
-    trace, continues, place = seeker[:3]
+    trace, continues, place = seeker
     if place is not None:
         return
     # A history that grew out of this very call is no place for it to go on from.

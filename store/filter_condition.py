@@ -91,6 +91,9 @@ def glob(field: Field, pattern: str) -> Condition:
 
 def equal(field: Field, parameter: str, value: Value, name: bytes, bind: Bind) -> Condition:
     """Say that a field has a value, a parameter; `name` is that of a tag."""
+    if field.members is not None:
+        members = field.members.format(value=f":{parameter}")
+        return Condition(f"t.number IN ({members})", numbers=members)
     is_nullable = field.kind.null
     parts = [_equal(sql, f":{parameter}", is_nullable=is_nullable) for sql in field.sql]
     streams: tuple[str, ...] = ()

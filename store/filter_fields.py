@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
+from store.conversation_expressions import CONVERSATION_OF_ID, IS_LEAF
 from store.trace import Flag, Outcome
 from store.trace_rows import to_micros
+from store.tree import ID_BYTES
 
 Value = bytes | int | float | str
 
@@ -48,6 +50,7 @@ class Field(NamedTuple):
         rows: Where a trace may have several values: the tables and the condition that give the rows of `t`.
         indexes: For each expression an index that gives the traces of one value in the order of time.
         ranged: An index that gives the traces of a range of values.
+        members: A statement that gives the numbers of the traces whose value is `{value}`, and says it by itself.
         label: The kind of label (`store.filter_labels`) by which traces of one value are found in the order of time.
     """
 
@@ -58,6 +61,7 @@ class Field(NamedTuple):
     indexes: tuple[str, ...] = ()
     ranged: str | None = None
     label: bytes | None = None
+    members: str | None = None
 
 
 def _read_text(text: str) -> bytes:
@@ -105,6 +109,12 @@ def _read_id(text: str) -> bytes:
     return UUID(text).bytes
 
 
+def _read_conversation(text: str) -> bytes:
+    if len(text) != 2 * ID_BYTES:
+        raise ValueError("of another length")
+    return bytes.fromhex(text)
+
+
 TEXT = Kind("text", _TEXT, _read_text)
 NAMED = Kind("text", _EQUALITY, _read_text)
 ROUTE = Kind("text", _TEXT, _read_text, null=False)
@@ -124,6 +134,7 @@ TIME = Kind(
 )
 SCORE = Kind("true, false or a number", _ORDER, _read_score)
 ID = Kind("a trace id such as 01920a6e-0000-7000-8000-000000000000", _EQUALITY, _read_id, null=False)
+CONVERSATION = Kind("a conversation's id, 40 hexadecimal digits", _EQUALITY, _read_conversation)
 WORDS = Kind("words", frozenset({"~", "contains"}), _read_text, null=False)
 METADATA = Kind("text; a bare word also a number, true or false", _ORDER | {"~"}, lambda text: text)
 
@@ -168,6 +179,20 @@ FIELDS: dict[str, Field] = {
         "The salted fingerprint of the client's key, as `key_fingerprint` of a trace tells it.",
         label=b"key",
     ),
+    "conversation": Field(
+        CONVERSATION,
+        ("s.conversation",),
+        "The id of the [conversation](conversations.md) that the call is part of, or one that it had before.",
+        rows="conversation_traces s WHERE s.trace = t.number",
+        members=f"""SELECT s.trace AS number FROM conversation_traces s
+                    WHERE s.conversation = {CONVERSATION_OF_ID.format(id="{value}")}""",  # noqa: S608 - a constant
+    ),
+    "turn": Field(
+        INTEGER,
+        ("(SELECT s.turn FROM conversation_traces s WHERE s.trace = t.number)",),
+        "How many messages of the user's the request holds; missing for a call that is part of no conversation.",
+    ),
+    "is_leaf": Field(TRUTH, (f"({IS_LEAF})",), "Whether no other call goes on from this one."),
     "finish_reason": Field(
         TEXT,
         ("r.finish_reason",),

@@ -27,7 +27,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from proxy.admin import changes, deletions, export, feedback, health, imports, openapi, raw, stats, traces
+from proxy.admin import (
+    changes,
+    conversations,
+    deletions,
+    export,
+    feedback,
+    health,
+    imports,
+    openapi,
+    raw,
+    stats,
+    traces,
+)
 from proxy.admin.answers import EXCEPTION_HANDLERS
 from proxy.admin.bearer import Tokens
 from proxy.admin.change_requests import ChangeRequests
@@ -41,6 +53,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *stats.OPERATIONS,
     *traces.OPERATIONS,
     *raw.OPERATIONS,
+    *conversations.OPERATIONS,
     *feedback.OPERATIONS,
     *export.OPERATIONS,
     *imports.OPERATIONS,

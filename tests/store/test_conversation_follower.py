@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from store.conversation import CallKeys, stitch
 from store.conversation_call import session_id
+from store.conversation_expressions import IS_LEAF, PARENT
 from store.conversation_follower import Conversations
-from store.conversation_lookup import IS_LEAF, PARENT, id_of_conversation
+from store.conversation_lookup import id_of_conversation
 from store.json_text import dumps
 from store.trace import Reply, Trace
 from store.traces import TraceWriter
