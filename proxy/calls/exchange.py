@@ -84,7 +84,7 @@ class Exchange:
         self._is_answered = False
         self._status: int | None = None
         self._response_headers: RawHeaders = ()
-        self._ttft_ms: float | None = None
+        self._ttft_s: float | None = None
         limit = recorder.max_capture_bytes if has_bodies else None
         self._request = BodyCopy(limit, recorder.held, self._spill_request, self._note_cut)
         self._response = BodyCopy(limit, recorder.held, self._spill_response, self._note_cut)
@@ -116,8 +116,8 @@ class Exchange:
 
     def capture_response(self, block: bytes) -> None:
         """Keep a copy of a block of the answer's body."""
-        if self._ttft_ms is None:
-            self._ttft_ms = self._elapsed_ms()
+        if self._ttft_s is None:
+            self._ttft_s = time.monotonic() - self._arrived
         try:
             self._response.add(block)
         except Exception as error:  # noqa: BLE001
@@ -212,8 +212,8 @@ class Exchange:
             route=self._route.name,
             status=self._status,
             outcome=outcome,
-            duration_s=self._elapsed_ms() / 1000,
-            ttft_s=None if self._ttft_ms is None else self._ttft_ms / 1000,
+            duration_s=time.monotonic() - self._arrived,
+            ttft_s=self._ttft_s,
         )
 
     def _closing(self, outcome: Outcome, error: str | None) -> tuple[dict[str, Any], bytes]:
@@ -232,8 +232,8 @@ class Exchange:
             "request_truncated": self._request.is_truncated,
             "response_bytes": self._response.size,
             "response_truncated": self._response.is_truncated,
-            "ttft_ms": self._ttft_ms,
-            "duration_ms": self._elapsed_ms(),
+            "ttft_ms": None if self._ttft_s is None else round(self._ttft_s * 1000, 3),
+            "duration_ms": round((time.monotonic() - self._arrived) * 1000, 3),
             "error": error,
         }, body
 
@@ -259,6 +259,3 @@ class Exchange:
     def _note_cut(self) -> None:
         """Count a body that is larger than what is kept of one; its trace says so, too."""
         self._recorder.metrics.dropped("body_limit")
-
-    def _elapsed_ms(self) -> float:
-        return round((time.monotonic() - self._arrived) * 1000, 3)

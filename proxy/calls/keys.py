@@ -97,7 +97,8 @@ class KeyRing:
             RouteError: The call needs a key and holds none, or holds one that is not known (any more).
         """
         is_ours = False
-        for credential in [_credential(value) for name in _PLACES for value in values(fields, name)]:
+        held = [value for name in _PLACES for value in values(fields, name) if _PREFIX in value]
+        for credential in map(_credential, held):
             if not credential.startswith(_PREFIX):
                 continue
             key = self._find(credential)

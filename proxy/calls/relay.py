@@ -143,11 +143,13 @@ class Relay:
             request = await _begin(call, exchange, choice)
             answer = await self._upstream.call(choice.destination, request)
             del request  # its body need not lie in memory while the answer comes
-            self._recorder.metrics.streams(answer.is_event_stream)
+            if answer.is_event_stream:
+                self._recorder.metrics.streams(1)
             try:
                 await _relay_answer(call, exchange, answer)
             finally:
-                self._recorder.metrics.streams(-answer.is_event_stream)
+                if answer.is_event_stream:
+                    self._recorder.metrics.streams(-1)
                 await answer.close()
         except UpstreamError as error:
             exchange.end(error.outcome, str(error))
