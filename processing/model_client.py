@@ -31,6 +31,9 @@ _LEAST_WAIT_S = 1.0
 _TIMEOUT = httpx.Timeout(connect=10, read=300, write=60, pool=None)
 
 
+Keep = Callable[[Completion], Awaitable[None]]
+
+
 class ModelClient:
     """One HTTP client for every model of a run, with the run's bound on calls in flight.
 
@@ -71,8 +74,14 @@ class ModelClient:
     ) -> None:
         await self._http.aclose()
 
-    async def complete(self, where: Endpoint, body: Mapping[str, Any]) -> Completion:
+    async def complete(self, where: Endpoint, body: Mapping[str, Any], keep: Keep | None = None) -> Completion:
         """Ask for one chat completion and wait until it has ended for good.
+
+        Args:
+            where: Whom to ask.
+            body: The request body.
+            keep: Awaited with the completion before another call may take this one's place: whatever kills the
+                process, no more calls than were in flight are paid for and not kept.
 
         Raises:
             TeacherError: The key is refused, the server cannot be reached or keeps failing, the model calls every
@@ -86,7 +95,10 @@ class ModelClient:
                 async with self._slot(where):
                     await self._wait_for_brake(where)
                     began_at = asyncio.get_running_loop().time()
-                    completion = await self._send(where, body)
+                    completion = self._ended(where, await self._send(where, body))
+                    completion = replace(completion, attempts=attempts + 1)
+                    if keep is not None:
+                        await keep(completion)
             except Patience as asked:
                 pace.slowed(began_at)
                 backoff_s = self._backoff_s(waits)
@@ -108,7 +120,7 @@ class ModelClient:
                 await self._sleep(self._backoff_s(attempts - 1))
             else:
                 pace.answered()
-                return replace(self._ended(where, completion), attempts=attempts + 1)
+                return completion
 
     def _ended(self, where: Endpoint, completion: Completion) -> Completion:
         """Take note of an end; a rejection is only remembered of a model that answers other questions."""

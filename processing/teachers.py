@@ -11,6 +11,7 @@ from processing.budget import Budget
 from processing.config import Config
 from processing.endpoint import Endpoint, endpoint
 from processing.errors import TeacherError
+from processing.http_reply import Completion
 from processing.model_client import ModelClient
 from processing.repair import RepairError, check, find_json
 from store import json_text
@@ -248,8 +249,13 @@ class Teachers:
         reserved = self._budget.reserve(where, body)
         self.counts.in_flight += 1
         self._changed()
+
+        async def keep(completion: Completion) -> None:
+            if completion.is_final:
+                await self.work.add_call(record_call(where, key, purpose, body, completion))
+
         try:
-            completion = await self.client.complete(where, body)
+            completion = await self.client.complete(where, body, keep)
         except BaseException:
             self._budget.release(reserved)
             raise
@@ -262,8 +268,6 @@ class Teachers:
             self.counts.paid += 1
         else:
             self.counts.failed += 1
-        if completion.is_final:
-            await self.work.add_call(call)
         return call
 
     def _note(self, call: Call) -> None:

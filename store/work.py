@@ -19,6 +19,7 @@ import aiosqlite
 
 from store import json_text
 from store.database import WORK, open_reader, open_writer, store_error, transaction, write_lock
+from store.errors import StoreError
 from store.uuid7 import uuid7
 
 _Json = Any
@@ -144,8 +145,8 @@ class WorkStore:
     def __init__(self, connection: aiosqlite.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
-        self._writing = asyncio.Lock()
-        self._commits: set[asyncio.Task[None]] = set()
+        self._pending: list[_Pending] = []
+        self._writer: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, path: Path) -> Self:
@@ -167,7 +168,8 @@ class WorkStore:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        await asyncio.gather(*self._commits, return_exceptions=True)
+        if self._writer is not None:
+            await self._writer
         await self._connection.close()
 
     async def call(self, key: bytes) -> Call | None:
@@ -327,18 +329,63 @@ class WorkStore:
             raise store_error(exc, self._path) from exc
 
     async def _commit(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write rows in one transaction, to its end even when the caller is cancelled: the answer is paid for."""
-        task = asyncio.create_task(self._write(sql, rows))
-        self._commits.add(task)
-        task.add_done_callback(self._commits.discard)
-        await asyncio.shield(task)
+        """Write rows, to the end even when the caller is cancelled: the answer is paid for.
 
-    async def _write(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        What is asked for while a transaction is under way goes into the next one together, since each is flushed to
+        the disk: else answers that come fast would wait in line to be kept, and be lost with the process.
+        """
+        pending = _Pending(sql, rows, asyncio.get_running_loop().create_future())
+        self._pending.append(pending)
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_pending(), name="write work.db")
+        await pending.written
+
+    async def _write_pending(self) -> None:
+        while self._pending:
+            batch, self._pending = self._pending, []
+            try:
+                await self._write(batch)
+            except StoreError as exc:
+                # Each by itself, so that what cannot be written costs nothing else.
+                for pending in batch:
+                    await self._write_alone(pending, exc if len(batch) == 1 else None)
+            else:
+                for pending in batch:
+                    pending.end()
+
+    async def _write_alone(self, pending: "_Pending", error: StoreError | None) -> None:
+        if error is None:
+            try:
+                await self._write([pending])
+            except StoreError as exc:
+                error = exc
+        pending.end(error)
+
+    async def _write(self, batch: "Sequence[_Pending]") -> None:
+        """Write in one transaction. Raises StoreError when nothing of it was written."""
         try:
-            async with self._writing, write_lock(self._path), transaction(self._connection):
-                await self._connection.executemany(sql, rows)
+            async with write_lock(self._path), transaction(self._connection):
+                for pending in batch:
+                    await self._connection.executemany(pending.sql, pending.rows)
         except sqlite3.Error as exc:
             raise store_error(exc, self._path) from exc
+
+
+class _Pending(NamedTuple):
+    """Rows to be written, and who waits for them."""
+
+    sql: str
+    rows: Sequence[Mapping[str, Any]]
+    written: asyncio.Future[None]
+
+    def end(self, error: StoreError | None = None) -> None:
+        """Tell whoever waits, if anybody still does."""
+        if self.written.done():
+            return
+        if error is None:
+            self.written.set_result(None)
+        else:
+            self.written.set_exception(error)
 
 
 def _absolute(path: str | Path) -> str:

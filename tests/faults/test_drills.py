@@ -11,6 +11,7 @@ from tests.faults import (
     disk_full,
     journal_corruption,
     kill_each_process,
+    killed_runs,
     locked_database,
     read_only_disk,
     sigterm_drain,
@@ -80,3 +81,7 @@ def test_a_stop_lets_calls_end_or_records_them_as_interrupted_and_loses_nothing(
 
 def test_a_clock_that_jumps_changes_timestamps_alone(tmp_path: Path) -> None:
     hold(clock_step, tmp_path, 1)
+
+
+def test_a_killed_run_ends_with_the_same_bytes_and_buys_nothing_twice(tmp_path: Path) -> None:
+    hold(killed_runs, tmp_path, 3)
