@@ -19,6 +19,7 @@ from proxy.calls.route_config import RouteConfig
 from proxy.calls.routes import RouteTable, make_route_table
 from proxy.errors import SettingsError
 from proxy.otlp.config import check_extra, read_headers, traces_url
+from proxy.price_config import PriceEntry, check_provider
 from proxy.redaction.category import Category, joined_names, select
 from proxy.redaction.rule import RedactRule, Rule
 
@@ -154,6 +155,14 @@ class ServeSettings(BaseSettings):
     redact_allow: tuple[str, ...] = Field(
         (), description="Values that are never replaced: exact or with `*`, such as `*@example.com`."
     )
+    prices: tuple[PriceEntry, ...] = Field(
+        (), description="What tokens cost; the first entry that matches a call holds: see cost.md."
+    )
+    price_library: bool = Field(
+        True,
+        description="Whether calls that no entry of `prices` matches are priced by the list of `genai-prices`, where "
+        "it is installed (`pip install 'tracemill[prices]'`).",
+    )
     raw_retention_bytes: int = Field(
         1024 * MIB,
         ge=0,
@@ -205,6 +214,7 @@ class ServeSettings(BaseSettings):
             raise SettingsError(f"upstream_ca_file is {str(self.upstream_ca_file)!r}: no such file.")
         self._check_otlp()
         self._check_redaction()
+        self._check_prices()
         self._check_retention()
         if self.no_capture and self.on_capture_failure == "refuse":
             raise SettingsError("no_capture records no call, and on_capture_failure: refuse wants all; leave one out.")
@@ -245,6 +255,13 @@ class ServeSettings(BaseSettings):
             )
         if self.no_capture and (content, metadata, self.max_store_bytes) != (None, None, None):
             raise SettingsError("retention has no effect with no_capture: the store is left as it is.")
+
+    def _check_prices(self) -> None:
+        for entry in self.prices:
+            if entry.provider is not None:
+                check_provider(entry.provider)
+        if self.no_capture and self.prices:
+            raise SettingsError("prices has no effect with no_capture: nothing is stored.")
 
     def _check_redaction(self) -> None:
         names = [rule.name for rule in self.redact_rules]
@@ -334,7 +351,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-_ENTRIES: dict[str | int, type[BaseModel]] = {"routes": RouteConfig, "redact_rules": RedactRule}
+_ENTRIES: dict[str | int, type[BaseModel]] = {"routes": RouteConfig, "redact_rules": RedactRule, "prices": PriceEntry}
 """What the entries of a list are."""
 
 

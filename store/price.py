@@ -91,28 +91,34 @@ class PriceBook:
 
     Args:
         rules: The first that matches holds.
-        library: Asked for what no rule matches; None for nothing.
+        library: Where rules that name a provider find its prices; None for none.
+        is_library_for_all: Whether the library is asked for what no rule matches, too.
 
     Attributes:
         hash: Of everything that prices depend on: books of one hash price alike.
     """
 
-    def __init__(self, rules: Sequence[PriceRule] = (), library: Library | None = None) -> None:
+    def __init__(
+        self, rules: Sequence[PriceRule] = (), library: Library | None = None, *, is_library_for_all: bool = True
+    ) -> None:
         self.rules = tuple(rules)
         self.library = library
+        self.is_library_for_all = is_library_for_all
         self.hash = blake2b(f"{library and library.version} {self.to_json()}".encode(), digest_size=16).digest()
         self._tariffs: dict[PricedCall, Tariff | None] = {}
 
     def to_json(self) -> str:
         """Write the rules, and whether the library is asked, so that `from_json` gives the book again."""
         rules = [{**asdict(rule), "starts_at": rule.starts_at and rule.starts_at.isoformat()} for rule in self.rules]
-        return json.dumps({"rules": rules, "library": self.library is not None}, sort_keys=True)
+        told = {"rules": rules, "library": self.library is not None, "for_all": self.is_library_for_all}
+        return json.dumps(told, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> "PriceBook":
         """Undo `to_json`, with the library as it is installed now."""
         told = json.loads(text)
-        return cls([_rule(each) for each in told["rules"]], Library() if told["library"] else None)
+        library = Library() if told["library"] else None
+        return cls([_rule(each) for each in told["rules"]], library, is_library_for_all=told["for_all"])
 
     def cost(self, call: PricedCall, counts: TokenCounts) -> int | None:
         """Give the cost in picodollars; None when a price or a count is not known."""
@@ -139,7 +145,7 @@ class PriceBook:
                 if rule.provider is None:
                     return (_rates(-1, {name: Decimal(text) for name, text in rule.dollars.items()}),)
                 return self._listed(call, at, rule.provider)
-        return self._listed(call, at, None)
+        return self._listed(call, at, None) if self.is_library_for_all else None
 
     def _listed(self, call: PricedCall, at: datetime, provider: str | None) -> Tariff | None:
         if self.library is None:

@@ -66,6 +66,11 @@ class Library:
         context = {"processing": "batch"} if tier == "batch" else {"service_tier": tier} if tier else None
         return _prices(found.get_prices(at, context))
 
+    @property
+    def provider_names(self) -> list[str]:
+        """The names of all providers that it knows."""
+        return sorted(each.id for each in self._providers)
+
     @cached_property
     def _providers(self) -> list[Any]:
         from genai_prices.data import providers

@@ -21,7 +21,7 @@ from store.traces import TraceWriter
 
 _log = logging.getLogger("tracemill.serve")
 
-WITHOUT_FLAG = frozenset({"admin_read_token", "admin_token", "redact_allow", "redact_rules", "routes"})
+WITHOUT_FLAG = frozenset({"admin_read_token", "admin_token", "prices", "redact_allow", "redact_rules", "routes"})
 """Settings that the command line cannot give: a secret would stand in the list of processes, and a list has no flag."""
 
 _FLAG_NAMES = {"drain_timeout_s": "--drain-timeout"}

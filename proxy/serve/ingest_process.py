@@ -18,6 +18,7 @@ from proxy.ingest.kept_bytes import derive_again
 from proxy.journal.rolling import JournalFiles
 from proxy.journal.writer import JOURNAL_FOLDER
 from proxy.key_salt import key_salt
+from proxy.price_config import make_price_book
 from proxy.redaction.redactor import Redactor, make_redactor
 from proxy.settings import ServeSettings, load_settings
 from store.chore import Chore
@@ -29,13 +30,14 @@ from store.raw_calls import NOT_KEPT, RawCalls, RawRetention
 from store.retention import Pruning, Retention
 from store.retention_space import FreedSpace
 from store.upkeep import make_followers
+from store.usage_chore import UsageChore
 
 SETTINGS_FILE = "ingest-settings.json"
 
 _KEPT = frozenset(
     {
-        "content_retention_days", "max_capture_bytes", "max_store_bytes", "metadata_retention_days",
-        "raw_retention_bytes", "raw_retention_days", "redact", "redact_allow", "redact_rules",
+        "content_retention_days", "max_capture_bytes", "max_store_bytes", "metadata_retention_days", "prices",
+        "price_library", "raw_retention_bytes", "raw_retention_days", "redact", "redact_allow", "redact_rules",
     }
 )  # fmt: skip
 """Settings that decide what is stored of a call."""
@@ -87,6 +89,7 @@ def make_chores(settings: ServeSettings, raw_calls: RawCalls) -> Sequence[Chore]
         Pruning(retention, followers),
         Sweep(followers),
         FreedSpace(),
+        UsageChore(make_price_book(settings.prices, has_library=settings.price_library)),
     ]
 
 

@@ -104,7 +104,7 @@ def tables(path: Path) -> dict[str, list[tuple[Any, ...]]]:
         return {"days": days, "costs": [(row[0], *row[2:]) for row in costs]}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(STEPS)
 async def test_the_sums_are_those_of_a_recount_whatever_happened_before(steps: list[tuple[str, Any]]) -> None:
     with TemporaryDirectory() as folder:
