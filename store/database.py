@@ -39,8 +39,13 @@ __all__ = [
 _log = logging.getLogger("tracemill.store")
 
 _OPEN_LOCK_TIMEOUT_S = 10.0
-_MIGRATION_ROOM = 2.5
-"""Free room, in sizes of the file, that a migration may take which writes all of it anew."""
+_REWRITTEN_UP_TO = {"traces": 1}
+"""The last version of which a migration writes all rows anew; later ones add to what is there."""
+_ROOM_TO_REWRITE = 2.0
+"""Free room, in sizes of the file, that it may take; with 1,000,000 traces it was 1.7, for the log and the new rows."""
+_ROOM_TO_ADD = 0.5
+_MIGRATION_CACHE_KIB = 128 * 1024
+"""Ids are hashes, looked up all over their index: with SQLite's usual 2 MB nearly each look-up reads a page."""
 _MAGIC = b"SQLite format 3\x00"
 _HEADER_BYTES = 100
 
@@ -148,8 +153,8 @@ def _migrate_old(connection: sqlite3.Connection, path: Path, schema: Schema, ver
     Raises:
         StoreFullError: There is no room for it; nothing was begun.
     """
-    size = path.stat().st_size
-    needed, free = int(size * _MIGRATION_ROOM), shutil.disk_usage(path.parent).free
+    room = _ROOM_TO_REWRITE if version <= _REWRITTEN_UP_TO.get(schema.name, 0) else _ROOM_TO_ADD
+    needed, free = int(path.stat().st_size * room), shutil.disk_usage(path.parent).free
     if free < needed:
         raise StoreFullError(
             f"{path} has schema version {version} and is to be migrated to {schema.version}. That may take "
@@ -164,7 +169,10 @@ def _migrate_old(connection: sqlite3.Connection, path: Path, schema: Schema, ver
         schema.version,
     )
     began = time.monotonic()
+    (usual,) = connection.execute("PRAGMA cache_size").fetchone()
+    connection.execute(f"PRAGMA cache_size = -{_MIGRATION_CACHE_KIB}")
     migrate(connection, schema)
+    connection.execute(f"PRAGMA cache_size = {usual}")
     _log.warning("%s was migrated in %.1f s", path, time.monotonic() - began)
 
 

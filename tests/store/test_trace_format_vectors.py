@@ -20,7 +20,7 @@ FILE = Path(__file__).parent / "vectors" / "trace-format-1.json"
 PAGE = (Path(__file__).parents[2] / "docs" / "trace-format.md").read_text("utf-8")
 VECTORS: dict[str, Any] = json.loads(FILE.read_text("utf-8"))
 FROZEN = "f580dca50a8ad3cfb0805b9e1b60954eb41ef613f2fec6b13fbc9d88500e20d5"
-"""The file's SHA-256. What a version says never changes: another behaviour is another version with a file of its own."""
+"""The file's SHA-256. What a version says never changes: another behaviour is another version, in another file."""
 
 chains = pytest.mark.parametrize("vector", VECTORS["chains"], ids=lambda vector: vector["name"])
 large = pytest.mark.parametrize("vector", VECTORS["large"], ids=lambda vector: vector["name"])
