@@ -10,7 +10,7 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -57,7 +57,10 @@ class Teachers:
         return Counter(kind_of(body) for body in self.requests)[kind]
 
     async def answer(self, request: Request) -> Response:
-        body = json.loads(await request.body())
+        try:
+            body = json.loads(await request.body())
+        except ClientDisconnect:  # whoever asked was killed meanwhile
+            return Response(status_code=400)
         with self._lock:
             self.requests.append(body)
             self.authorizations.append(request.headers.get("authorization"))
