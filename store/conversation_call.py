@@ -39,6 +39,7 @@ class Call:
         replies: Its points, each with the choice that it came from; equal choices count as the last of them.
         turn: How many messages of the user the request holds.
         tails: For each point of a long history, the window that it ends.
+        system: Short key of the system messages that the request begins with; empty when it has none.
         seeking: What the call goes on from if its client dropped the beginning; None when too little of it is left.
     """
 
@@ -53,6 +54,10 @@ class Call:
     tails: Sequence[tuple[bytes, bytes]]
     system: bytes
     seeking: Seeking | None
+
+    def without_content(self) -> "Call":
+        """Give what is left of it without messages and replies."""
+        return Call(self.number, self.created_at, self.session, b"", [], [], {}, self.turn, [], b"", None)
 
     def reply_rows(self) -> list[tuple[bytes, int, int, int | None]]:
         """Give what it is found by: each of its points, or its request alone when it has no reply."""

@@ -67,8 +67,11 @@ class Conversations:
         self._settle_now(db)
 
     def remove_content(self, db: sqlite3.Connection, numbers: Sequence[int]) -> None:
-        """Let go of traces whose messages go: without them nothing tells what they were part of."""
+        """Let go of traces whose messages go: what is left is part of no conversation but that of its session."""
+        calls = [call for call in load_calls(db, numbers, self._said) if call.session is not None]
         self.remove(db, numbers)
+        if calls:
+            self._take(db, [call.without_content() for call in calls])
 
     def forget(self) -> None:
         """Drop what is remembered."""

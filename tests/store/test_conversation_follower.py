@@ -19,6 +19,7 @@ from store.conversation_call import session_id
 from store.conversation_expressions import IS_LEAF, PARENT
 from store.conversation_follower import Conversations
 from store.conversation_lookup import id_of_conversation
+from store.erasing.removal import remove_content
 from store.json_text import dumps
 from store.trace import Reply, Trace
 from store.traces import TraceWriter
@@ -166,3 +167,20 @@ def test_erased_calls_leave_the_others_as_if_they_had_never_been(traces: list[Tr
         erase(path, numbers[:half])
         erase(path, numbers[half:])
         assert places_in(path) == expected(kept)
+
+
+async def test_calls_whose_content_has_expired_are_left_in_their_sessions_alone(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+    session = [call(n, n, ["S", "U", "A", "U2"][: 2 * n], "A", session="s") for n in (1, 2)]
+    chat = [call(10 + n, n, ["S", "U", "A", "U2", "B", "U3"][: 2 * n], "AB"[n - 1]) for n in (1, 2)]
+    await store(path, [[*session, *chat]])
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        remove_content(database, [1, 3], [Conversations()])
+        database.execute("COMMIT")
+    places = places_in(path)
+    assert {number: (place.conversation, place.parent) for number, place in places.items()} == {
+        1: (session_id("s"), None),
+        2: (session_id("s"), None),
+        12: (chain(chat[1].messages)[-1].key, None),
+    }
