@@ -91,10 +91,6 @@ class ChangeRequests:
         reader = await self._store.reader()
         return None if reader is None else await reader.look(lambda db: find_change(db, id_))
 
-    def write(self, *changes: Change) -> None:
-        """Write changes, as `ChangeWriter.write` does."""
-        self._writer.write(*changes)
-
     async def close(self) -> None:
         """Give up the journal; ingest takes in what is left."""
         await asyncio.to_thread(self._writer.close)
