@@ -13,6 +13,7 @@ from processing.example import Conversation, Example
 from processing.ledger import End, Reason, Stage, State
 from processing.parallel import each
 from processing.prompt import ask, prompt
+from processing.provenance import about
 from processing.repair import RepairError, check
 from processing.teachers import Teachers
 from store.recorded.message import Json, Message
@@ -149,8 +150,10 @@ async def score(
     """
     keys = {conversation.id: _key(conversation, teachers, task) for conversation in conversations}
     known = await known_scores(conversations, teachers, task)
-    for call in dict.fromkeys(one.call for one in known.values() if one.call is not None):
-        await teachers.reuse(call)
+    for conversation in conversations:
+        if conversation.id in known and (call := known[conversation.id].call) is not None:
+            with about(conversation):
+                await teachers.reuse(call)
     scores: dict[str, Scores | Unscored] = dict(known)
     done(len(scores))
     batches = batches_of([conversation for conversation in conversations if conversation.id not in scores], task)

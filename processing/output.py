@@ -17,7 +17,9 @@ from typing import Self
 
 from processing.errors import InputError, RunLockedError
 from store import json_text
+from store.erasing.work_erasing import MARK_FILE, mark_folder
 from store.recorded.message import Json
+from store.work import Erased
 
 MANIFEST = "manifest.json"
 _LOCK = ".tracemill-run.lock"
@@ -117,6 +119,13 @@ class OutputFolder:
         self._sync()
         self._write(MANIFEST, pretty({**manifest, "files": described}))
         self._sync()
+
+    def mark_erased(self, erased: Erased | None) -> None:
+        """Say in the folder what was erased of the traces that its files were made from, or that nothing was."""
+        if erased is None:
+            (self.path / MARK_FILE).unlink(missing_ok=True)
+        else:
+            mark_folder(self.path, erased._asdict())
 
     def _write(self, name: str, content: bytes) -> None:
         temporary = self.path / f".{name}.new"

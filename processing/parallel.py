@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TypeVar
 
+from processing.provenance import about
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -20,7 +22,8 @@ async def each(items: Sequence[T], work: Callable[[T], Coroutine[None, None, R]]
     async def lane() -> None:
         for number, item in waiting:
             try:
-                results[number] = await work(item)
+                with about(item):
+                    results[number] = await work(item)
             except Exception as exc:  # noqa: BLE001 - raised below, once the others have finished
                 errors.append(exc)
             if errors:

@@ -25,6 +25,7 @@ from processing.model_client import ModelClient
 from processing.output import OutputFolder, pretty
 from processing.progress import Progress, silent
 from processing.prompt import ask, hashes
+from processing.provenance import source_traces
 from processing.relabel import Relabelled
 from processing.rows import row
 from processing.shortfall import require_enough
@@ -91,10 +92,12 @@ async def process(
     with OutputFolder(out_dir) as folder:
         folder.claim(FILES, {conversation.id for conversation in inputs.intake.conversations})
         job = await work.start_job(out_dir, name=folder.name, config=inputs.config.as_manifest())
+        await work.set_run_sources(job.run_id, source_traces(inputs.intake.conversations))
         try:
             async with ModelClient(inputs.config.parallel, first_wait_s=first_wait_s) as client:
                 dataset = await build(inputs, Teachers(client, work, inputs.config, environ, budget=budget), progress)
             folder.publish(dataset.files, dataset.manifest)
+            folder.mark_erased(await work.erased_since_start(job))
         except asyncio.CancelledError:
             await work.end_job(job.run_id, JobStatus.STOPPED, error="interrupted; run the same command to go on")
             raise

@@ -13,6 +13,7 @@ from processing.endpoint import Endpoint, endpoint
 from processing.errors import TeacherError
 from processing.http_reply import Completion
 from processing.model_client import ModelClient
+from processing.provenance import current_sources
 from processing.repair import RepairError, check, find_json
 from store import json_text
 from store.recorded.message import Json
@@ -132,6 +133,7 @@ class Teachers:
             BudgetError: So it has, since nothing more may be bought.
         """
         where, body, key = self.question(model, messages, draw=draw, **parameters)
+        await self.work.add_call_sources(key, current_sources())
         # The same question asked twice at once is one call: the second waits for the first.
         async with self._asking[key]:
             call = await self.work.call(key)
@@ -218,6 +220,7 @@ class Teachers:
 
     async def reuse(self, key: bytes) -> None:
         """Put a call on the bill whose answer is used again without asking."""
+        await self.work.add_call_sources(key, current_sources())
         if key not in self._ended and (call := await self.work.call(key)) is not None:
             self.counts.cached += 1
             self._note(call)

@@ -18,7 +18,7 @@ from store.erasing.sweep import is_swept
 from store.follower import Follower
 
 _DAY_S = 86_400.0
-_STEP_S = 0.03
+_STEP_S = 0.02
 _LOOK_S = 5.0
 _LAP_S = 6 * 3600.0
 """Traces that are imported may be older than what was looked at already: so often all are looked at again."""

@@ -7,7 +7,7 @@ from store.chore import NOTHING_TO_DO, Step
 from store.erasing.pace import Pace
 from store.erasing.sweep import is_swept
 
-_STEP_S = 0.03
+_STEP_S = 0.02
 _LOOK_S = 5.0
 _INCREMENTAL = 2
 _LEAST_PAGES = 256

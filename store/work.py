@@ -7,13 +7,14 @@ committed before its answer is used: a run that is killed and started again find
 import asyncio
 import hashlib
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
+from uuid import UUID
 
 import aiosqlite
 
@@ -77,6 +78,17 @@ class Verdict(NamedTuple):
 
     value: _Json
     call_key: bytes
+
+
+class Erased(NamedTuple):
+    """What was erased of the traces that a run's files were made from.
+
+    Attributes:
+        erased_at: When the last of them was; UTC, RFC 3339.
+    """
+
+    traces: int
+    erased_at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +307,37 @@ class WorkStore:
                 }
             ],
         )
+
+    async def add_call_sources(self, key: bytes, trace_ids: Collection[UUID]) -> None:
+        """Note which stored traces a call is about, before it is made; what is noted already costs a look."""
+        count = await self._row("SELECT count(*) FROM call_sources WHERE call_key = :key", {"key": key})
+        if trace_ids and (count is None or count[0] < len(trace_ids)):
+            await self._commit(
+                "INSERT OR IGNORE INTO call_sources (call_key, trace_id) VALUES (:key, :trace_id)",
+                [{"key": key, "trace_id": id_.bytes} for id_ in sorted(trace_ids)],
+            )
+
+    async def set_run_sources(self, run_id: str, trace_ids: Collection[UUID]) -> None:
+        """Note which stored traces a run is made from, in place of those of its earlier attempt."""
+        await self._commit("DELETE FROM run_sources WHERE run_id = :run_id", [{"run_id": run_id}])
+        if trace_ids:
+            await self._commit(
+                "INSERT OR IGNORE INTO run_sources (run_id, trace_id) VALUES (:run_id, :trace_id)",
+                [{"run_id": run_id, "trace_id": id_.bytes} for id_ in sorted(trace_ids)],
+            )
+
+    async def erased_since_start(self, run: Job) -> Erased | None:
+        """Tell what was erased of a run while it ran, and forget what was erased before: it read none of that."""
+        await self._commit(
+            "DELETE FROM run_erasures WHERE run_id = :run_id AND erased_at < :started_at",
+            [{"run_id": run.run_id, "started_at": run.started_at}],
+        )
+        return await self.erased(run.run_id)
+
+    async def erased(self, run_id: str) -> Erased | None:
+        """Tell what was erased of the traces that a run's files were made from; None for nothing."""
+        row = await self._row("SELECT traces, erased_at FROM run_erasures WHERE run_id = :run_id", {"run_id": run_id})
+        return None if row is None else Erased(*row)
 
     async def job(self, run: str) -> Job | None:
         """Find a job by run id, by folder, or by name (the latest of that name)."""

@@ -28,7 +28,7 @@ from processing.teachers import Teachers
 from store.errors import DatabaseMissingError, FilterError, StoreError
 from store.filter import parse_filter
 from store.traces import TraceReader
-from store.work import Job, JobStatus, WorkStore
+from store.work import Erased, Job, JobStatus, WorkStore
 from tracemill.plan_text import plan_text
 from tracemill.progress_lines import show_progress
 
@@ -116,8 +116,9 @@ def status(
     if output not in ("text", "json"):
         _usage(f'--output is "{output}"; expected "text" or "json".')
     job = _run(_find(run, data_dir))
+    erased = _run(_erased(job.run_id, data_dir))
     if as_json or output == "json":
-        typer.echo(json.dumps(_job_json(job)))
+        typer.echo(json.dumps({**_job_json(job), "erased": None if erased is None else erased._asdict()}))
         return
     lines = [f"run     {job.run_id} ({job.name})", f"status  {job.status}", f"folder  {job.out_dir}"]
     if job.error:
@@ -128,6 +129,8 @@ def status(
         lines.append(f"base model  {name}: {json.dumps(score)}")
     if job.status is JobStatus.SUCCESS and job.base_model_performance is None:
         lines.append("base model  not scored")
+    if erased is not None:
+        lines.append(f"erased  {erased.traces} of its traces were erased by {erased.erased_at}; make it again")
     typer.echo("\n".join(lines))
 
 
@@ -231,6 +234,11 @@ async def _find(run: str, data_dir: Path) -> Job:
     if job.status is JobStatus.RUNNING and not is_running(Path(job.out_dir)):
         return replace(job, status=JobStatus.STOPPED, error="it was killed; run the same command to go on")
     return job
+
+
+async def _erased(run_id: str, data_dir: Path) -> Erased | None:
+    async with await WorkStore.open_to_read(data_dir / _WORK_FILE) as work:
+        return await work.erased(run_id)
 
 
 def _job_json(job: Job) -> dict[str, Any]:

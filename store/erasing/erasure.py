@@ -35,7 +35,7 @@ from store.forgotten import forget_name, forget_traces
 from store.search_index import search_state
 from store.trace_rows import from_micros, to_micros
 
-_STEP_S = 0.03
+_STEP_S = 0.02
 _WAIT_S = 0.2
 """Pause between two looks at what others have to do first."""
 _INSERT = """

@@ -68,7 +68,7 @@ _NEXT_DOUBTED = """
 _STRIKE_BLOBS = "DELETE FROM doubted_blobs WHERE blob IN (SELECT value FROM json_each(:numbers))"
 _DELETE_BLOBS = "DELETE FROM blobs WHERE number IN (SELECT value FROM json_each(:numbers))"
 _LOOK_ROWS = 1_000
-_STEP_S = 0.03
+_STEP_S = 0.02
 
 
 def look_again(db: sqlite3.Connection) -> None:

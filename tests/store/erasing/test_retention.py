@@ -3,13 +3,14 @@
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from store.erasing.sweep import Sweep
 from store.raw_calls import RawCalls, RawRetention, find_raw_calls
 from store.retention import Pruning, Retention
 from store.retention_space import FreedSpace
-from store.trace import DeadLetter, Flag
+from store.trace import DeadLetter, Flag, Trace
 from store.traces import TraceReader, TraceWriter
 from store.upkeep import make_followers
 from tests.store.erasing.store import chat, do, faults, ids, rows, sizes
@@ -22,7 +23,7 @@ def pruning(data_dir: Path, *, at: datetime = NOW, **bounds: float) -> Pruning:
     return Pruning(retention, make_followers(RawCalls(data_dir)), clock=at.timestamp, pause_s=0)
 
 
-def aged(number: int, days: float, **fields: object) -> object:
+def aged(number: int, days: float, **fields: Any) -> Trace:
     return chat(
         number, f"canary question {number}", f"canary reply {number}", created_at=NOW - timedelta(days=days), **fields
     )
