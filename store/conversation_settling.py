@@ -8,8 +8,8 @@ from store.chore import NOTHING_TO_DO, Step
 from store.connection import transaction_now
 from store.conversation_follower import Conversations
 
-_STEP_S = 0.03
-_PART_CALLS = 50
+_STEP_S = 0.02
+_PART_CALLS = 20
 
 
 class ConversationSettling:
@@ -21,7 +21,7 @@ class ConversationSettling:
         self._conversations = Conversations()
 
     def step(self, db: sqlite3.Connection) -> Step:
-        """Stitch for some 30 ms."""
+        """Stitch for some 20 ms."""
         if not is_unsettled(db):
             return NOTHING_TO_DO
         began = time.monotonic()
