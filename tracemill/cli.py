@@ -127,6 +127,14 @@ def feedback() -> typer.Typer:
 
 
 @app.command()
+def stats() -> _Body:
+    """Tell calls, tokens, cost, latency and errors."""
+    from tracemill.stats_command import stats
+
+    return stats
+
+
+@app.command()
 def export() -> _Body:
     """Write traces as JSON lines, oldest first."""
     from tracemill.trace_commands import export

@@ -1,0 +1,121 @@
+"""`tracemill stats`: what calls used and cost, how fast they were, and how many failed."""
+
+import asyncio
+import sys
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.cells import cell_len
+
+from store.errors import FilterError
+from store.traces import TraceReader
+from store.usage_stats import Dimension, Selection, UsageReport, read_usage
+from tracemill.terminal_text import many_lines, one_line
+from tracemill.trace_commands import check_folder
+
+_DEFAULT_DATA_DIR = Path("tracemill-data")
+_WIDTH = 48
+
+
+def stats(
+    by: Annotated[str, typer.Option(help=f"What to group by, with commas between: {', '.join(Dimension)}.")] = "model",
+    since: Annotated[str | None, typer.Option(help="First day, such as 2026-01-31, or how long ago: 7d.")] = None,
+    until: Annotated[str | None, typer.Option(help="Last day, such as 2026-01-31.")] = None,
+    where: Annotated[
+        str | None, typer.Option(help="Only traces that this filter selects; all of them have to be read then.")
+    ] = None,
+    data_dir: Annotated[
+        Path, typer.Option("--data-dir", envvar="TRACEMILL_DATA_DIR", help="The data directory of `tracemill serve`.")
+    ] = _DEFAULT_DATA_DIR,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell calls, tokens, cost, latency and errors. Days are those of UTC."""
+    selection = Selection(_day(since, "--since"), _day(until, "--until"), where)
+    report = asyncio.run(_read(data_dir, _dimensions(by), selection))
+    if as_json:
+        sys.stdout.buffer.write(report.to_json() + b"\n")
+        return
+    lines = _table(report)
+    sys.stdout.buffer.write("".join(f"{line}\n" for line in lines).encode())
+    total = report.total.to_json()
+    if total["unpriced_calls"]:
+        typer.echo(
+            f"{total['unpriced_calls']} calls have no price and are not in the cost; see docs/cost.md.", err=True
+        )
+    if total["unreported_calls"]:
+        typer.echo(f"{total['unreported_calls']} calls have no usage: their upstream did not report it.", err=True)
+
+
+async def _read(data_dir: Path, by: list[Dimension], selection: Selection) -> UsageReport:
+    try:
+        selection.filter()
+    except FilterError as error:
+        raise typer.BadParameter(many_lines(str(error)), param_hint="--where") from error
+    async with await TraceReader.open(check_folder(data_dir) / "traces.db") as reader:
+        return await read_usage(reader, by, selection)
+
+
+def _dimensions(given: str) -> list[Dimension]:
+    try:
+        return [Dimension(name.strip()) for name in given.split(",") if name.strip()]
+    except ValueError as error:
+        message = f"{error}; expected names with commas between them: {', '.join(Dimension)}."
+        raise typer.BadParameter(message, param_hint="--by") from error
+
+
+def _day(given: str | None, option: str) -> date | None:
+    if given is None:
+        return None
+    try:
+        if given.endswith("d") and given[:-1].isdigit() and len(given) < 6:
+            return datetime.now(UTC).date() - timedelta(days=int(given[:-1]))
+        return date.fromisoformat(given)
+    except (ValueError, OverflowError) as error:
+        message = f'"{one_line(given, 20)}"; expected a day such as 2026-01-31, or 7d.'
+        raise typer.BadParameter(message, param_hint=option) from error
+
+
+def _table(report: UsageReport) -> list[str]:
+    """Lay out the groups, then their total; what is no name stands to the right."""
+    names = [name.value for name in report.by]
+    head = [*names, *_HEADS]
+    rows = [[_name(row[name]) for name in names] + _cells(row) for row in report.rows()]
+    total = ["total", *[""] * (len(names) - 1)] if names else []
+    rows.append([*total, *_cells(report.total.to_json())])
+    widths = [max(cell_len(row[place]) for row in [head, *rows]) for place in range(len(head))]
+    lines = []
+    for row in [head, *rows]:
+        cells = [_padded(cell, widths[n], is_name=n < len(names)) for n, cell in enumerate(row)]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+_HEADS = (
+    "calls", "errors", "input", "cached", "output", "reasoning", "cost $", "no price", "p50 ms", "p95 ms", "ttft p50",
+)  # fmt: skip
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    rate = "" if not row["errors"] else f" ({row['error_rate']:.1%})"
+    cost = "-" if row["cost_usd"] is None else f"{row['cost_usd']:.4f}"
+    times = (row["duration_ms"]["p50"], row["duration_ms"]["p95"], row["ttft_ms"]["p50"])
+    counts = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
+    return [
+        f"{row['calls']:,}",
+        f"{row['errors']:,}{rate}",
+        *[f"{row[name]:,}" for name in counts],
+        cost,
+        f"{row['unpriced_calls'] + row['unreported_calls']:,}",
+        *["-" if each is None else f"{each:,.0f}" for each in times],
+    ]
+
+
+def _name(value: str | None) -> str:
+    return "-" if value is None else one_line(value, _WIDTH)
+
+
+def _padded(cell: str, width: int, *, is_name: bool) -> str:
+    blank = " " * (width - cell_len(cell))
+    return cell + blank if is_name else blank + cell
