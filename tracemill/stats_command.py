@@ -42,7 +42,7 @@ def stats(
     total = report.total.to_json()
     if total["unpriced_calls"]:
         typer.echo(
-            f"{total['unpriced_calls']} calls have no price and are not in the cost; see docs/cost.md.", err=True
+            f"{total['unpriced_calls']} calls have no price, so are not in the cost: see docs/cost.md.", err=True
         )
     if total["unreported_calls"]:
         typer.echo(f"{total['unreported_calls']} calls have no usage: their upstream did not report it.", err=True)

@@ -54,9 +54,10 @@ async def _stats(context: Context, asked: Asked) -> Response:
     selection = Selection(asked[_FROM], asked[_TO], asked.text(WHERE))
     selection.filter()
     reader = await context.store.reader()
+    by = asked[_GROUP_BY]
     stats, usage = NOTHING, NO_USAGE
     if reader is not None:
-        stats, usage = await reader.stats(), await read_usage(reader, asked[_GROUP_BY], selection)
+        stats, usage = await reader.stats(), await read_usage(reader, by, selection)
     text = stats_json(stats, journal_bytes=journal_bytes)
     return json_answer(text[:-1] + b',"usage":' + usage.to_json() + b"}")
 
