@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -19,7 +20,8 @@ from uuid import UUID
 import aiosqlite
 
 from store import json_text
-from store.database import WORK, open_reader, open_writer, store_error, transaction, write_lock
+from store.connection import run, transaction_now
+from store.database import WORK, open_reader, open_writer, store_error, write_lock
 from store.errors import StoreError
 from store.uuid7 import uuid7
 
@@ -364,10 +366,9 @@ class WorkStore:
             ended_at=ended_at,
         )
 
-    async def _row(self, sql: str, parameters: Mapping[str, Any]) -> sqlite3.Row | None:
+    async def _row(self, sql: str, parameters: Mapping[str, Any]) -> Any:  # noqa: ANN401 - columns of any type
         try:
-            async with self._connection.execute(sql, parameters) as cursor:
-                return await cursor.fetchone()
+            return await run(self._connection, lambda db: db.execute(sql, parameters).fetchone())
         except sqlite3.Error as exc:
             raise store_error(exc, self._path) from exc
 
@@ -407,11 +408,16 @@ class WorkStore:
     async def _write(self, batch: "Sequence[_Pending]") -> None:
         """Write in one transaction. Raises StoreError when nothing of it was written."""
         try:
-            async with write_lock(self._path), transaction(self._connection):
-                for pending in batch:
-                    await self._connection.executemany(pending.sql, pending.rows)
+            async with write_lock(self._path):
+                await run(self._connection, partial(_write_all, batch))
         except sqlite3.Error as exc:
             raise store_error(exc, self._path) from exc
+
+
+def _write_all(batch: "Sequence[_Pending]", db: sqlite3.Connection) -> None:
+    with transaction_now(db):
+        for pending in batch:
+            db.executemany(pending.sql, pending.rows)
 
 
 class _Pending(NamedTuple):
