@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from proxy.admin.shapes.change import Change, ChangePage
+    from proxy.admin.shapes.conversation import Conversation, ConversationPage, ConversationSummary
     from proxy.admin.shapes.erasure import Erasure, ErasureAccepted
     from proxy.admin.shapes.feedback import Feedback, FeedbackLater, FeedbackList
     from proxy.admin.shapes.imports import ImportReport
@@ -34,6 +35,9 @@ __all__ = [
     "ChangePage",
     "Client",
     "ConflictError",
+    "Conversation",
+    "ConversationPage",
+    "ConversationSummary",
     "Erasure",
     "ErasureAccepted",
     "Feedback",
@@ -59,6 +63,7 @@ __all__ = [
 
 _PLACES = {
     "proxy.admin.shapes.change": ("Change", "ChangePage"),
+    "proxy.admin.shapes.conversation": ("Conversation", "ConversationPage", "ConversationSummary"),
     "proxy.admin.shapes.erasure": ("Erasure", "ErasureAccepted"),
     "proxy.admin.shapes.feedback": ("Feedback", "FeedbackLater", "FeedbackList"),
     "proxy.admin.shapes.imports": ("ImportReport",),

@@ -10,7 +10,7 @@ from tracemill.client import errors
 
 PUBLIC = [
     *("AnswerError", "AsyncClient", "Change", "ChangePage", "Client", "ConflictError"),
-    *("Erasure", "ErasureAccepted"),
+    *("Conversation", "ConversationPage", "ConversationSummary", "Erasure", "ErasureAccepted"),
     *(
         "Feedback",
         "FeedbackLater",

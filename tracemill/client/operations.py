@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, BinaryIO, Literal
 
 from proxy.admin.shapes.change import Change, ChangePage
+from proxy.admin.shapes.conversation import Conversation, ConversationPage, ConversationSummary
 from proxy.admin.shapes.erasure import Erasure, ErasureAccepted
 from proxy.admin.shapes.feedback import Feedback, FeedbackLater, FeedbackList
 from proxy.admin.shapes.imports import ImportReport
@@ -72,6 +73,46 @@ def raw_call(id: str) -> Call[RawCall]:  # noqa: A002
         id: As for `trace`.
     """
     return Call(Asked("get_raw_call", "GET", f"{_API}/traces/{part(id)}/raw"), as_shape(RawCall))
+
+
+def conversation_page(
+    where: str | None = None, *, cursor: str | None = None, limit: int | None = None
+) -> Call[ConversationPage]:
+    """Give one page of conversations without their calls, the one with the newest call first.
+
+    Args:
+        where: Selects conversations by any of their calls, as in docs/filter.md; None for all.
+        cursor: `next_cursor` of the page before; None for the first.
+        limit: Most conversations of the page, up to 500; None for 50.
+    """
+    query = {"where": where, "cursor": cursor, "limit": limit}
+    return Call(Asked("list_conversations", "GET", f"{_API}/conversations", query), as_shape(ConversationPage))
+
+
+def conversations(where: str | None = None) -> Pages[ConversationSummary]:
+    """Give all conversations of a selection without their calls, page by page as they are taken.
+
+    Args:
+        where: Selects conversations by any of their calls, as in docs/filter.md; None for all.
+    """
+
+    def at(cursor: str | None) -> Call[Page[ConversationSummary]]:
+        found = conversation_page(where, cursor=cursor, limit=_PAGE)
+        return Call(found.asked, found.read)
+
+    return Pages(at)
+
+
+def conversation(id: str, *, cursor: str | None = None, limit: int | None = None) -> Call[Conversation]:  # noqa: A002
+    """Give one conversation with its calls, the oldest first.
+
+    Args:
+        id: The conversation's id, or one that it had before a call came late.
+        cursor: `next_cursor` of the page of calls before; None for the first.
+        limit: Most calls of the page, up to 500; None for 50.
+    """
+    query = {"cursor": cursor, "limit": limit}
+    return Call(Asked("get_conversation", "GET", f"{_API}/conversations/{part(id)}", query), as_shape(Conversation))
 
 
 def export(
