@@ -84,6 +84,7 @@ def make_chores(settings: ServeSettings, raw_calls: RawCalls) -> Sequence[Chore]
     retention = Retention(settings.content_retention_days, settings.metadata_retention_days, settings.max_store_bytes)
     journals = JournalFiles(settings.data_dir / JOURNAL_FOLDER)
     return [
+        ConversationSettling(),
         RawCallPruning(raw_calls),
         Erasing(followers, settings.data_dir, journals),
         Pruning(retention, followers),
