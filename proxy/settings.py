@@ -163,6 +163,11 @@ class ServeSettings(BaseSettings):
         description="Whether calls that no entry of `prices` matches are priced by the list of `genai-prices`, where "
         "it is installed (`pip install 'tracemill[prices]'`).",
     )
+    search: bool = Field(
+        True,
+        description="Whether the texts of messages are indexed, so that filters can search them: `text ~ \"words\"`. "
+        "Switched off, the index is taken away.",
+    )
     raw_retention_bytes: int = Field(
         1024 * MIB,
         ge=0,

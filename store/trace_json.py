@@ -13,7 +13,7 @@ from store import json_text
 from store.feedback import Feedback, feedback_list_json
 from store.json_text import JsonValue
 from store.trace import JsonText, Reply, Trace
-from store.trace_summary import Stats, TraceSummary
+from store.trace_summary import Stats, TracePage, TraceSummary
 
 _NULL = b"null"
 
@@ -81,6 +81,18 @@ def summary_json(summary: TraceSummary) -> JsonText:
     """Give every field of a summary, in the order of `store.trace_summary.TraceSummary`."""
     values = {field.name: getattr(summary, field.name) for field in fields(summary)}
     return json_text.dumps({name: _plain(value) for name, value in values.items()})
+
+
+def page_json(page: TracePage) -> JsonText:
+    """Give a page: its summaries, where it goes on, and what a search has to tell."""
+    return _object(
+        {
+            "data": b"[" + b",".join(summary_json(summary) for summary in page.summaries) + b"]",
+            "next_cursor": json_text.dumps(page.next_cursor),
+            "search_behind": json_text.dumps(page.search_behind),
+            "snippets": json_text.dumps({str(id_): text for id_, text in page.snippets.items()}),
+        }
+    )
 
 
 def stats_json(stats: Stats, **others: int) -> JsonText:

@@ -20,7 +20,6 @@ import typer
 
 from proxy.journal.call_entries import read_call
 from proxy.journal.raw_call_json import raw_call_json
-from store import json_text
 from store.errors import FilterError, StoreError
 from store.export import ExportFile, ExportFormat, export_lines
 from store.feedback import Feedback, along, feedback_of
@@ -28,8 +27,9 @@ from store.filter import Filter, parse_filter
 from store.gap import gap_sentences, gaps_between
 from store.raw_calls import find_raw_call
 from store.trace import Trace
-from store.trace_json import summary_json, trace_json
-from store.trace_lookup import find_trace
+from store.trace_json import page_json, trace_json
+from store.trace_lookup import find_trace, ids_beginning
+from store.trace_order import Order
 from store.traces import TracePage, TraceReader
 from store.unchanged_view import OrphanedLogError
 from tracemill.raw_text import raw_lines
@@ -60,19 +60,27 @@ def list_traces(
     where: Where = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 20,
     cursor: Annotated[str | None, typer.Option(help="Go on after the page that gave this cursor.")] = None,
+    order: Annotated[
+        Order,
+        typer.Option(help="What comes first; with a minus sign the largest. Traces without the value are left out."),
+    ] = Order.NEWEST,
     as_json: AsJson = False,
 ) -> None:
     """List traces, newest first."""
-    page = asyncio.run(_read_page(data_dir, read_where(where), cursor, limit))
+    page = asyncio.run(_read_page(data_dir, read_where(where), cursor, limit, order))
     if as_json:
-        data = b",".join(summary_json(summary) for summary in page.summaries)
-        _print_bytes(b'{"data":[' + data + b'],"next_cursor":' + json_text.dumps(page.next_cursor) + b"}\n")
+        _print_bytes(page_json(page) + b"\n")
         return
+    if page.search_behind:
+        typer.echo(f"{page.search_behind} messages are not in the index for search yet.", err=True)
     if not page.summaries:
         typer.echo("No traces." if where is None else "No traces that this filter selects.")
         return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     _print_lines(table_lines(page.summaries, width))
+    for summary in page.summaries:
+        if summary.id in page.snippets:
+            _print_lines([f"{summary.id}  {one_line(page.snippets[summary.id], 200)}"])
     if page.next_cursor is not None:
         typer.echo(f"More: --cursor {page.next_cursor}")
     _tell_gaps(
@@ -84,7 +92,9 @@ def list_traces(
 
 @traces.command("show")
 def show_trace(
-    trace_id: Annotated[str, typer.Argument(help="A trace id, a completion's id, or an answer's x-request-id.")],
+    trace_id: Annotated[
+        str, typer.Argument(help="A trace id or its beginning, a completion's id, or an answer's x-request-id.")
+    ],
     data_dir: DataDir = _DEFAULT_DATA_DIR,
     raw: Annotated[
         bool, typer.Option("--raw", help="Show the bytes that were sent and came back, while they are kept.")
@@ -96,7 +106,7 @@ def show_trace(
     if trace is None:
         _fail(
             f'no trace, completion or request in {data_dir} has the id "{one_line(trace_id, 80)}". '
-            "An id is given whole; `tracemill traces list` shows them."
+            "`tracemill traces list` shows them."
         )
     if raw:
         _show_raw(data_dir, trace.id, as_json=as_json)
@@ -221,14 +231,26 @@ async def _write(
     return tally
 
 
-async def _read_page(data_dir: Path, where: Filter | None, cursor: str | None, limit: int) -> TracePage:
+async def _read_page(data_dir: Path, where: Filter | None, cursor: str | None, limit: int, order: Order) -> TracePage:
+    """Read on until there are so many, since a page is only what was found within a moment."""
     async with await _open(data_dir) as reader:
-        return await reader.page(where, cursor, limit)
+        page = await reader.page(where, cursor, limit, order)
+        while page.next_cursor is not None and (missing := limit - len(page.summaries)) > 0:
+            more = await reader.page(where, page.next_cursor, missing, order)
+            page = more._replace(
+                summaries=[*page.summaries, *more.summaries], snippets={**page.snippets, **more.snippets}
+            )
+        return page
 
 
 async def _read_trace(data_dir: Path, trace_id: str) -> tuple[Trace | None, Sequence[Feedback]]:
     async with await _open(data_dir) as reader:
         trace = await find_trace(reader, trace_id)
+        if trace is None and (ids := await ids_beginning(reader, trace_id)):
+            if len(ids) > 1:
+                shown = ", ".join(map(str, ids[:3]))
+                _fail(f'several trace ids begin with "{one_line(trace_id, 80)}": {shown} and more. Give more of it.')
+            trace = await reader.trace(ids[0])
         feedback = [] if trace is None else await reader.look(partial(feedback_of, trace_id=trace.id))
         return trace, feedback
 

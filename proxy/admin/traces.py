@@ -7,13 +7,13 @@ from starlette.responses import Response
 from proxy.admin.answers import json_answer
 from proxy.admin.context import Context
 from proxy.admin.operation import Asked, Good, Operation
-from proxy.admin.parameter import CURSOR, LIMIT, WHERE
+from proxy.admin.parameter import CURSOR, LIMIT, WHERE, choice
 from proxy.admin.refusal import AdminRefusal, Code
 from proxy.admin.shapes import trace as shape
-from store import json_text
 from store.feedback import feedback_of
-from store.trace_json import summary_json, trace_json
+from store.trace_json import page_json, trace_json
 from store.trace_lookup import find_trace
+from store.trace_order import Order
 from store.traces import TracePage
 
 
@@ -21,9 +21,8 @@ async def _list_traces(context: Context, asked: Asked) -> Response:
     reader = await context.store.reader()
     page = TracePage([], None)
     if reader is not None:
-        page = await reader.page(asked[WHERE], asked[CURSOR], asked[LIMIT])
-    data = b",".join(summary_json(summary) for summary in page.summaries)
-    return json_answer(b'{"data":[' + data + b'],"next_cursor":' + json_text.dumps(page.next_cursor) + b"}")
+        page = await reader.page(asked[WHERE], asked[CURSOR], asked[LIMIT], asked[ORDER])
+    return json_answer(page_json(page))
 
 
 async def _get_trace(context: Context, asked: Asked) -> Response:
@@ -40,16 +39,23 @@ ID_MEANING = (
     "The trace's id, which the proxy tells each client in `x-tracemill-trace-id`, or the completion's own id, or the "
     "answer's `x-request-id`; where an upstream used one id twice, the newest."
 )
+ORDER = choice(
+    "order",
+    "What comes first; `-` is the largest. Traces that lack the value are left out.",
+    Order,
+    default=Order.NEWEST,
+)
 
 OPERATIONS = (
     Operation(
         name="list_traces",
         method="GET",
         path="/admin/api/traces",
-        summary="Lists traces without their bodies, newest first.",
+        summary="Lists traces without their bodies. A page is what was found within a moment: while there is a "
+        "`next_cursor`, there may be more, even behind an empty page.",
         handler=_list_traces,
         good=Good("One page.", shape.TracePage),
-        parameters=(WHERE, CURSOR, LIMIT),
+        parameters=(WHERE, CURSOR, LIMIT, ORDER),
         tag="traces",
     ),
     Operation(

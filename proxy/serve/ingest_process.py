@@ -25,10 +25,12 @@ from store.chore import Chore
 from store.conversation_settling import ConversationSettling
 from store.erasing.erasure import Erasing
 from store.erasing.sweep import Sweep
+from store.filter_labels import LabelChore
 from store.raw_call_retention import RawCallPruning
 from store.raw_calls import NOT_KEPT, RawCalls, RawRetention
 from store.retention import Pruning, Retention
 from store.retention_space import FreedSpace
+from store.search_index import SearchChore
 from store.upkeep import make_followers
 from store.usage_chore import UsageChore
 
@@ -38,6 +40,7 @@ _KEPT = frozenset(
     {
         "content_retention_days", "max_capture_bytes", "max_store_bytes", "metadata_retention_days", "prices",
         "price_library", "raw_retention_bytes", "raw_retention_days", "redact", "redact_allow", "redact_rules",
+        "search",
     }
 )  # fmt: skip
 """Settings that decide what is stored of a call."""
@@ -90,6 +93,8 @@ def make_chores(settings: ServeSettings, raw_calls: RawCalls) -> Sequence[Chore]
         Pruning(retention, followers),
         Sweep(followers),
         FreedSpace(),
+        LabelChore(),
+        SearchChore(is_on=settings.search),
         UsageChore(make_price_book(settings.prices, has_library=settings.price_library)),
     ]
 

@@ -54,10 +54,18 @@ class TraceSummary(TraceFacts):
 
 
 class TracePage(Given):
-    """Some traces in short, newest first."""
+    """Some traces in short, in their order."""
 
     data: list[TraceSummary]
     next_cursor: Cursor
+    search_behind: Annotated[
+        int | None,
+        Field(description="Where texts were searched, messages that are stored and not in the index yet."),
+    ]
+    snippets: Annotated[
+        dict[str, str],
+        Field(description="Where texts were searched, a short stretch of a message that matches, by trace id."),
+    ]
 
 
 class Reply(Given):

@@ -129,7 +129,7 @@ async def test_metrics_tell_what_the_store_holds(ask: Ask) -> None:
 
 async def test_before_the_first_trace_everything_is_empty_and_later_it_is_not(tmp_path: Path) -> None:
     async with serving(create_admin_app(tmp_path / "data")) as ask:
-        assert (await ask("/admin/api/traces")).json == {"data": [], "next_cursor": None}
+        assert (await ask("/admin/api/traces")).json["data"] == []
         assert (await ask("/admin/api/stats")).json["traces"] == 0
         assert (await ask("/admin/api/export")).body == b""
         assert b"tracemill_traces 0.0" in (await ask("/metrics")).body

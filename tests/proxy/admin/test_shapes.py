@@ -71,7 +71,8 @@ async def test_an_answer_has_the_members_of_its_shape_and_no_others(
 
 
 def test_a_member_nobody_declared_would_be_seen() -> None:
-    page = TracePage.model_validate({"data": [], "next_cursor": None, "more": 1})
+    given = {"data": [], "next_cursor": None, "search_behind": None, "snippets": {}, "more": 1}
+    page = TracePage.model_validate(given)
     assert unknown_members(page) == [".more"]
 
 
