@@ -123,8 +123,7 @@ class RawCalls:
         self.files = RawCallFiles(data_dir / FOLDER)
         self.retention = retention
         self.derive = derive
-        self.failed = 0
-        """Calls whose bytes could not be written; their traces are stored all the same."""
+        self._lost = 0
         self._offered: Mapping[UUID, bytes] = {}
         self._end: _End | None = None
         self._is_swept = False
@@ -146,11 +145,16 @@ class RawCalls:
             for calls in _packs(found):
                 self._append(db, calls)
         except OSError as error:
-            self.failed += len(found)
+            self._lost += len(found)
             self._end = None
             _log.warning(
                 "raw calls cannot be kept in %s (%s); their traces are stored", self.files.folder, error.strerror
             )
+
+    def take_lost(self) -> int:
+        """Tell, once, of how many stored traces the calls could not be written since the last time."""
+        lost, self._lost = self._lost, 0
+        return lost
 
     def remove(self, db: sqlite3.Connection, numbers: Sequence[int]) -> None:
         """Overwrite the bytes of these traces' calls.

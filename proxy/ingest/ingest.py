@@ -237,6 +237,9 @@ class Ingest:
         sources: dict[UUID, RawCall | Trace] = {trace.id: trace for trace in imported}
         sources |= {call.trace_id: call for call in calls}
         letters = await self._write(write, [*traces, *imported], letters, sources)
+        if self._raw_calls is not None:
+            self._raw_calls.offer({})
+            self._metrics.raw_calls_lost(self._raw_calls.take_lost())
         for position in moved:
             self._stored[position.writer] = position
             self._readers[position.writer].delete_read_segments(position)

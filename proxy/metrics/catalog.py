@@ -164,6 +164,9 @@ FORGOTTEN = _counter(
     "tracemill_ingest_forgotten",
     "Calls that ingest did not store because they had been erased, or their session or user had.",
 )
+RAW_CALLS_LOST = _counter(
+    "tracemill_ingest_raw_calls_lost", "Stored traces whose raw calls could not be kept: the disk refused."
+)
 INGEST_FAILURES = _counter("tracemill_ingest_failures", "Times that the database could not take a batch.")
 INGEST_LAG = _gauge(
     "tracemill_ingest_lag_seconds", "Age of the oldest ended call that ingest has read and not stored.", merge=Merge.MAX
@@ -201,7 +204,7 @@ OWNERS: dict[str, tuple[Metric, ...]] = {
     ),
     "Ingest": (
         TRACES_STORED, BATCH_CALLS, BATCH_DURATION, DEAD_LETTERS_STORED, DECLARED, REDACTIONS, FORGOTTEN,
-        INGEST_FAILURES, INGEST_LAG, INGEST_BEHIND,
+        RAW_CALLS_LOST, INGEST_FAILURES, INGEST_LAG, INGEST_BEHIND,
     ),
     "Export of spans": (SPANS, SPANS_REJECTED, SPAN_FAILURES, SPANS_BEHIND),
     "Store": (TRACES, DEAD_LETTERS),

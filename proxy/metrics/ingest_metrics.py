@@ -24,6 +24,7 @@ class IngestMetrics:
         self._declared = dict.fromkeys(DROP_REASONS, 0)
         self._redactions: dict[str, int] = {}
         self._forgotten = 0
+        self._raw_lost = 0
         self._failures = 0
         self._behind_bytes = 0
         self._oldest_at: float | None = None
@@ -69,6 +70,10 @@ class IngestMetrics:
         for name, count in counts.items():
             self._redactions[name] = self._redactions.get(name, 0) + count
 
+    def raw_calls_lost(self, calls: int) -> None:
+        """Count calls whose bytes could not be kept; their traces are stored."""
+        self._raw_lost += calls
+
     def failed(self) -> None:
         """Count a batch that the database could not take."""
         self._failures += 1
@@ -88,6 +93,7 @@ class IngestMetrics:
                 catalog.DECLARED.name: {(reason,): n for reason, n in self._declared.copy().items()},
                 catalog.REDACTIONS.name: {(name,): n for name, n in self._redactions.copy().items()},
                 catalog.FORGOTTEN.name: {(): self._forgotten},
+                catalog.RAW_CALLS_LOST.name: {(): self._raw_lost},
                 catalog.INGEST_FAILURES.name: {(): self._failures},
             },
             gauges={

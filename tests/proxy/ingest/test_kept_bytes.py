@@ -8,10 +8,13 @@ from uuid import UUID
 
 import pytest
 
+from proxy.ingest import ingest as ingest_module
 from proxy.ingest.ingest import TRACES_FILE, run_ingest
 from proxy.ingest.kept_bytes import derive_again
 from proxy.journal.call_entries import call_entries, read_call
 from proxy.journal.format import EntryKind
+from proxy.metrics import catalog
+from proxy.metrics.ingest_metrics import IngestMetrics
 from proxy.redaction.redactor import Redactor
 from store.raw_calls import RawCalls, RawRetention, find_raw_call
 from store.traces import TraceReader
@@ -82,6 +85,25 @@ async def test_where_calls_are_redacted_no_bytes_are_kept(tmp_path: Path) -> Non
     trace_id = await ingest(tmp_path, {}, json.dumps(REQUEST).encode(), redactor())
     assert await kept(tmp_path, trace_id) is None
     assert not (tmp_path / "raw").exists()
+
+
+async def test_calls_whose_bytes_cannot_be_kept_are_counted_and_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_of: list[IngestMetrics] = []
+
+    class Seen(IngestMetrics):
+        def __init__(self) -> None:
+            super().__init__()
+            made_of.append(self)
+
+    monkeypatch.setattr(ingest_module, "IngestMetrics", Seen)
+    (tmp_path / "raw").write_bytes(b"in the way")
+    trace_id = await ingest(tmp_path, {}, json.dumps(REQUEST).encode())
+    async with await TraceReader.open(tmp_path / TRACES_FILE) as reader:
+        assert await reader.trace(trace_id) is not None
+    (metrics,) = made_of
+    assert metrics.counts().counters[catalog.RAW_CALLS_LOST.name] == {(): 1}
 
 
 def test_bytes_of_something_else_are_refused() -> None:
