@@ -9,6 +9,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from store.conversation_expressions import CONVERSATION_OF_ID, IS_LEAF
+from store.price import to_picodollars
 from store.trace import Flag, Outcome
 from store.trace_rows import to_micros
 from store.tree import ID_BYTES
@@ -132,11 +133,14 @@ TIME = Kind(
     _read_time,
     null=False,
 )
+DOLLARS = Kind("an amount such as 0.05", _ORDER, to_picodollars)
 SCORE = Kind("true, false or a number", _ORDER, _read_score)
 ID = Kind("a trace id such as 01920a6e-0000-7000-8000-000000000000", _EQUALITY, _read_id, null=False)
 CONVERSATION = Kind("a conversation's id, 40 hexadecimal digits", _EQUALITY, _read_conversation)
 WORDS = Kind("words", frozenset({"~", "contains"}), _read_text, null=False)
 METADATA = Kind("text; a bare word also a number, true or false", _ORDER | {"~"}, lambda text: text)
+
+_COSTS = "SELECT {} FROM costs c WHERE c.trace = t.number"
 
 TEXT_FIELD = "text"
 FIELDS: dict[str, Field] = {
@@ -229,6 +233,19 @@ FIELDS: dict[str, Field] = {
     ),
     "total_tokens": Field(
         INTEGER, ("(t.prompt_tokens + t.completion_tokens)",), "Both together; missing where one of them is."
+    ),
+    "cached_tokens": Field(
+        INTEGER,
+        (f"({_COSTS.format('c.cached_tokens')})",),
+        "Tokens of the request that the upstream's cache held, as reported.",
+    ),
+    "reasoning_tokens": Field(
+        INTEGER, (f"({_COSTS.format('c.reasoning_tokens')})",), "Tokens of the reply that were reasoning, as reported."
+    ),
+    "cost": Field(
+        DOLLARS,
+        (f"({_COSTS.format('c.cost')})",),
+        "What the call [cost](cost.md), in dollars; missing where usage or price is not known.",
     ),
     "duration_ms": Field(
         NUMBER,

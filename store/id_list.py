@@ -32,6 +32,7 @@ TAGS_OF = """
     SELECT g.trace, g.name, g.value
     FROM json_each(:numbers) w CROSS JOIN tags g ON g.trace = w.value ORDER BY g.trace, g.position
 """
+COSTS_OF = "SELECT c.trace, c.cost FROM json_each(:numbers) w CROSS JOIN costs c ON c.trace = w.value"
 USAGES_OF = "SELECT u.trace, u.body FROM json_each(:numbers) w CROSS JOIN usages u ON u.trace = w.value"
 # UNION, not UNION ALL: a history shared by many traces of the batch is walked and read once.
 NODES_UP_FROM = """

@@ -21,6 +21,7 @@ from store.filter_functions import add_functions
 from store.filter_scan import Count, Found, Scan
 from store.id_list import (
     BLOBS_OF,
+    COSTS_OF,
     FINISH_REASONS_OF,
     NODE_BLOBS_OF,
     NODES_UP_FROM,
@@ -265,7 +266,10 @@ def _page(db: sqlite3.Connection, where: Filter | None, order: Order, place: Pla
     for row in db.execute(FINISH_REASONS_OF, number_list(numbers)):
         reasons[row["trace"]].append(from_blob(row["finish_reason"]))
     tags = _tags_by_trace(db.execute(TAGS_OF, number_list(numbers)))
-    summaries = [summary_of(row, tuple(reasons[row["number"]]), tags[row["number"]]) for row in rows]
+    costs = dict(tuple(row) for row in db.execute(COSTS_OF, number_list(numbers)))
+    summaries = [
+        summary_of(row, tuple(reasons[row["number"]]), tags[row["number"]], costs.get(row["number"])) for row in rows
+    ]
     page = TracePage(summaries, None if end is None else to_cursor(order, end))
     if not scan.texts:
         return page

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
+from store.price import PICODOLLARS
 from store.trace import Flag, Outcome
 from store.trace_rows import fields_of
 
@@ -20,6 +21,7 @@ class TraceSummary:
         message_count: Number of the request's messages.
         has_tool_calls: Whether any reply calls a tool.
         finish_reasons: One for each reply, in order.
+        cost_usd: None where usage or price is not known.
     """
 
     id: UUID
@@ -51,6 +53,7 @@ class TraceSummary:
     flags: frozenset[Flag]
     request_bytes: int
     response_bytes: int
+    cost_usd: float | None = None
 
 
 class TracePage(NamedTuple):
@@ -109,8 +112,10 @@ class Stats:
     bytes_on_disk: int
 
 
-def summary_of(row: sqlite3.Row, finish_reasons: tuple[str | None, ...], tags: Mapping[str, str]) -> TraceSummary:
-    """Make a summary of a row of `traces` and what its other rows hold."""
+def summary_of(
+    row: sqlite3.Row, finish_reasons: tuple[str | None, ...], tags: Mapping[str, str], cost: int | None
+) -> TraceSummary:
+    """Make a summary of a row of `traces` and what its other rows hold; the cost is in picodollars."""
     return TraceSummary(
         **fields_of(row),
         is_complete=bool(row["is_complete"]),
@@ -118,4 +123,5 @@ def summary_of(row: sqlite3.Row, finish_reasons: tuple[str | None, ...], tags: M
         has_tool_calls=bool(row["has_tool_calls"]),
         finish_reasons=finish_reasons,
         tags=tags,
+        cost_usd=None if cost is None else cost / PICODOLLARS,
     )

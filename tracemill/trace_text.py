@@ -122,6 +122,10 @@ def _outcome(summary: TraceSummary) -> str:
     return summary.outcome.value if is_whole else "incomplete"
 
 
+def _cost(dollars: float | None) -> str:
+    return "-" if dollars is None else f"{dollars:.6f}"
+
+
 def _milliseconds(duration_ms: float | None) -> str:
     return "-" if duration_ms is None else f"{duration_ms:.0f}"
 
@@ -135,5 +139,6 @@ _COLUMNS = (
     _Column("status", lambda summary: str(summary.status or "-"), is_number=True),
     _Column("messages", lambda summary: str(summary.message_count), is_number=True),
     _Column("tokens", lambda summary: _tokens(summary.prompt_tokens, summary.completion_tokens), is_number=True),
+    _Column("cost $", lambda summary: _cost(summary.cost_usd), is_number=True),
     _Column("ms", lambda summary: _milliseconds(summary.duration_ms), is_number=True),
 )

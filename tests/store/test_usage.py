@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from store.chore import NOTHING_TO_DO, Step
 from store.connection import transaction_now
 from store.database import TRACES, open_writer
+from store.filter import parse_filter
 from store.json_text import dumps
 from store.latency_histogram import add_to, bucket_of, pack_histogram, percentile, unpack_histogram
 from store.price import PriceBook, PriceRule
@@ -252,3 +253,41 @@ async def test_amounts_beyond_all_sense_are_bounded_and_stop_nothing(tmp_path: P
         assert (await writer.write(traces)).traces == 3
         assert (await reader.stats()).request_bytes == 2**63 - 1
         assert (await read_usage(reader)).total.to_json()["unpriced_calls"] == 3
+
+
+@pytest.mark.parametrize(
+    ("where", "numbers"),
+    [
+        ("cost >= 0.000001", [1]),
+        ("cost = 0", [2]),
+        ("cost = null", [3, 4]),
+        ("cost != 0", [1, 3, 4]),
+        ("cached_tokens > 0", [1, 3]),
+        ("reasoning_tokens = 2", [1, 3]),
+    ],
+)
+async def test_traces_are_selected_by_usage_and_cost(tmp_path: Path, where: str, numbers: list[int]) -> None:
+    rich = dumps(
+        {
+            "prompt_tokens": 10,
+            "completion_tokens": 5,
+            "prompt_tokens_details": {"cached_tokens": 3},
+            "completion_tokens_details": {"reasoning_tokens": 2},
+        }
+    )
+    poor = dumps({"prompt_tokens": 10, "completion_tokens": 0})
+    book = PriceBook([PriceRule("a", dollars={"input": "1", "output": "1"}), PriceRule("b", dollars={"input": "0"})])
+    async with await TraceWriter.open(tmp_path / "traces.db") as writer:
+        await finish(writer, book)
+        await writer.write(
+            [
+                make_trace(1, requested_model="a", usage=rich),
+                make_trace(2, requested_model="b", usage=poor),
+                make_trace(3, requested_model="c", usage=rich),
+                make_trace(4, requested_model="a"),
+            ]
+        )
+    async with await TraceReader.open(tmp_path / "traces.db") as reader:
+        assert [trace.id.int async for trace in reader.traces(parse_filter(where))] == numbers
+        costs = {summary.id.int: summary.cost_usd for summary in (await reader.page()).summaries}
+    assert costs == {1: 0.000015, 2: 0.0, 3: None, 4: None}

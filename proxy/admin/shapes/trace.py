@@ -51,6 +51,7 @@ class TraceSummary(TraceFacts):
     message_count: Annotated[int, Field(description="Messages of the request.")]
     has_tool_calls: Annotated[bool, Field(description="Whether any reply calls a tool.")]
     finish_reasons: Annotated[list[str | None], Field(description="One for each reply, in order.")]
+    cost_usd: Annotated[float | None, Field(description="Null where usage or price is not known.")]
 
 
 class TracePage(Given):
