@@ -19,7 +19,7 @@ from proxy.otlp.content import input_messages, output_messages
 from proxy.traceparent import TraceParent
 from store import json_text
 from store.json_text import JsonTextError
-from store.trace import JsonText, Outcome, Trace
+from store.trace import Flag, JsonText, Outcome, Trace
 
 _OPERATIONS = {"chat.completions": "chat", "responses": "chat", "messages": "chat", "completions": "text_completion"}
 _SAME_NAMED = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "top_k")
@@ -31,9 +31,12 @@ _PARENT_IS_REMOTE = 0x100 | 0x200
 
 
 def is_wanted(trace: Trace) -> bool:
-    """Tell whether there is to be a span: not under a client's span that is not recorded itself."""
+    """Tell whether there is to be a span: not under a client's span that is not recorded itself.
+
+    Nor of an imported call, which nobody made here: its own recorder may have told of it long ago.
+    """
     parent = _parent(trace)
-    return parent is None or parent.is_sampled
+    return Flag.IMPORTED not in trace.flags and (parent is None or parent.is_sampled)
 
 
 def resource_spans(traces: Iterable[Trace], *, service: str, version: str, has_content: bool) -> ResourceSpans:

@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from proxy.otlp.span import is_wanted, make_span
-from store.trace import Outcome, Reply, Trace
+from store.trace import Flag, Outcome, Reply, Trace
 from tests.proxy.otlp.receiver import attributes
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -115,6 +115,11 @@ def test_under_a_span_that_is_not_recorded_there_is_none() -> None:
     assert is_wanted(WHOLE)
     assert is_wanted(replace(WHOLE, tags={}))
     assert not is_wanted(replace(WHOLE, tags={"traceparent": PARENT[:-1] + "0"}))
+
+
+def test_an_imported_call_is_told_to_no_collector() -> None:
+    """It may have come from that very collector."""
+    assert not is_wanted(replace(WHOLE, flags=frozenset({Flag.IMPORTED})))
 
 
 def test_no_content_goes_along_unless_it_is_asked_for() -> None:
