@@ -13,6 +13,7 @@ from store.conversation_reader import ConversationPage, list_conversations, show
 from store.conversation_settling import ConversationSettling, stitch_again
 from store.errors import CursorError, FilterError
 from store.filter import parse_filter
+from store.search_index import SearchChore
 from store.trace import Outcome
 from store.traces import TraceReader, TraceWriter
 from tests.store.test_conversation_follower import call
@@ -160,3 +161,25 @@ async def test_a_list_says_that_calls_are_still_to_be_stitched(tmp_path: Path) -
         while (await writer.perform(settling)).has_more:
             pass
         assert await listed(reader) == before
+
+
+async def test_texts_that_are_searched_select_conversations_once(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+    async with await TraceWriter.open(path) as writer:
+        await writer.write(CALLS)
+        search = SearchChore()
+        while (await writer.perform(search)).has_more:
+            pass
+    async with await TraceReader.open(path) as reader:
+        everything = await listed(reader)
+        tree = everything.conversations[1]
+        assert [each.id for each in (await listed(reader, "text ~ U2 or text ~ U3")).conversations] == [tree.id]
+        found: list[str] = []
+        cursor = None
+        for _ in range(12):
+            page = await listed(reader, "text ~ A", cursor, limit=1)
+            found += [each.id for each in page.conversations]
+            if (cursor := page.next_cursor) is None:
+                break
+        assert cursor is None
+        assert found == [each.id for each in everything.conversations[:2]]
