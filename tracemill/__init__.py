@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from proxy.admin.shapes.change import Change, ChangePage
-    from proxy.admin.shapes.conversation import Conversation, ConversationPage, ConversationSummary
+    from proxy.admin.shapes.conversation import Conversation, ConversationPage, ConversationSummary, Member
     from proxy.admin.shapes.erasure import Erasure, ErasureAccepted
     from proxy.admin.shapes.feedback import Feedback, FeedbackLater, FeedbackList
     from proxy.admin.shapes.imports import ImportReport
@@ -46,6 +46,7 @@ __all__ = [
     "ForbiddenError",
     "ImportReport",
     "InvalidRequestError",
+    "Member",
     "NotFoundError",
     "RawCall",
     "RefusedError",
@@ -63,7 +64,7 @@ __all__ = [
 
 _PLACES = {
     "proxy.admin.shapes.change": ("Change", "ChangePage"),
-    "proxy.admin.shapes.conversation": ("Conversation", "ConversationPage", "ConversationSummary"),
+    "proxy.admin.shapes.conversation": ("Conversation", "ConversationPage", "ConversationSummary", "Member"),
     "proxy.admin.shapes.erasure": ("Erasure", "ErasureAccepted"),
     "proxy.admin.shapes.feedback": ("Feedback", "FeedbackLater", "FeedbackList"),
     "proxy.admin.shapes.imports": ("ImportReport",),

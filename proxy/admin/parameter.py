@@ -11,7 +11,7 @@ from proxy.admin.refusal import AdminRefusal, Code
 from store.filter import Filter, parse_filter
 from store.json_text import JsonValue
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 E = TypeVar("E", bound=StrEnum)
 
 _SHOWN = 20
@@ -19,7 +19,7 @@ _SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter(Generic[T]):
+class Parameter(Generic[T_co]):
     """One parameter of a query.
 
     Attributes:
@@ -32,8 +32,8 @@ class Parameter(Generic[T]):
 
     name: str
     meaning: str
-    read: Callable[[str], T]
-    default: T
+    read: Callable[[str], T_co]
+    default: T_co
     schema: Mapping[str, JsonValue]
 
 

@@ -21,7 +21,7 @@ _NAMES = "|".join(Dimension)
 
 def _dimensions(given: str) -> tuple[Dimension, ...]:
     try:
-        return tuple(Dimension(name) for name in given.split(",")) if given else ()
+        return tuple(Dimension(name) for name in given.split(","))
     except ValueError as exc:
         message = f"group_by is {given[:80]!r}; expected names with commas between them: {', '.join(Dimension)}."
         raise AdminRefusal(Code.INVALID_PARAMETER, message, param="group_by") from exc
@@ -30,7 +30,7 @@ def _dimensions(given: str) -> tuple[Dimension, ...]:
 def _day(name: str, meaning: str) -> Parameter[date | None]:
     def read(given: str) -> date | None:
         try:
-            return date.fromisoformat(given) if given else None
+            return date.fromisoformat(given)
         except ValueError as exc:
             message = f"{name} is {given[:20]!r}; expected a day such as 2026-01-31."
             raise AdminRefusal(Code.INVALID_PARAMETER, message, param=name) from exc

@@ -118,6 +118,18 @@ async def test_results_have_types_and_times(url: str) -> None:
     assert (counts.traces, counts.by_outcome) == (3, {"completed": 2, "client_disconnect": 1})
 
 
+async def test_usage_is_counted_by_group_and_by_day(url: str) -> None:
+    day = START.date()
+    counts = await in_thread(url, lambda client: client.stats(group_by=["model"], first_day=day, last_day=str(day)))
+    assert counts.usage.total.calls == sum(group.calls for group in counts.usage.groups)
+    assert {group.model for group in counts.usage.groups} == {"m-1", None}
+    later = await in_thread(url, lambda client: client.stats("model = m-1", first_day=day + timedelta(days=1)))
+    assert later.usage.total.calls == 0
+    with pytest.raises(tracemill.InvalidRequestError) as caught:
+        await in_thread(url, lambda client: client.stats(first_day="yesterday"))
+    assert caught.value.param == "from"
+
+
 async def test_the_async_client_gives_the_same(url: str) -> None:
     def blocking(client: Client) -> list[object]:
         return [
@@ -190,7 +202,7 @@ async def test_numbers_and_texts_beyond_the_usual_come_out_as_they_were(tmp_path
 
 
 async def test_what_a_later_server_adds_is_kept() -> None:
-    page = tracemill.TracePage.model_validate({"data": [], "next_cursor": None, "total": 7})
+    page = tracemill.ChangePage.model_validate({"data": [], "next_cursor": None, "total": 7})
     assert page.model_extra == {"total": 7}
     stats = tracemill.Change.model_validate(
         {
@@ -214,6 +226,9 @@ async def test_feedback_is_given_and_a_trace_is_erased(tmp_path: Path, upstream:
 
     def work(url: str, id_: str) -> None:
         with Client(url) as client:
+            (talk,) = client.conversations("complete")
+            assert client.conversation(talk.id).members == list(client.conversation_calls(talk.id))
+            assert [member.id for member in client.conversation_calls(talk.id)] == [id_]
             given = client.give_feedback(id_, False, name="helpful", by="anna")
             assert isinstance(given, tracemill.Feedback)
             assert given.value is False
@@ -223,6 +238,7 @@ async def test_feedback_is_given_and_a_trace_is_erased(tmp_path: Path, upstream:
                 time.sleep(0.02)
             with pytest.raises(tracemill.NotFoundError):
                 client.trace(id_)
+            assert list(client.conversations()) == []
             assert {change.kind for change in client.changes()} == {"feedback", "erase"}
             with pytest.raises(tracemill.InvalidRequestError):
                 client.erase(session="a", user="b")

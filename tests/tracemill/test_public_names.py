@@ -11,17 +11,9 @@ from tracemill.client import errors
 PUBLIC = [
     *("AnswerError", "AsyncClient", "Change", "ChangePage", "Client", "ConflictError"),
     *("Conversation", "ConversationPage", "ConversationSummary", "Erasure", "ErasureAccepted"),
-    *(
-        "Feedback",
-        "FeedbackLater",
-        "FeedbackList",
-        "ForbiddenError",
-        "ImportReport",
-        "InvalidRequestError",
-        "NotFoundError",
-    ),
-    *("RawCall", "RefusedError", "Reply", "ServerError", "Stats", "TokenError", "TooManyFailuresError"),
-    *("Trace", "TracePage", "TraceSummary", "TracemillError", "UnreachableError"),
+    *("Feedback", "FeedbackLater", "FeedbackList", "ForbiddenError", "ImportReport", "InvalidRequestError"),
+    *("Member", "NotFoundError", "RawCall", "RefusedError", "Reply", "ServerError", "Stats"),
+    *("TokenError", "TooManyFailuresError", "Trace", "TracePage", "TraceSummary", "TracemillError", "UnreachableError"),
 ]
 
 

@@ -111,6 +111,7 @@ class Client:
     conversation_page = _answered(operations.conversation_page)
     conversations = _walked(operations.conversations)
     conversation = _answered(operations.conversation)
+    conversation_calls = _walked(operations.conversation_calls)
     export = _streamed(operations.export)
     give_feedback = _answered(operations.give_feedback)
     feedback = _answered(operations.feedback)

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, BinaryIO, Literal
+from datetime import date
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 from proxy.admin.shapes.change import Change, ChangePage
-from proxy.admin.shapes.conversation import Conversation, ConversationPage, ConversationSummary
+from proxy.admin.shapes.conversation import Conversation, ConversationPage, ConversationSummary, Member
 from proxy.admin.shapes.erasure import Erasure, ErasureAccepted
 from proxy.admin.shapes.feedback import Feedback, FeedbackLater, FeedbackList
 from proxy.admin.shapes.imports import ImportReport
@@ -78,10 +79,10 @@ def raw_call(id: str) -> Call[RawCall]:  # noqa: A002
 def conversation_page(
     where: str | None = None, *, cursor: str | None = None, limit: int | None = None
 ) -> Call[ConversationPage]:
-    """Give one page of conversations without their calls, the one with the newest call first.
+    """Give one page of conversations without their calls, the one with the newest selected call first.
 
     Args:
-        where: Selects conversations by any of their calls, as in docs/filter.md; None for all.
+        where: Selects the conversations that have a call of this kind, as in docs/filter.md; None for all.
         cursor: `next_cursor` of the page before; None for the first.
         limit: Most conversations of the page, up to 500; None for 50.
     """
@@ -90,10 +91,10 @@ def conversation_page(
 
 
 def conversations(where: str | None = None) -> Pages[ConversationSummary]:
-    """Give all conversations of a selection without their calls, page by page as they are taken.
+    """Give all conversations without their calls, the one with the newest selected call first, page by page.
 
     Args:
-        where: Selects conversations by any of their calls, as in docs/filter.md; None for all.
+        where: As for `conversation_page`.
     """
 
     def at(cursor: str | None) -> Call[Page[ConversationSummary]]:
@@ -104,15 +105,29 @@ def conversations(where: str | None = None) -> Pages[ConversationSummary]:
 
 
 def conversation(id: str, *, cursor: str | None = None, limit: int | None = None) -> Call[Conversation]:  # noqa: A002
-    """Give one conversation with its calls, the oldest first.
+    """Give one conversation with a page of its calls, the oldest first.
 
     Args:
-        id: The conversation's id, or one that it had before a call came late.
-        cursor: `next_cursor` of the page of calls before; None for the first.
+        id: The conversation's id, or one that it had before.
+        cursor: `next_cursor` of the page before; None for the first.
         limit: Most calls of the page, up to 500; None for 50.
     """
-    query = {"cursor": cursor, "limit": limit}
-    return Call(Asked("get_conversation", "GET", f"{_API}/conversations/{part(id)}", query), as_shape(Conversation))
+    path = f"{_API}/conversations/{part(id)}"
+    return Call(Asked("get_conversation", "GET", path, {"cursor": cursor, "limit": limit}), as_shape(Conversation))
+
+
+def conversation_calls(id: str) -> Pages[Member]:  # noqa: A002
+    """Give all calls of a conversation, the oldest first, page by page as they are taken.
+
+    Args:
+        id: As for `conversation`.
+    """
+
+    def at(cursor: str | None) -> Call[Page[Member]]:
+        found = conversation(id, cursor=cursor, limit=_PAGE)
+        return Call(found.asked, lambda body: _members(found.read(body)))
+
+    return Pages(at)
 
 
 def export(
@@ -224,9 +239,28 @@ def import_calls(
     return Call(Asked("import_calls", "POST", f"{_API}/import", query, body, LINES), as_shape(ImportReport))
 
 
-def stats() -> Call[Stats]:
-    """Count what the store holds."""
-    return Call(Asked("stats", "GET", f"{_API}/stats"), as_shape(Stats))
+def stats(
+    where: str | None = None,
+    *,
+    group_by: Sequence[str] = (),
+    first_day: date | str | None = None,
+    last_day: date | str | None = None,
+) -> Call[Stats]:
+    """Count what the store holds, and under `usage` what calls used and cost.
+
+    Args:
+        where: Selects the calls of `usage`, as in docs/filter.md; None for all.
+        group_by: What the groups of `usage` are by, such as `model` and `day`; docs/cost.md names all.
+        first_day: First day of `usage`, UTC, as a date or like `2026-01-31`; None for the first there is.
+        last_day: Last day of `usage`; None for the last there is.
+    """
+    query = {
+        "where": where,
+        "group_by": ",".join(group_by) or None,
+        "from": None if first_day is None else str(first_day),
+        "to": None if last_day is None else str(last_day),
+    }
+    return Call(Asked("stats", "GET", f"{_API}/stats", query), as_shape(Stats))
 
 
 def give_feedback(
@@ -323,6 +357,15 @@ def metrics() -> Call[str]:
 def openapi() -> Call[dict[str, object]]:
     """Give the OpenAPI 3.1 document of the admin API."""
     return Call(Asked("openapi", "GET", f"{_API}/openapi.json"), as_json)
+
+
+class _Members(NamedTuple):
+    data: list[Member]
+    next_cursor: str | None
+
+
+def _members(page: Conversation) -> Page[Member]:
+    return _Members(page.members, page.next_cursor)
 
 
 def _read_feedback(body: bytes) -> Feedback | FeedbackLater:
