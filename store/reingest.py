@@ -23,8 +23,8 @@ _log = logging.getLogger("tracemill.ingest")
 
 NOT_TO_BE_MADE_AGAIN = frozenset({Flag.REDACTED, Flag.CONTENT_EXPIRED})
 """Flags of traces from which something was taken out on purpose."""
-MOST_TRACES = 64
-"""Most traces of one change: some 50 ms of work, in which no call is stored."""
+MOST_TRACES = 32
+"""Most traces of one change: some 40 ms of work, in which no call is stored."""
 _FIND = "SELECT number, flags FROM traces WHERE id = :id"
 
 
