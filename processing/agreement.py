@@ -39,6 +39,8 @@ class Method(StrEnum):
     FIELDS = "fields"
     MEDOID = "medoid"
     ARBITER = "arbiter"
+    DEMONSTRATION = "demonstration"
+    """Somebody said by feedback what the answer should have been, and nobody else was asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,10 @@ async def relabel(example: Example, teachers: Teachers, task: Task) -> Relabelle
     Raises:
         TeacherError: The run has to stop.
     """
+    if task.config.trace_processing.use_demonstrations and (label := _demonstrated(example)):
+        form = task.form(example)
+        base = Relabelled(example, method=Method.DEMONSTRATION, candidates=(original(example, form),))
+        return _labelled(base, label, form)
     if not task.config.trace_processing.relabel:
         return Relabelled(example, method=Method.KEPT)
     form = task.form(example)
@@ -104,6 +108,13 @@ async def relabel(example: Example, teachers: Teachers, task: Task) -> Relabelle
     if found.label is not None and found.score >= task.config.trace_processing.min_agreement:
         return _labelled(base, found.label, form)
     return await _arbitrate(base, usable, form, teachers, task)
+
+
+def _demonstrated(example: Example) -> Answers | None:
+    """Give the label that people wrote; None where any of its replies has none."""
+    turns = [example.turns.get(target) for target in example.targets]
+    found = [turn.demonstration for turn in turns if turn is not None and turn.demonstration is not None]
+    return tuple(found) if len(found) == len(turns) else None
 
 
 async def _arbitrate(

@@ -16,6 +16,7 @@ from processing.errors import SourceError
 from processing.example import Conversation
 from processing.stitching import Stitcher
 from processing.stored_call import read_trace
+from store.feedback import along
 from store.filter import Filter
 from store.recorded.call import recorded_calls
 from store.recorded.errors import LineError, RejectReason
@@ -152,9 +153,9 @@ async def from_store(reader: TraceReader, where: Filter | None = None) -> Intake
         StoreError: The store cannot be read.
     """
     reading = _Reading()
-    async for trace in reader.traces(where):
+    async for trace, feedback in along(reader, reader.traces(where)):
         try:
-            for call in read_trace(trace):
+            for call in read_trace(trace, feedback):
                 reading.stitcher.add(call)
         except LineError as exc:
             reading.rejected.append(Rejected(str(trace.id), None, exc.reason, exc.detail, b""))

@@ -57,9 +57,11 @@ class Turn:
         model: The model that served it.
         finish_reason: As reported, None when unknown.
         outcome: As in the trace; None when the source does not know.
+        demonstration: The answer as somebody said it should have been; None when nobody did.
     """
 
     trace_id: str | None = None
     model: str | None = None
     finish_reason: str | None = None
     outcome: str | None = None
+    demonstration: Message | None = None
