@@ -49,7 +49,7 @@ def erase(
     data_dir: DataDir = _DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
-    """Erase traces, and all that was made of them, whether or not a server is running.
+    """Erase traces with all that was made of them, whether or not a server is running.
 
     docs/retention.md tells what goes, what stays, and how long until the last byte is gone. It cannot be undone.
     """

@@ -5,11 +5,12 @@ transaction, and goes on where it was when it is killed:
 
 1. `traces`: rows go, with all that hangs on them; their ids are remembered, so that none is stored again.
 2. `sweep`: messages and values that nothing else holds go.
-3. `work`: what processing made of them goes or is marked.
-4. `journals`: every journal begins a new file, and what was written before has been read and deleted. Calls that were
+3. `search`: the index for search has forgotten these messages.
+4. `work`: what processing made of them goes or is marked.
+5. `journals`: every journal begins a new file, and what was written before has been read and deleted. Calls that were
    in flight when it was asked for are stored by then or left out.
-5. `late traces`, `late sweep`, `late work`: the same once more, for what came in meanwhile.
-6. `log`: the database's log is cut, and with it the last copy. Then the change is finished.
+6. `late traces`, `late sweep`, `late search`, `late work`: the same once more, for what came in meanwhile.
+7. `log`: the database's log is cut, and with it the last copy. Then the change is finished.
 """
 
 import json
@@ -50,7 +51,8 @@ _REWRITE = "UPDATE changes SET result = :result WHERE number = :number"
 _HIDE = "UPDATE erasures SET selector = x'' WHERE number = :number"
 _DELETE = "DELETE FROM erasures WHERE number = :number"
 _PHASES = (
-    "begin", "traces", "sweep", "work", "journals", "late traces", "late sweep", "late work", "log",
+    "begin", "traces", "sweep", "search", "work", "journals",
+    "late traces", "late sweep", "late search", "late work", "log",
 )  # fmt: skip
 _NEXT = dict(pairwise(_PHASES))
 _CHANGE = "SELECT number FROM changes WHERE id = :id"
@@ -151,6 +153,8 @@ class Erasing:
             "journals": self._empty_journals,
             "late traces": self._erase_traces,
             "late sweep": self._sweep_up,
+            "search": self._wait_for_search,
+            "late search": self._wait_for_search,
             "late work": self._erase_work,
             "log": self._cut_log,
         }
@@ -215,6 +219,13 @@ class Erasing:
             return Step(has_more=True)
         return step
 
+    def _wait_for_search(self, db: sqlite3.Connection, erasure: Erasure) -> Step:
+        if search_state(db).to_forget == 0:
+            with transaction_now(db):
+                self._go_on(db, erasure)
+        # The index forgets by its own chore, which has its turn next.
+        return Step(has_more=True)
+
     def _erase_work(self, db: sqlite3.Connection, erasure: Erasure) -> Step:
         done = self._work.step(db, erasure.place)
         if done is None:
@@ -241,8 +252,7 @@ class Erasing:
         return Step(has_more=True)
 
     def _cut_log(self, db: sqlite3.Connection, erasure: Erasure) -> Step:
-        # The index for search forgets by a chore of its own, and what that wipes stands in the log, too.
-        if search_state(db).to_forget or not cut_log(db):
+        if not cut_log(db):
             return NOTHING_TO_DO
         with transaction_now(db):
             db.execute(_DELETE, {"number": erasure.number})

@@ -13,6 +13,7 @@ from store.erasing.erasure import Erasing
 from store.erasing.selector import Selector, SelectorKind
 from store.json_text import dumps
 from store.raw_calls import RawCalls
+from store.search_index import SearchChore
 from store.trace import Reply, Trace
 from store.traces import TraceReader, TraceWriter
 from store.upkeep import make_followers
@@ -63,7 +64,7 @@ async def erase(writer: TraceWriter, kind: str, value: str) -> ChangeRecord:
     """Ask for an erasure, have it done, and give what the audit log says."""
     change = asked(Selector(SelectorKind(kind), value))
     await writer.write(changes=[change])
-    await do(writer, erasing(writer.path.parent))
+    await do(writer, SearchChore(), erasing(writer.path.parent))
     async with await TraceReader.open(writer.path) as reader:
         found = await reader.look(lambda db: find_change(db, change.id))
     assert found is not None
@@ -95,5 +96,7 @@ def rows(path: Path, sql: str) -> list[tuple[Any, ...]]:
 
 
 def sizes(path: Path) -> dict[str, int]:
-    tables = [row[0] for row in rows(path, "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
+    tables = [
+        row[0] for row in rows(path, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'search%'")
+    ]
     return {table: rows(path, f"SELECT count(*) FROM {table}")[0][0] for table in tables}  # noqa: S608

@@ -7,9 +7,10 @@ from uuid import UUID
 from store.conversation_lookup import conversation_of_trace, id_of_conversation
 from store.erasing.erasure import erasures_under_way
 from store.erasing.selector import Selector, SelectorKind
+from store.search_index import SearchChore
 from store.trace import DeadLetter
 from store.traces import TraceReader, TraceWriter
-from tests.store.erasing.store import asked, chat, erase, faults, ids, rows, sizes
+from tests.store.erasing.store import asked, chat, do, erase, faults, ids, rows, sizes
 
 
 async def test_an_erased_trace_goes_with_all_that_only_it_held(tmp_path: Path) -> None:
@@ -26,6 +27,8 @@ async def test_an_erased_trace_goes_with_all_that_only_it_held(tmp_path: Path) -
         before = sizes(path)
         letter = DeadLetter("unstorable", "x", b"canary nine", gone.id)
         await writer.write([gone], [letter])
+        await do(writer, SearchChore())
+        assert any(b"canary" in file.read_bytes() for file in tmp_path.iterdir())
         record = await erase(writer, "traces", str(gone.id))
         assert record.result["traces"] == 1
         assert record.result["dead_letters"] == 1

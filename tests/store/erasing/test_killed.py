@@ -12,6 +12,7 @@ from store.chore import Chore
 from store.erasing.selector import Selector, SelectorKind
 from store.erasing.sweep import Sweep
 from store.retention_space import FreedSpace
+from store.search_index import SearchChore
 from store.trace import Trace
 from store.traces import TraceReader, TraceWriter
 from tests.store.erasing.store import asked, chat, do, erasing, faults, rows, sizes
@@ -36,7 +37,7 @@ def test_an_erasure_that_is_killed_again_and_again_ends_whole(tmp_path: Path) ->
         for n in range(1, 1500)
     ]
     left = [trace for trace in traces if trace.user == "b"]
-    kills = killed_until_done(tmp_path, traces, lambda: [erasing(tmp_path)], user="a")
+    kills = killed_until_done(tmp_path, traces, lambda: [erasing(tmp_path), SearchChore()], user="a")
     assert kills >= 3
     (tmp_path / "alone").mkdir()
     asyncio.run(written(tmp_path / "alone", left))
@@ -70,7 +71,7 @@ def killed_until_done(
             code = 1
             try:
                 threading.Timer(
-                    chance.uniform(0.02, 0.08) * (1 + kills / 4), os.kill, (os.getpid(), signal.SIGKILL)
+                    chance.uniform(0.005, 0.03) * (1 + kills / 4), os.kill, (os.getpid(), signal.SIGKILL)
                 ).start()
                 asyncio.run(done(data_dir, chores()))
                 code = 0
