@@ -1,6 +1,7 @@
 """Traces made again on the command line, with a server and without one; and what was sent, shown."""
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -95,6 +96,31 @@ def test_where_calls_are_redacted_it_is_refused(upstream: ScriptedUpstream, tmp_
     assert not (data_dir / "raw").exists()
     done = tracemill("reingest", "--data-dir", data_dir)
     assert (done.returncode, "redacted" in done.stderr, "Traceback" in done.stderr) == (1, True, False)
+
+
+def raw_files(data_dir: Path) -> list[Path]:
+    return list((data_dir / "raw").glob("*.raw"))
+
+
+def test_raw_calls_that_are_there_go_when_redaction_is_turned_on(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    fill(upstream, data_dir)
+    assert raw_files(data_dir)
+    with Server(upstream.base_url, data_dir, "--redact", "secrets") as server:
+        server.wait_for(lambda: [] if raw_files(data_dir) else [1], 1, 20)
+
+
+def test_a_running_server_holds_raw_calls_to_their_bound(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    bound = 256 * 1024
+    with Server(upstream.base_url, data_dir, "--raw-retention-bytes", str(bound)) as server:
+        for _ in range(40):
+            ask(server, os.urandom(20_000).hex())
+        server.wait_traces(40)
+        server.wait_for(lambda: [1] if sum(path.stat().st_size for path in raw_files(data_dir)) <= bound else [], 1, 20)
+    assert raw_files(data_dir)
+    told = reingest(data_dir)
+    assert (told["same"] > 0, told["without_raw"] > 0, told["same"] + told["without_raw"]) == (True, True, 40)
 
 
 @pytest.mark.parametrize("arguments", [("--where", "colour = red"), ("--since", "yesterday")])
