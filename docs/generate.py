@@ -7,7 +7,7 @@ import re
 import runpy
 import textwrap
 from collections.abc import Iterator
-from enum import Enum
+from enum import Enum, EnumType
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,9 +19,20 @@ from processing.convert import SkipReason
 from processing.ledger import Reason
 from proxy.calls.route_config import RouteConfig
 from proxy.metrics.catalog import LABEL_VALUES, OWNERS, DropReason, Metric
+from proxy.price_config import PriceEntry
 from proxy.settings import ENV_PREFIX, KIB, MIB, ServeSettings
-from store.filter_fields import FIELDS, TAG_PREFIX, Field, tag_field
+from store.filter_fields import (
+    FEEDBACK_PREFIX,
+    FIELDS,
+    METADATA_FIELD,
+    METADATA_PREFIX,
+    TAG_PREFIX,
+    Field,
+    feedback_field,
+    tag_field,
+)
 from store.finding import GROUPS, KINDS
+from store.price import KINDS as PRICE_KINDS
 from store.recorded.errors import RejectReason
 from tracemill.cli import load_all
 from tracemill.serve_command import WITHOUT_FLAG, flag_of
@@ -55,7 +66,26 @@ def settings_page() -> str:
         f"| `{name}` | {_route_values(schema, schemas)} | {_route_default(field)} | {field.description} |\n"
         for (name, field), schema in zip(RouteConfig.model_fields.items(), schemas["properties"].values(), strict=True)
     ]
-    return SETTINGS_HEAD + "".join(rows) + ROUTES_HEAD + "".join(routes)
+    return SETTINGS_HEAD + "".join(rows) + ROUTES_HEAD + "".join(routes) + PRICES_HEAD + "".join(_price_rows())
+
+
+PRICES_HEAD = """
+## A price
+
+Each entry of `prices` has these keys; [cost.md](cost.md) shows them at work. It needs `input` and `output`, or a
+`provider`.
+
+| key | values | default | meaning |
+|---|---|---|---|
+"""
+
+
+def _price_rows() -> Iterator[str]:
+    for name, field in PriceEntry.model_fields.items():
+        kind = "dollars" if name in PRICE_KINDS else "day" if name == "starts_on" else "text"
+        values = "`flex`, `priority`, `batch`" if name == "tier" else kind
+        default = "none" if field.default is None else f"`{field.default}`"
+        yield f"| `{name}` | {values} | {default} | {field.description} |\n"
 
 
 def _route_values(schema: Any, schemas: Any) -> str:  # noqa: ANN401 - a piece of a JSON Schema
@@ -101,9 +131,12 @@ FILTER_EXAMPLES = (
     "model = gpt-4o and complete",
     "created_at >= 2026-01-31 and created_at < 2026-02-01T06:00:00+01:00",
     'tag.team in (search, "ad hoc") or session ~ "web-*"',
-    "not outcome = completed",
+    "not outcome = completed and created_at >= -24h",
     'model ~ "gpt-*" and finish_reason not in (length, content_filter)',
-    "finish_reason != null and (prompt_tokens < 4000 or has_tool_calls)",
+    "finish_reason != null and (prompt_tokens < 4000 or tool = look_up)",
+    "metadata.plan.tier = pro and metadata.seats > 10",
+    """text ~ 'refund "next week" ship*' and not text contains 'thank you' and model = gpt-4o""",
+    "feedback.helpful = false or has_demonstration",
 )
 FILTER_RULES = """```
 
@@ -115,7 +148,22 @@ FILTER_RULES = """```
   stands for what is missing.
 - `~` compares with a pattern: `*` is any text, `?` one character, `[abc]` one of these. It tells capital letters from
   small ones, as `=` does.
+- Of a field that can have several values (`finish_reason` of several replies, `tool`, `flag`, feedback), any may match.
+- `metadata.PATH` goes into objects by dots, and into lists by places from 0; a part of the path may be in quotes. A
+  quoted value is a text; a bare `5`, `2.5` or `true` is also that number or truth, and `1.0` equals `1`. Order compares
+  numbers, exactly.
+- `text` searches what was said: in messages, names and arguments of tool calls, results of tools; not in images, files
+  and runs of 200 letters. `~` finds messages with all of the words, in any order; `"two words"` in it stand together,
+  and `refund*` is the beginning of a word. `contains` finds the words one after the other. Case and accents make no
+  difference, and signs between words are as good as spaces. Scripts without spaces (Chinese, Japanese, Korean, Thai
+  and others) are searched by their characters, so any part of a text in them is found. A trace matches by any message
+  of its request, or a reply; `text ~ a and text ~ b` may be two of them. The first 500,000 characters of a message
+  count.
+- New messages are searched a moment after they were stored: `search_behind` tells how many are not yet.
 - A field that is missing equals only `null`, differs from every value (`!=`), and is neither before nor after any.
+- A list is told page by page, and a page is what was found within a moment. Most questions fill it at once, however
+  many traces there are; one that nothing leads to (`stream and route = nowhere`) gives an empty page with a
+  `next_cursor`, by which the search goes on. The command line goes on by itself.
 - At most 500 comparisons and 100 levels of parentheses. What cannot be understood is refused with its position.
 
 | field | values | operators | can be missing | meaning |
@@ -126,14 +174,17 @@ FILTER_RULES = """```
 def filter_page() -> str:
     """Return the page of the filter language."""
     examples = "".join(f"{example}\n" for example in FILTER_EXAMPLES)
-    fields = {**FIELDS, f"{TAG_PREFIX}NAME": tag_field("name")}
+    named = {f"{TAG_PREFIX}NAME": tag_field("name"), f"{FEEDBACK_PREFIX}NAME": feedback_field("name")}
+    fields = {**FIELDS, **named, f"{METADATA_PREFIX}PATH": METADATA_FIELD}
     rows = [_filter_row(name, field) for name, field in fields.items()]
     return FILTER_HEAD + examples + FILTER_RULES + "".join(rows)
 
 
 def _filter_row(name: str, field: Field) -> str:
     kind = field.kind
-    operators = " ".join(f"`{operator}`" for operator in sorted(kind.operators, key="= != < <= > >= ~ in".find))
+    operators = " ".join(
+        f"`{operator}`" for operator in sorted(kind.operators, key="= != < <= > >= ~ in contains".find)
+    )
     cells = (f"`{name}`", kind.expects, operators, "yes" if kind.null else "no", field.meaning)
     return f"| {' | '.join(cells)} |\n"
 
@@ -199,8 +250,12 @@ def _option_value(parameter: Any) -> str:  # noqa: ANN401
     if isinstance(parameter.default, Enum):
         return f" {'/'.join(type(parameter.default))}"
     annotation = parameter.type_descriptor.annotation
+    for choice in (annotation, *get_args(annotation)):
+        if isinstance(choice, type) and issubclass(choice, Enum):
+            return f" {'/'.join(member.value for member in choice)}"
     kind = next((kind for kind in get_args(annotation) if kind in VALUE_NAMES), annotation)
-    return f" {VALUE_NAMES[kind]}"
+    choices = next((each for each in get_args(annotation) if isinstance(each, EnumType)), None)
+    return f" {'/'.join(choices)}" if choices else f" {VALUE_NAMES[kind]}"
 
 
 def _option_default(parameter: Any) -> str:  # noqa: ANN401
@@ -269,6 +324,8 @@ BOUND_WORDS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to"}
 def _values(schema: Any) -> str:  # noqa: ANN401 - a piece of a JSON Schema
     if "anyOf" in schema:
         return " or ".join(_values(one) for one in schema["anyOf"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     bounds = [f"{word} {schema[name]:g}" for name, word in BOUND_WORDS.items() if name in schema]
