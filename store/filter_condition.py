@@ -12,7 +12,6 @@ Bind = Callable[[Value], str]
 
 _INDEXED = "SELECT number, created_at FROM traces INDEXED BY {index} WHERE {column} = {value} AND {column} IS NOT NULL"
 _LABELLED = "SELECT trace AS number, created_at FROM trace_labels WHERE label = :{label}"
-_RANGED = "SELECT number FROM traces INDEXED BY {index} WHERE {column} {operator} {value} AND {column} IS NOT NULL"
 _BY_FEEDBACK = """
     SELECT t.number FROM feedback e JOIN traces t ON t.id = e.trace_id
     WHERE e.name = :{name} AND e.is_current = 1 AND {comparison}
@@ -125,7 +124,7 @@ def ordered(field: Field, operator: str, parameter: str, value: Value, bind: Bin
     if field is FIELDS["status"] and operator in (">", ">=") and value >= ERROR_STATUS:  # type: ignore[operator]
         return Condition(sql, labelled(b"error", b"", [b""], bind))
     if field is FIELDS["total_tokens"] and operator in (">", ">="):
-        # One of the two has at least half of them.
+        # One of the two is at least half of both.
         halves = (_ranged(FIELDS[name], ">=", f":{parameter} / 2") for name in ("prompt_tokens", "completion_tokens"))
         return Condition(sql, numbers=" UNION ALL ".join(halves))
     return Condition(sql, numbers=None if field.ranged is None else _ranged(field, operator, f":{parameter}"))
@@ -172,7 +171,7 @@ def _equal(sql: str, value: str, *, is_nullable: bool) -> str:
 
 
 def _ranged(field: Field, operator: str, value: str) -> str:
-    return _RANGED.format(index=field.ranged, column=_column(field.sql[0]), operator=operator, value=value)
+    return f"{field.ranged} {operator} {value}"
 
 
 def _column(sql: str) -> str:

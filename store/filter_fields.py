@@ -50,7 +50,8 @@ class Field(NamedTuple):
         meaning: What it is, for the reference page.
         rows: Where a trace may have several values: the tables and the condition that give the rows of `t`.
         indexes: For each expression an index that gives the traces of one value in the order of time.
-        ranged: An index that gives the traces of a range of values.
+        ranged: The beginning of a statement that gives the numbers of the traces whose value is before, after or equal
+            to one, from an index.
         members: A statement that gives the numbers of the traces whose value is `{value}`, and says it by itself.
         label: The kind of label (`store.filter_labels`) by which traces of one value are found in the order of time.
     """
@@ -142,6 +143,11 @@ METADATA = Kind("text; a bare word also a number, true or false", _ORDER | {"~"}
 
 _COSTS = "SELECT {} FROM costs c WHERE c.trace = t.number"
 
+
+def _ranged(column: str) -> str:
+    return f"SELECT number FROM traces INDEXED BY traces_by_{column} WHERE {column}"  # noqa: S608 - our own columns
+
+
 TEXT_FIELD = "text"
 FIELDS: dict[str, Field] = {
     "id": Field(ID, ("t.id",), "The trace's id."),
@@ -226,10 +232,10 @@ FIELDS: dict[str, Field] = {
     ),
     "message_count": Field(COUNT, ("t.message_count",), "Number of the request's messages."),
     "prompt_tokens": Field(
-        INTEGER, ("t.prompt_tokens",), "Tokens of the request, as reported.", ranged="traces_by_prompt_tokens"
+        INTEGER, ("t.prompt_tokens",), "Tokens of the request, as reported.", ranged=_ranged("prompt_tokens")
     ),
     "completion_tokens": Field(
-        INTEGER, ("t.completion_tokens",), "Tokens of the reply, as reported.", ranged="traces_by_completion_tokens"
+        INTEGER, ("t.completion_tokens",), "Tokens of the reply, as reported.", ranged=_ranged("completion_tokens")
     ),
     "total_tokens": Field(
         INTEGER, ("(t.prompt_tokens + t.completion_tokens)",), "Both together; missing where one of them is."
@@ -246,18 +252,19 @@ FIELDS: dict[str, Field] = {
         DOLLARS,
         (f"({_COSTS.format('c.cost')})",),
         "What the call [cost](cost.md), in dollars; missing where usage or price is not known.",
+        ranged="SELECT trace FROM costs INDEXED BY costs_by_cost WHERE cost",
     ),
     "duration_ms": Field(
         NUMBER,
         ("t.duration_ms",),
         "From the call's arrival to its end, in milliseconds.",
-        ranged="traces_by_duration",
+        ranged=_ranged("duration_ms"),
     ),
     "ttft_ms": Field(NUMBER, ("t.ttft_ms",), "To the first block of the answer's body, in milliseconds."),
     "request_bytes": Field(COUNT, ("t.request_bytes",), "Size of the request's body on the wire."),
     "response_bytes": Field(COUNT, ("t.response_bytes",), "Size of the answer's body on the wire."),
-    "upstream_id": Field(TEXT, ("t.upstream_id",), "The completion's own id.", ranged="traces_by_upstream_id"),
-    "request_id": Field(TEXT, ("t.request_id",), "The answer's `x-request-id`.", ranged="traces_by_request_id"),
+    "upstream_id": Field(TEXT, ("t.upstream_id",), "The completion's own id.", ranged=_ranged("upstream_id")),
+    "request_id": Field(TEXT, ("t.request_id",), "The answer's `x-request-id`.", ranged=_ranged("request_id")),
     "has_feedback": Field(
         TRUTH,
         ("(EXISTS (SELECT 1 FROM feedback e WHERE e.trace_id = t.id AND e.is_current = 1))",),

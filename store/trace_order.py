@@ -74,7 +74,7 @@ class Order(StrEnum):
 
 _INDEXES = {
     "created_at": "traces_by_time",
-    "duration_ms": "traces_by_duration",
+    "duration_ms": "traces_by_duration_ms",
     "prompt_tokens": "traces_by_prompt_tokens",
     "completion_tokens": "traces_by_completion_tokens",
 }

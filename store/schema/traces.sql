@@ -379,9 +379,10 @@ CREATE TABLE trace_labels (
     trace      INTEGER NOT NULL,
     PRIMARY KEY (label, created_at, trace)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX traces_by_duration ON traces (duration_ms) WHERE duration_ms IS NOT NULL;
+CREATE INDEX traces_by_duration_ms ON traces (duration_ms) WHERE duration_ms IS NOT NULL;
 CREATE INDEX traces_by_prompt_tokens ON traces (prompt_tokens) WHERE prompt_tokens IS NOT NULL;
 CREATE INDEX traces_by_completion_tokens ON traces (completion_tokens) WHERE completion_tokens IS NOT NULL;
+CREATE INDEX costs_by_cost ON costs (cost) WHERE cost IS NOT NULL;
 
 -- One row: whether messages are indexed for search.
 CREATE TABLE search_settings (

@@ -83,7 +83,7 @@ TIME = [Order.NEWEST, Order.OLDEST]
                 "finish_reason in (length, content_filter) and not (stream or user = a)",
             )
         ],
-        ("duration_ms > 5", ["SEARCH traces USING COVERING INDEX traces_by_duration (duration_ms>?"]),
+        ("duration_ms > 5", ["SEARCH traces USING COVERING INDEX traces_by_duration_ms (duration_ms>?"]),
         ("prompt_tokens > 5", ["SEARCH traces USING COVERING INDEX traces_by_prompt_tokens (prompt_tokens>?"]),
         (
             "completion_tokens < 5",
@@ -92,6 +92,7 @@ TIME = [Order.NEWEST, Order.OLDEST]
         ("status = 429", ["SEARCH trace_labels USING PRIMARY KEY (label=? AND created_at"]),
         ("status >= 500 and not stream", ["SEARCH trace_labels USING PRIMARY KEY (label=? AND created_at"]),
         ("total_tokens > 9", ["SEARCH traces USING COVERING INDEX traces_by_prompt_tokens (prompt_tokens>?"]),
+        ("cost > 0.5", ["SEARCH costs USING COVERING INDEX costs_by_cost (cost>?"]),
         ("upstream_id = a", ["SEARCH traces USING COVERING INDEX traces_by_upstream_id (upstream_id=?"]),
         ("request_id = a", ["SEARCH traces USING COVERING INDEX traces_by_request_id (request_id=?"]),
         ("feedback.good = true", ["SEARCH e USING INDEX feedback_by_name (name=?"]),
