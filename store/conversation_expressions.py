@@ -39,14 +39,15 @@ IS_LEAF = """
                         9223372036854775807
                     )
             )
-            OR EXISTS (
-                SELECT 1 FROM conversation_traces c
-                WHERE c.continues = r.point AND c.created_at < t.created_at
-                    AND NOT EXISTS (
-                        SELECT 1 FROM conversation_replies k CROSS JOIN traces x ON x.number = k.trace
-                        WHERE k.point = c.continues AND k.created_at <= t.created_at
-                            AND (k.created_at < t.created_at OR x.id < t.id)
-                    )
+            OR (
+                NOT EXISTS (
+                    SELECT 1 FROM conversation_replies k CROSS JOIN traces x ON x.number = k.trace
+                    WHERE k.point = r.point AND k.created_at <= t.created_at
+                        AND (k.created_at < t.created_at OR x.id < t.id)
+                )
+                AND EXISTS (
+                    SELECT 1 FROM conversation_traces c WHERE c.continues = r.point AND c.created_at < t.created_at
+                )
             )
         )
     )
