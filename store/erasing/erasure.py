@@ -54,6 +54,8 @@ _PHASES = (
     "begin", "traces", "sweep", "search", "work", "journals",
     "late traces", "late sweep", "late search", "late work", "log",
 )  # fmt: skip
+_WAITING = ("search", "work", "journals", "late search", "late work", "log")
+"""Phases in which others may have to do something first."""
 _NEXT = dict(pairwise(_PHASES))
 _CHANGE = "SELECT number FROM changes WHERE id = :id"
 
@@ -220,10 +222,11 @@ class Erasing:
         return step
 
     def _wait_for_search(self, db: sqlite3.Connection, erasure: Erasure) -> Step:
-        if search_state(db).to_forget == 0:
-            with transaction_now(db):
-                self._go_on(db, erasure)
-        # The index forgets by its own chore, which has its turn next.
+        # The index forgets by a chore of its own.
+        if search_state(db).to_forget:
+            return NOTHING_TO_DO
+        with transaction_now(db):
+            self._go_on(db, erasure)
         return Step(has_more=True)
 
     def _erase_work(self, db: sqlite3.Connection, erasure: Erasure) -> Step:
@@ -286,7 +289,7 @@ def _hide_name(db: sqlite3.Connection, name: str) -> None:
 
 
 def _waits(erasure: Erasure) -> bool:
-    return erasure.phase in ("work", "journals", "late work", "log")
+    return erasure.phase in _WAITING
 
 
 def _change_number(db: sqlite3.Connection, erasure: Erasure) -> int:
