@@ -8,6 +8,7 @@ import json
 import re
 import threading
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -33,7 +34,7 @@ from tests.upstream import Answer, ReceivedCall, ScriptedUpstream, plain
 from tracemill import AsyncClient, Client
 from tracemill.client import operations
 from tracemill.client.blocks import in_blocks
-from tracemill.client.call import Call, Lines, Pages, part
+from tracemill.client.call import Asked, Call, Lines, Pages, part
 from tracemill.client.line_reader import LineReader
 
 T = TypeVar("T")
@@ -87,20 +88,27 @@ def test_both_clients_have_every_operation_with_its_parameters_and_its_text(kind
     assert list(inspect.signature(DECLARED[name]).parameters) == list(inspect.signature(method).parameters)
 
 
-def asked_by(name: str) -> tuple[str, str, str]:
+def asked_by(name: str) -> Asked:
     declared = DECLARED[name]
     needed = [each for each in inspect.signature(declared).parameters.values() if each.default is each.empty]
     made = declared(*(b"x" if each.name == "lines" else "x" for each in needed))
     if isinstance(made, Pages):
         made = made.at(None)
     assert isinstance(made, Call | Lines)
-    return made.asked.operation, made.asked.method, made.asked.path
+    return made.asked
 
 
 def test_the_client_speaks_every_operation_of_the_admin_side_and_no_other() -> None:
-    asked = {asked_by(name) for name in DECLARED}
+    asked = {(made.operation, made.method, made.path) for made in map(asked_by, DECLARED)}
     served = {(operation.name, operation.method, re.sub(r"{\w+}", "x", operation.path)) for operation in OPERATIONS}
     assert asked == served
+
+
+def test_the_client_has_every_parameter_of_an_operation_and_no_other() -> None:
+    asked: dict[str, set[str]] = defaultdict(set)
+    for made in map(asked_by, DECLARED):
+        asked[made.operation] |= set(made.query)
+    assert asked == {operation.name: {each.name for each in operation.parameters} for operation in OPERATIONS}
 
 
 # Results -------------------------------------------------------------------------------------------------------------
@@ -162,10 +170,11 @@ async def test_all_pages_are_walked_through_and_only_as_far_as_somebody_goes(tmp
         url = f"http://127.0.0.1:{port}"
         found = await in_thread(url, lambda client: [summary.id for summary in client.traces("complete")])
         first = await in_thread(url, lambda client: next(client.traces()).id)
+        oldest = await in_thread(url, lambda client: next(client.traces(order="created_at")).id)
         async with AsyncClient(url) as client:
             walked = [summary.id async for summary in client.traces()]
     assert found == walked == [str(trace.id) for trace in reversed(many)]
-    assert first == str(many[-1].id)
+    assert (first, oldest) == (str(many[-1].id), str(many[0].id))
 
 
 async def test_an_export_comes_line_by_line_as_the_command_writes_it(url: str) -> None:

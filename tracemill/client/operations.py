@@ -23,27 +23,33 @@ _PAGE = 200
 """Entries of a page when a client walks through all of them."""
 
 
-def trace_page(where: str | None = None, *, cursor: str | None = None, limit: int | None = None) -> Call[TracePage]:
-    """Give one page of traces without their bodies, newest first.
+def trace_page(
+    where: str | None = None, *, order: str | None = None, cursor: str | None = None, limit: int | None = None
+) -> Call[TracePage]:
+    """Give one page of traces without their bodies.
+
+    A page is what was found within a moment: while it has a `next_cursor` there may be more, even if it is empty.
 
     Args:
         where: Selects traces, as in docs/filter.md; None for all.
+        order: What comes first, such as `created_at` or `-duration_ms`, where `-` is the largest; None for the newest.
         cursor: `next_cursor` of the page before; None for the first.
         limit: Most traces of the page, up to 500; None for 50.
     """
-    query = {"where": where, "cursor": cursor, "limit": limit}
+    query = {"where": where, "order": order, "cursor": cursor, "limit": limit}
     return Call(Asked("list_traces", "GET", f"{_API}/traces", query), as_shape(TracePage))
 
 
-def traces(where: str | None = None) -> Pages[TraceSummary]:
-    """Give all traces of a selection without their bodies, newest first, page by page as they are taken.
+def traces(where: str | None = None, *, order: str | None = None) -> Pages[TraceSummary]:
+    """Give all traces of a selection without their bodies, page by page as they are taken.
 
     Args:
         where: Selects traces, as in docs/filter.md; None for all.
+        order: As for `trace_page`.
     """
 
     def at(cursor: str | None) -> Call[Page[TraceSummary]]:
-        found = trace_page(where, cursor=cursor, limit=_PAGE)
+        found = trace_page(where, order=order, cursor=cursor, limit=_PAGE)
         return Call(found.asked, found.read)
 
     return Pages(at)
