@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest
 
 from benchmarks.conversations import WHOLE, ids, look, make_calls, score, stitch_all_again, window_links, write
+from store.conversation_follower import Conversations
 from store.conversation_lookup import conversation_of_id
 from tests.store.test_conversation_follower import Place, call, erase, places_in, store, store_and_look
 
@@ -148,6 +149,20 @@ def test_an_id_that_was_told_before_a_late_call_still_leads_to_the_conversation(
     assert early != places[2].conversation == places[1].conversation
     with closing(sqlite3.connect(path)) as database:
         assert conversation_of_id(database, early) == conversation_of_id(database, places[1].conversation)
+
+
+def test_a_conversation_that_is_stitched_again_call_by_call_comes_out_the_same(tmp_path: Path) -> None:
+    """A call that sought a window before took itself for an equal call that had found nothing."""
+    path = tmp_path / "traces.db"
+    asyncio.run(store(path, [[call(n + 1, *made) for n, made in enumerate(cut_calls())]]))
+    places = places_in(path)
+    conversations = Conversations()
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        conversations._take_apart(database, [1])
+        assert sum(iter(lambda: conversations.settle(database, 1), 0)) == 6
+        database.execute("COMMIT")
+    assert places_in(path) == places
 
 
 @pytest.mark.parametrize("order", ["in order", "children first", "shuffled"])
