@@ -176,15 +176,18 @@ def _sentences(report: Mapping[str, Any], run: _Run, data_dir: Path) -> str:
     for each in report["files"]:
         formats.update(each["formats"])
     told = ", ".join(f"{count:,} {name}" for name, count in formats.most_common())
-    lines = [f"Read {report['lines']:,} lines: {report['records']:,} records{f' ({told})' if told else ''}."]
+    read, held = _counted(report["lines"], "line"), _counted(report["records"], "record")
+    lines = [f"Read {read}: {held}{f' ({told})' if told else ''}."]
     if report["stored"] is None:
-        lines.append(f"Nothing was stored; {report['traces']:,} traces would have been, but for those that are there.")
+        would = _counted(report["traces"], "trace")
+        lines.append(f"Nothing was stored; {would} would have been, but for those that are there already.")
     else:
-        lines.append(f"Stored {report['stored']:,} traces in {data_dir}; {report['duplicates']:,} were there already.")
+        stored = _counted(report["stored"], "trace")
+        lines.append(f"Stored {stored} in {data_dir}; already there: {report['duplicates']:,}.")
         if report["left_out"]:
             lines.append(f"Left out {report['left_out']:,}: they were erased before, or no column can hold them.")
     if report["joined"]:
-        lines.append(f"{report['joined']:,} lines were further replies of the trace before them.")
+        lines.append(f"Further replies of the trace before them: {_counted(report['joined'], 'line')}.")
     if report["rejected"]:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in report["reasons"].items())
         lines.append(f"Set aside {report['rejected']:,} in {run.rejected}: {reasons}. The first:")
@@ -192,6 +195,10 @@ def _sentences(report: Mapping[str, Any], run: _Run, data_dir: Path) -> str:
             f"  {one_line(each.source, 80)}:{each.line}: {one_line(each.detail, 200)}" for each in run.first_rejected
         ]
     return "\n".join(lines)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _who() -> str | None:

@@ -112,10 +112,13 @@ class ImportWriting:
         await self._have_taken_in()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._writer.close()
         if self._reader is not None:
             await self._reader.close()
+        if kind is None:
+            # Ingest removes what a writer gave up: nothing that was imported is to stand in the journal as well.
+            await self._have_taken_in()
 
     async def add(self, trace: Trace) -> None:
         """Take one trace; it is written together with others.

@@ -75,7 +75,7 @@ def test_the_seeds_files_are_imported_and_told(run: Run) -> None:
     assert result.code == 0
     assert result.out.splitlines() == [
         "Read 4 lines: 4 records (3 openai_messages, 1 langfuse).",
-        "Stored 4 traces in d; 0 were there already.",
+        "Stored 4 traces in d; already there: 0.",
     ]
     assert len(stored(Path("d"))) == 4
     assert not Path("rejected.jsonl").exists()

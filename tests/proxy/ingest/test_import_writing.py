@@ -66,6 +66,7 @@ async def test_traces_are_stored_as_they_were_by_the_command_itself_when_nothing
     found = traces(range(450))
     assert await write(tmp_path, found) == WriteCounts(stored=450)
     assert await stored(tmp_path) == found
+    assert list((tmp_path / JOURNAL_FOLDER).iterdir()) == []
 
 
 async def test_traces_that_are_there_or_come_twice_are_duplicates(tmp_path: Path) -> None:
