@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
@@ -18,6 +19,7 @@ from proxy.admin.operation import LINES, Operation
 from tests import chat
 from tests.server import Server
 from tests.upstream import Answer, ReceivedCall, ScriptedUpstream, plain
+from tracemill import Client, ForbiddenError, TokenError
 
 
 @schemathesis.serializer(LINES)
@@ -82,3 +84,33 @@ def test_every_operation_was_asked_rightly_and_wrongly(operation: Operation, ser
         known = server.wait_for(lambda: server.admin(f"{LISTS.get(path, path)}?limit=1")["data"], 1, 10)[0]["id"]
         assert server.admin(operation.path.format(id=known))
     assert any(400 <= status < 500 for status in told)
+
+
+def test_a_token_for_reading_reads_and_no_token_is_written_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = {
+        "TRACEMILL_ADMIN_TOKEN": "canary-of-the-admin-token",
+        "TRACEMILL_ADMIN_READ_TOKEN": "canary-of-the-reader",
+    }
+    for name, value in tokens.items():
+        monkeypatch.setenv(name, value)
+    data_dir = tmp_path / "data"
+    with ScriptedUpstream(script) as upstream, Server(upstream.base_url, data_dir) as server:
+        httpx.post(f"{server.base_url}/chat/completions", json={"model": "m-1", "messages": []}).raise_for_status()
+        with Client(server.admin_url, token=tokens["TRACEMILL_ADMIN_READ_TOKEN"]) as reader:
+            server.wait_for(lambda: list(reader.traces()), 1, 10)
+            with pytest.raises(ForbiddenError, match="scope_missing"):
+                reader.erase(where="model = m-1")
+            assert len(list(reader.export(all=True))) == 1
+        with Client(server.admin_url, token="canary-of-somebody-else") as stranger, pytest.raises(TokenError):
+            stranger.stats()
+        with Client(server.admin_url, token=tokens["TRACEMILL_ADMIN_TOKEN"]) as admin:
+            (change,) = server.wait_for(lambda: list(admin.changes()), 1, 10)
+            assert (change.kind, change.asked_by) == ("export", "read")
+            admin.erase(where="model = m-1")
+            server.wait_for(lambda: [not list(admin.traces())] if not list(admin.traces()) else [], 1, 20)
+        files = [path for path in data_dir.rglob("*") if path.is_file()]
+        assert len(files) > 2
+        assert [path for path in files if b"canary-of" in path.read_bytes()] == []
+    assert "canary-of" not in server.log()
