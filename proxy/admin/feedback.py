@@ -20,7 +20,7 @@ from proxy.admin.shapes.feedback import Feedback, FeedbackLater, FeedbackList, F
 from store import json_text
 from store.change import Change, ChangeKind, ChangeRecord
 from store.feedback import check_target, feedback_json, feedback_list_json, feedback_of, find_feedback, find_target
-from store.feedback_form import FeedbackError, Given, read_feedback, read_request, write_request
+from store.feedback_form import FeedbackError, FeedbackKind, Given, read_feedback, read_request, write_request
 from store.trace_lookup import find_trace
 from store.uuid7 import uuid7
 
@@ -87,16 +87,17 @@ async def _entry(context: Context, record: ChangeRecord, change: Change) -> byte
         raise AdminRefusal(Code.INVALID_BODY, f"The body cannot be taken: {record.result['error']}")
     reader = await context.store.reader()
     found = None if reader is None else await reader.look(partial(find_feedback, id_=change.id))
-    if found is None or write_request(found.trace_id, _as_asked(found.given, change)) != change.body:
+    trace_id, asked = read_request(change.body)
+    if found is None or found.trace_id != trace_id or _told(found.given) != _told(asked):
         message = f"The id {change.id} is of something else that was asked before; give each entry an id of its own."
         raise AdminRefusal(Code.CONFLICT, message, param="id")
     return feedback_json(found)
 
 
-def _as_asked(stored: Given, change: Change) -> Given:
-    """Leave out who gave it where that was not said: the token's name stands there then."""
-    asked = read_request(change.body)[1]
-    return replace(stored, by=None) if asked.by is None and stored.by == change.asked_by else stored
+def _told(given: Given) -> Given:
+    """Leave out what redaction may have changed, and who gave it, which may be the token's name."""
+    is_text = given.kind in (FeedbackKind.COMMENT, FeedbackKind.DEMONSTRATION)
+    return replace(given, by=None, id=None, value=b"" if is_text else given.value)
 
 
 async def _list_feedback(context: Context, asked: Asked) -> Response:

@@ -23,6 +23,7 @@ from typing import Protocol
 from uuid import UUID
 
 from proxy.ingest.derive import derive
+from proxy.ingest.feedback_redaction import redact_feedback
 from proxy.ingest.imports import read_imports
 from proxy.ingest.kept_bytes import may_be_kept
 from proxy.ingest.upkeep import Upkeep
@@ -231,7 +232,10 @@ class Ingest:
                 letters.append(derived)
         imported, unread = read_imports(batch.imports, self._redact)
         letters += unread
-        write = partial(self._writer.write, positions=moved, changes=batch.changes)
+        changes = batch.changes
+        if self._redactor is not None:
+            changes = [redact_feedback(change, self._redactor) for change in changes]
+        write = partial(self._writer.write, positions=moved, changes=changes)
         if self._raw_calls is not None:
             self._raw_calls.offer(raw)
         sources: dict[UUID, RawCall | Trace] = {trace.id: trace for trace in imported}

@@ -66,6 +66,10 @@ class Redactor:
         """Redact one text, as a user's name that is to be found again in redacted traces."""
         return self._text(text, Counter()) or text
 
+    def redact_json(self, text: JsonText) -> JsonText:
+        """Redact one JSON text, such as a message."""
+        return self._json(text, Counter()) or text
+
     def _redact_fields(self, trace: Trace, counts: Counter[str]) -> Trace:
         return replace(
             trace,
