@@ -7,7 +7,7 @@ import re
 import runpy
 import textwrap
 from collections.abc import Iterator
-from enum import Enum, EnumType
+from enum import Enum
 from pathlib import Path
 from typing import Any, get_args
 
@@ -254,8 +254,7 @@ def _option_value(parameter: Any) -> str:  # noqa: ANN401
         if isinstance(choice, type) and issubclass(choice, Enum):
             return f" {'/'.join(member.value for member in choice)}"
     kind = next((kind for kind in get_args(annotation) if kind in VALUE_NAMES), annotation)
-    choices = next((each for each in (annotation, *get_args(annotation)) if isinstance(each, EnumType)), None)
-    return f" {'/'.join(choices)}" if choices else f" {VALUE_NAMES[kind]}"
+    return f" {VALUE_NAMES[kind]}"
 
 
 def _option_default(parameter: Any) -> str:  # noqa: ANN401

@@ -189,6 +189,20 @@ CLOCK_BEHIND = _kind(
     "Set the clock (chrony, systemd-timesyncd). Ids and order of the traces are not touched by it.",
 )  # fmt: skip
 
+SEARCH = _kind("search", "database", _OK, "What was said can be searched.")
+SEARCH_OFF = _kind("search_off", "database", _OK, "What was said is not indexed: the setting `search` is off.")
+SEARCH_BEHIND = _kind(
+    "search_behind", "database", _INFO,
+    "More than 10,000 messages are stored and not in the index for search yet: after a migration or an import, or "
+    "because calls come in faster than they can be indexed beside. `text` does not find them.",
+    "Wait while the server runs: it indexes some thousand messages a second when few calls come in.",
+)  # fmt: skip
+SEARCH_FORGETTING = _kind(
+    "search_forgetting", "database", _INFO,
+    "The index for search still holds words of erased messages. Nobody finds them, and parts of it are made anew.",
+    "Let the server run for some minutes; erasures are finished when it is done.",
+)  # fmt: skip
+
 JOURNAL = _kind("journal", "journal", _OK, "What the workers wrote is read along.")
 INGEST = _kind("ingest", "journal", _OK, "A process stores what the workers write.")
 INGEST_STOPPED = _kind(

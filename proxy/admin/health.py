@@ -9,6 +9,7 @@ from proxy.admin.context import Context
 from proxy.admin.metrics import CONTENT_TYPE, journal_size, metrics_text
 from proxy.admin.operation import TEXT, Asked, Good, Operation
 from store.errors import StoreError
+from store.search_index import search_state
 from store.traces import Counts
 
 
@@ -23,11 +24,14 @@ async def _readyz(context: Context, _asked: Asked) -> Response:
 
 
 async def _metrics(context: Context, _asked: Asked) -> Response:
+    counts: Counts | None
+    behind: int | None
     try:
         reader = await context.store.reader()
         counts = Counts(0, 0) if reader is None else await reader.counts()
+        behind = 0 if reader is None else (await reader.look(search_state)).behind
     except StoreError:
-        counts = None  # when the store is in trouble, the other metrics are what it is told by
+        counts = behind = None  # when the store is in trouble, the other metrics are what it is told by
     journal_bytes = await asyncio.to_thread(journal_size, context.data_dir)
     text = await asyncio.to_thread(
         metrics_text,
@@ -35,6 +39,7 @@ async def _metrics(context: Context, _asked: Asked) -> Response:
         traces=None if counts is None else counts.traces,
         dead_letters=None if counts is None else counts.dead_letters,
         journal_bytes=journal_bytes,
+        search_behind=behind,
     )
     return Response(text, media_type=CONTENT_TYPE)
 

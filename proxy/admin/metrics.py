@@ -21,7 +21,14 @@ from proxy.metrics.folder import Totals, read_totals
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def metrics_text(folder: Path | None, *, traces: int | None, dead_letters: int | None, journal_bytes: int) -> bytes:
+def metrics_text(
+    folder: Path | None,
+    *,
+    traces: int | None,
+    dead_letters: int | None,
+    journal_bytes: int,
+    search_behind: int | None = None,
+) -> bytes:
     """Give all metrics in the Prometheus text format; reads files, so call it off the event loop.
 
     Args:
@@ -29,10 +36,15 @@ def metrics_text(folder: Path | None, *, traces: int | None, dead_letters: int |
         traces: Traces in the store; None, as for the next, when nobody can tell.
         dead_letters: Dead letters in the store.
         journal_bytes: Bytes of all journal segments.
+        search_behind: Messages that wait for the index; None when nobody can tell.
     """
     totals = Totals(Counts(), {}) if folder is None else read_totals(folder)
     gauges = totals.counts.gauges
-    for name, held in ((catalog.TRACES.name, traces), (catalog.DEAD_LETTERS.name, dead_letters)):
+    for name, held in (
+        (catalog.TRACES.name, traces),
+        (catalog.DEAD_LETTERS.name, dead_letters),
+        (catalog.SEARCH_BEHIND.name, search_behind),
+    ):
         if held is not None:
             gauges[name] = {(): held}
     gauges[catalog.JOURNAL_BYTES.name] = {(): journal_bytes}

@@ -13,6 +13,7 @@ from proxy.admin.parameter import WHERE, Parameter
 from proxy.admin.refusal import AdminRefusal, Code
 from proxy.admin.shapes.stats import Stats
 from proxy.admin.store import NOTHING
+from store.search_index import search_state
 from store.trace_json import stats_json
 from store.usage_stats import NO_USAGE, Dimension, Selection, read_usage
 
@@ -55,10 +56,11 @@ async def _stats(context: Context, asked: Asked) -> Response:
     selection.filter()
     reader = await context.store.reader()
     by = asked[_GROUP_BY]
-    stats, usage = NOTHING, NO_USAGE
+    stats, usage, behind = NOTHING, NO_USAGE, 0
     if reader is not None:
+        behind = (await reader.look(search_state)).behind
         stats, usage = await reader.stats(), await read_usage(reader, by, selection)
-    text = stats_json(stats, journal_bytes=journal_bytes)
+    text = stats_json(stats, journal_bytes=journal_bytes, search_behind=behind)
     return json_answer(text[:-1] + b',"usage":' + usage.to_json() + b"}")
 
 

@@ -185,6 +185,7 @@ RESTARTS = _counter("tracemill_process_restarts", "Processes that ended unasked 
 # Of the admin process, at the moment it is asked.
 TRACES = _gauge("tracemill_traces", "Traces in the store.")
 DEAD_LETTERS = _gauge("tracemill_dead_letters", "What could not be understood and is kept aside.")
+SEARCH_BEHIND = _gauge("tracemill_search_behind_messages", "Messages that are stored and not in the index for search.")
 JOURNAL_BYTES = _gauge("tracemill_journal_bytes", "Bytes of all journal segments on disk.")
 SNAPSHOT_AGE = _gauge(
     "tracemill_snapshot_age_seconds",
@@ -207,7 +208,7 @@ OWNERS: dict[str, tuple[Metric, ...]] = {
         RAW_CALLS_LOST, INGEST_FAILURES, INGEST_LAG, INGEST_BEHIND,
     ),
     "Export of spans": (SPANS, SPANS_REJECTED, SPAN_FAILURES, SPANS_BEHIND),
-    "Store": (TRACES, DEAD_LETTERS),
+    "Store": (TRACES, DEAD_LETTERS, SEARCH_BEHIND),
     "Processes": (RESTARTS, SNAPSHOT_AGE, BUILD),
 }  # fmt: skip
 """All metrics under the headings of their page."""

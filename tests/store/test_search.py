@@ -15,6 +15,7 @@ from store.erasing.selector import Selector, SelectorKind
 from store.errors import FilterError
 from store.filter import parse_filter
 from store.json_text import dumps
+from store.search_check import check_search
 from store.search_index import SearchChore, erase_nodes, search_state
 from store.search_query import SearchQueryError, phrase_query, words_query
 from store.search_text import MOST_CHARACTERS, indexed_text, message_text, snippet
@@ -339,6 +340,27 @@ async def test_switched_off_the_index_goes_and_says_so(tmp_path: Path) -> None:
                 await reader.page(parse_filter(f"text ~ {SECRETS[0]}"))
         await index(writer)
     assert await find(path, f"text ~ {SECRETS[0]}") == [0]
+
+
+def checked(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as database:
+        return [found.kind.name for found in check_search(database)]
+
+
+async def test_the_self_check_tells_of_what_is_not_indexed_and_not_forgotten_yet(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+    async with await TraceWriter.open(path) as writer:
+        assert checked(path) == ["search"]
+        await writer.write([said(n, *[f"word{n} {m}" for m in range(51)], user="gone") for n in range(200)])
+        assert checked(path) == ["search_behind"]
+        await index(writer)
+        assert checked(path) == ["search"]
+        eraser = await begin_erasing(writer, "gone")
+        assert checked(path) == ["search", "search_forgetting"]
+        await do(writer, SearchChore(), eraser)
+        assert checked(path) == ["search"]
+        await index(writer, SearchChore(is_on=False))
+        assert checked(path) == ["search_off"]
 
 
 async def test_nothing_to_do_costs_next_to_nothing(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from store.capture_check import check_capture
 from store.database_check import check_database, view
 from store.finding import GROUPS, KINDS, Finding
 from store.schema_version import TRACES, WORK, read_version
+from store.search_check import check_search
 from store.unchanged_view import OrphanedLogError
 from store.verify import Progress, verify
 from tracemill.doctor.count_checks import check_counts
@@ -41,7 +42,7 @@ def examine(data_dir: Path, config: Path | None, *, progress: Progress | None = 
         found = []
         checks = [
             check_versions, check_servers, check_settings, check_files, check_disk, check_keys,
-            _databases(is_thorough=progress is not None), _capture, check_journal, check_counts,
+            _databases(is_thorough=progress is not None), _capture, _search, check_journal, check_counts,
         ]  # fmt: skip
         if progress is not None:
             checks.append(_verification(progress))
@@ -78,6 +79,10 @@ def _databases(*, is_thorough: bool) -> Check:
 
 def _capture(place: Place) -> Iterator[Finding]:
     yield from _of_traces(place, check_capture)
+
+
+def _search(place: Place) -> Iterator[Finding]:
+    yield from _of_traces(place, check_search)
 
 
 def _verification(progress: Progress) -> Check:

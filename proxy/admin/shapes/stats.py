@@ -55,6 +55,10 @@ class Usage(Given):
     is_scan: Annotated[
         bool, Field(description="Whether all selected traces were read, as `where` asks; else sums by day were.")
     ]
+    uncounted_calls: Annotated[
+        int,
+        Field(description="Calls that an earlier version stored and that are still to be counted, at most; else 0."),
+    ]
     total: CallSums
     groups: Annotated[list[UsageGroup], Field(description="Days in their order, then the most calls first.")]
 
@@ -80,4 +84,5 @@ class Stats(Given):
     dead_letters: Annotated[int, Field(description="Journal entries or calls that could not be understood.")]
     bytes_on_disk: Annotated[int, Field(description="The database with its write-ahead log.")]
     journal_bytes: Annotated[int, Field(description="What waits in the journal, to the size of a segment.")]
+    search_behind: Annotated[int, Field(description="Messages that are stored and not in the index for search yet.")]
     usage: Annotated[Usage, Field(description="Of the calls that `from`, `to` and `where` select.")]

@@ -54,6 +54,14 @@ async def test_a_search_gives_a_plain_stretch_of_what_was_said(ask: Ask) -> None
     assert (answer.status, answer.json["error"]["code"]) == (400, "invalid_filter")
 
 
+async def test_counts_and_metrics_tell_how_far_the_index_is_behind(ask: Ask, tmp_path: Path) -> None:
+    assert (await ask("/admin/api/stats")).json["search_behind"] == 0
+    async with await TraceWriter.open(tmp_path / "traces.db") as writer:
+        await writer.write([replace(WHOLE, id=UUID(int=9), messages=(b'{"role":"user","content":"new"}',))])
+    assert (await ask("/admin/api/stats")).json["search_behind"] == 2
+    assert "tracemill_search_behind_messages 2.0" in (await ask("/metrics")).body.decode().splitlines()
+
+
 async def test_without_a_search_there_is_nothing_to_tell_of_one(ask: Ask) -> None:
     answer = (await ask("/admin/api/traces")).json
     assert (answer["search_behind"], answer["snippets"]) == (None, {})
