@@ -24,7 +24,7 @@ from store.trace import JsonText, Outcome
 from store.trace_order import Order, Place
 from store.trace_reader import TraceReader
 from store.usage import COUNTED_CALLS, Call, counted_calls, current_book, read_state, uncounted_calls
-from store.usage_days import counted_days, group_calls, uncounted
+from store.usage_days import counted_days, group_calls, uncounted_at_most
 from store.usage_groups import Group, GroupKey
 
 _EPOCH = date(1970, 1, 1)
@@ -130,12 +130,14 @@ class UsageReport:
         total: Of all calls of the selection.
         groups: By the values of `by`, in their order; None for what is missing.
         is_scan: Whether all selected traces had to be read.
+        uncounted: Traces of an earlier version that are still to be counted, and are in no group yet; at most so many.
     """
 
     by: tuple[Dimension, ...]
     total: CallSums
     groups: Mapping[tuple[str | None, ...], CallSums]
     is_scan: bool
+    uncounted: int = 0
 
     def rows(self) -> list[dict[str, JsonValue]]:
         """Give the groups as JSON values, days in their order and the rest by their number of calls."""
@@ -146,7 +148,8 @@ class UsageReport:
 
     def to_json(self) -> JsonText:
         """Give all of it as JSON."""
-        return json_text.dumps({"is_scan": self.is_scan, "total": self.total.to_json(), "groups": self.rows()})
+        told = {"is_scan": self.is_scan, "uncounted_calls": self.uncounted}
+        return json_text.dumps({**told, "total": self.total.to_json(), "groups": self.rows()})
 
     def _order(self, item: tuple[tuple[str | None, ...], CallSums]) -> tuple[Any, ...]:
         values, sums = item
@@ -161,6 +164,7 @@ class _Report:
         self.by = tuple(dict.fromkeys(by))
         self.total = CallSums()
         self.groups: dict[tuple[str | None, ...], CallSums] = {}
+        self.uncounted = 0
 
     def add(self, key: GroupKey, group: Group) -> None:
         self.total.add(key.outcome, group)
@@ -173,7 +177,7 @@ class _Report:
             self.add(key, group)
 
     def finish(self, *, is_scan: bool) -> UsageReport:
-        return UsageReport(self.by, self.total, self.groups, is_scan)
+        return UsageReport(self.by, self.total, self.groups, is_scan, self.uncounted)
 
 
 NO_USAGE = UsageReport((), CallSums(), {}, is_scan=False)
@@ -206,7 +210,7 @@ def _add_days(db: sqlite3.Connection, report: _Report, selection: Selection) -> 
     first, last = _bounds(selection)
     for key, group in counted_days(db, first, last):
         report.add(key, group)
-    report.add_calls(each for each in uncounted(db) if first <= each[0].key.day <= last)
+    report.uncounted = uncounted_at_most(db)
 
 
 def _add_selected(db: sqlite3.Connection, report: _Report, where: Filter, place: Place, newest: int) -> Place | None:
@@ -219,14 +223,13 @@ def _add_selected(db: sqlite3.Connection, report: _Report, where: Filter, place:
             for row in db.execute(COUNTED_CALLS, number_list(n for n in numbers if state.is_counted(n))).fetchall()
         )
     )
-    missing = {n for n in numbers if not state.is_counted(n)}
+    missing = [n for n in numbers if not state.is_counted(n)]
     if missing:
         book = current_book(db, PriceBook())
-        pending = uncounted_calls(db, min(missing) - 1, max(missing), max(missing) - min(missing) + 1)
         report.add_calls(
             (call, counts, None if counts is None else book.cost(call.priced, counts))
-            for call, counts in pending
-            if call.number in missing
+            for number in missing
+            for call, counts in uncounted_calls(db, number - 1, number, 1)
         )
     return found.place
 

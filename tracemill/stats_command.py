@@ -40,6 +40,8 @@ def stats(
     lines = _table(report)
     sys.stdout.buffer.write("".join(f"{line}\n" for line in lines).encode())
     total = report.total.to_json()
+    if report.uncounted:
+        typer.echo(f"At most {report.uncounted} calls of an earlier version are still to be counted.", err=True)
     if total["unpriced_calls"]:
         typer.echo(
             f"{total['unpriced_calls']} calls have no price, so are not in the cost: see docs/cost.md.", err=True

@@ -47,7 +47,7 @@ def test_traces_come_back_equal_and_in_order_of_time(traces: list[Trace]) -> Non
             async with await TraceWriter.open(path) as writer:
                 counts = await writer.write(traces)
             expected = sorted(traces, key=lambda trace: (trace.created_at, trace.id))
-            assert counts == (len(traces), 0, 0)
+            assert counts == (len(traces), 0, 0, 0)
             assert await read_all(path) == expected
             assert await read_all(path, newest_first=True) == expected[::-1]
             async with await TraceReader.open(path) as reader:

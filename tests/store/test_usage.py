@@ -156,9 +156,11 @@ async def test_an_older_database_is_counted_step_by_step_and_told_right_meanwhil
     async with await TraceWriter.open(path) as writer, await TraceReader.open(path) as reader:
         await writer.write([late])
         before = await reader.stats()
+        assert (await read_usage(reader)).uncounted == expected.traces - 1
         scanned = (await read_usage(reader, (), Selection(where="complete or not complete"))).total.group.sums[0]
         await finish(writer, CHEAP)
         after = await reader.stats()
+        assert (await read_usage(reader)).uncounted == 0
         assert (await read_usage(reader, [Dimension.MODEL])).to_json() == usage
     for stats in (before, after):
         assert (stats.traces, stats.by_model, stats.by_outcome) == (
