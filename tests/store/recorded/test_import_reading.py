@@ -154,6 +154,12 @@ def test_one_id_given_to_two_calls_by_their_source_does_not_make_them_one() -> N
     assert read_one(first).id != read_one(second).id
 
 
+def test_calls_that_say_the_same_under_two_ids_are_two() -> None:
+    asked = {"input": {"messages": [ASKED]}, "output": ANSWERED, "tags": {}}
+    first, second = (read_one({**asked, "id": id_}, SourceFormat.OPENPIPE) for id_ in ("1", "2"))
+    assert first.id != second.id
+
+
 def test_tags_of_the_importer_are_no_part_of_the_id() -> None:
     data = compact({"messages": [ASKED, ANSWERED]})
     (plain,) = ImportReader().read([data], "f")
