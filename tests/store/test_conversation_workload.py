@@ -114,6 +114,29 @@ def test_what_two_strangers_said_alike_joins_neither(strangers_come_last: bool) 
     assert places[1].conversation != places[3].conversation == places[4].conversation
 
 
+@pytest.mark.parametrize("size", [1, 30])
+@pytest.mark.parametrize(("seekers", "joined"), [(8, 8), (9, 0)])
+def test_what_more_than_eight_requests_go_on_from_is_common_and_joins_none(
+    seekers: int, joined: int, size: int
+) -> None:
+    words = chat(3)
+    traces = [call(1, 0, ["S", "U one", "A one", *words[:3]], words[3])]
+    traces += [call(n + 2, 1, ["S", *words[:4], f"U{n}"], "A") for n in range(seekers)]
+    places = store_and_look([traces[at : at + size] for at in range(0, len(traces), size)])
+    assert [place.parent for place in places.values()].count(1) == joined
+    assert len({place.conversation for place in places.values()}) == 1 + seekers - joined
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_call_does_not_go_on_from_what_went_on_from_it(size: int) -> None:
+    words = chat(3)
+    first = call(1, 0, ["S", *words[:4], "U new"], "A new")
+    again = call(2, 1, ["S", *words[:4], "U new", "A new", *words[:3]], words[3])
+    for traces in ([first, again], [again, first]):
+        places = store_and_look([traces[at : at + size] for at in range(0, 2, size)])
+        assert (places[1].parent, places[2].parent) == (None, 1)
+
+
 def test_when_one_of_two_strangers_is_erased_the_other_is_found(tmp_path: Path) -> None:
     words = chat(3)
     one = call(1, 0, ["S", "U one", "A one", *words[:3]], words[3])
