@@ -17,9 +17,10 @@ from uuid import UUID
 from store import json_text
 from store.json_text import JsonTextError
 from store.recorded.call import normal_messages
+from store.recorded.chat_form import is_chat_form
 from store.recorded.errors import LineError, RejectReason
 from store.recorded.message import Json
-from store.recorded.message_form import argument_flags, is_chat_form, to_openai
+from store.recorded.message_form import argument_flags, to_openai
 from store.recorded.source_call import SourceCall, SourceReply
 from store.recorded.source_value import read_count, read_tools
 from store.trace import Flag, JsonText, Outcome, Reply, Trace

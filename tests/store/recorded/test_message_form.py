@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from store.recorded.chat_form import is_chat_form
 from store.recorded.errors import MessageFormError
 from store.recorded.message import Json, Message, ToolCall
 from store.recorded.message_form import (
@@ -11,7 +12,6 @@ from store.recorded.message_form import (
     INVALID_TOOL_ARGS,
     UNPAIRED_TOOL_RESULT,
     argument_flags,
-    is_chat_form,
     read_messages,
     text_of,
     to_openai,
