@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, get_args
 
+from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from processing.answer import Fault
@@ -275,25 +276,40 @@ in the report as having no effect here. [processing.md](processing.md) shows a w
 
 def config_page() -> str:
     """Return the page of all keys of a run's configuration."""
-    sections = {
-        name: field.annotation for name, field in Config.model_fields.items() if name not in ("models", "not_used")
-    }
+    fields = {name: field for name, field in Config.model_fields.items() if name not in ("models", "not_used")}
+    sections = {name: field.annotation for name, field in fields.items() if _is_section(field)}
     parts = [_config_section(name, model) for name, model in sections.items()]
+    alone = {name: field for name, field in fields.items() if name not in sections}
+    parts.append("\n## Keys without a section\n\n" + _config_table("", Config, alone))
     parts.append(_config_section("models.NAME", Model))
     parts.append(_config_section("models.NAME.price", Price))
     return CONFIG_HEAD + "".join(parts)
 
 
+def _is_section(field: Any) -> bool:  # noqa: ANN401 - pydantic's own type of a field
+    return isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+
+
 def _config_section(name: str, model: Any) -> str:  # noqa: ANN401 - a section of the configuration
+    told = inspect.getdoc(model).splitlines()[0]
+    return f"\n## {name}\n\n{told}\n\n" + _config_table(f"{name}.", model, model.model_fields)
+
+
+def _config_table(prefix: str, model: Any, fields: Any) -> str:  # noqa: ANN401
     meanings = _attributes(model)
-    schemas = model.model_json_schema()["properties"]
+    schema = model.model_json_schema()
     rows = [
-        f"| `{key}` | {_values(schemas[key])} | {_config_default(field)} | {effect} | {meanings[key]} |\n"
-        for key, field in model.model_fields.items()
-        for effect in [WITHOUT_EFFECT.get(f"{name}.{key}", "yes")]
+        f"| `{key}` | {_values(_resolved(schema, key))} | {_config_default(field)} | {effect} | {meanings[key]} |\n"
+        for key, field in fields.items()
+        for effect in [WITHOUT_EFFECT.get(f"{prefix}{key}", "yes")]
     ]
-    head = f"\n## {name}\n\n{inspect.getdoc(model).splitlines()[0]}\n\n"
-    return head + "| key | values | default | effect today | meaning |\n|---|---|---|---|---|\n" + "".join(rows)
+    return "| key | values | default | effect today | meaning |\n|---|---|---|---|---|\n" + "".join(rows)
+
+
+def _resolved(schema: Any, key: str) -> Any:  # noqa: ANN401 - pieces of a JSON Schema
+    """Give a property, and of one that only names a definition that definition."""
+    found = schema["properties"][key]
+    return schema["$defs"][found["$ref"].rpartition("/")[2]] if "$ref" in found else found
 
 
 def _attributes(model: Any) -> dict[str, str]:  # noqa: ANN401
