@@ -3,7 +3,14 @@
 from collections.abc import Iterator
 from typing import Any
 
+from proxy.journal.call_entries import read_call
+from proxy.journal.raw_call_json import raw_call_json
 from tracemill.terminal_text import many_lines, one_line
+
+
+def raw_json(kept: bytes) -> dict[str, Any]:
+    """Read the bytes of a raw call as JSON values."""
+    return raw_call_json(read_call(kept))
 
 
 def raw_lines(call: dict[str, Any]) -> Iterator[str]:

@@ -18,8 +18,6 @@ from uuid import UUID
 
 import typer
 
-from proxy.journal.call_entries import read_call
-from proxy.journal.raw_call_json import raw_call_json
 from store.errors import FilterError, StoreError
 from store.export import ExportFile, ExportFormat, export_lines
 from store.feedback import Feedback, along, feedback_of
@@ -32,7 +30,6 @@ from store.trace_lookup import find_trace, ids_beginning
 from store.trace_order import Order
 from store.traces import TracePage, TraceReader
 from store.unchanged_view import OrphanedLogError
-from tracemill.raw_text import raw_lines
 from tracemill.terminal_text import many_lines, one_line
 from tracemill.trace_text import table_lines, trace_lines
 
@@ -123,7 +120,10 @@ def _show_raw(data_dir: Path, trace_id: UUID, *, as_json: bool) -> None:
             f"the bytes of {trace_id} are not kept, or not any longer; raw_retention_days and raw_retention_bytes say "
             "for how long they are, and docs/trace-format.md of which calls."
         )
-    call = raw_call_json(read_call(kept))
+    # Imported here: whoever looks at traces does not wait for the proxy.
+    from tracemill.raw_text import raw_json, raw_lines
+
+    call = raw_json(kept)
     if as_json:
         _print_bytes(json.dumps(call).encode() + b"\n")
     else:
