@@ -82,6 +82,10 @@ class UsageFollower:
         """Count a batch."""
         if not traces:
             return
+        state = read_state(db)
+        if state.count_until:
+            # One that is made again while the chore has not come to it is left to the chore.
+            traces = [each for each in traces if state.is_counted(each.number)]
         book = self._book = current_book(db, self._book)
         lanes: dict[tuple[Any, ...], tuple[Group, Tariff | None]] = {}
         costs: list[tuple[Any, ...]] = []

@@ -16,6 +16,7 @@ from store.chore import NOTHING_TO_DO, Step
 from store.connection import transaction_now
 from store.database import TRACES, open_writer
 from store.filter import parse_filter
+from store.follower import StoredTrace
 from store.json_text import dumps
 from store.latency_histogram import add_to, bucket_of, pack_histogram, percentile, unpack_histogram
 from store.price import PriceBook, PriceRule
@@ -170,6 +171,37 @@ async def test_an_older_database_is_counted_step_by_step_and_told_right_meanwhil
         )
         assert (stats.prompt_tokens, stats.complete) == (expected.prompt_tokens, expected.complete)
     assert scanned == expected.traces
+    assert tables(path) == tables(fresh)
+
+
+class Again:
+    """Make traces again as reingesting does."""
+
+    name = "again"
+
+    def __init__(self, traces: dict[int, Trace]) -> None:
+        self._traces = traces
+
+    def step(self, db: sqlite3.Connection) -> Step:
+        with transaction_now(db):
+            for number, trace in self._traces.items():
+                UsageFollower().remove(db, [number])
+                UsageFollower().add(db, [StoredTrace(number, trace, (), ())])
+        return NOTHING_TO_DO
+
+
+async def test_a_trace_that_is_made_again_before_it_was_counted_counts_once(tmp_path: Path) -> None:
+    path, fresh = tmp_path / "traces.db", tmp_path / "fresh.db"
+    traces = traces_of_all_kinds()
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript((RELEASED / "traces-2.sql").read_text("utf-8"))
+    async with await TraceWriter.open(path) as writer:
+        await writer.perform(Again({1: traces[0], 4: traces[3]}))
+        await finish(writer, CHEAP)
+        await writer.perform(Again({2: traces[1], 4: traces[3]}))
+    async with await TraceWriter.open(fresh) as writer:
+        await finish(writer, CHEAP)
+        await writer.write(traces)
     assert tables(path) == tables(fresh)
 
 
