@@ -184,6 +184,15 @@ LOG_LARGE = _kind(
     "log_large", "database", _WARNING, "The write-ahead log is larger than 256 MiB: something keeps it from being cut.",
     "End long readers of the database (an export, a shell, a backup tool), or restart the server.",
 )  # fmt: skip
+RETENTION = _kind("retention", "database", _OK, "How long traces are kept, by the settings in force.")
+ERASURES_PENDING = _kind(
+    "erasures_pending", "database", _INFO, "Something is being erased, and not all of it is gone yet.",
+    "Let the server run; `journals` waits for calls in flight to end, `log` and `work` for readers of the databases.",
+)  # fmt: skip
+ROOM_HELD = _kind(
+    "room_held", "database", _INFO, "An earlier version made the database: it keeps the room of what is deleted.",
+    "Stop the server and run `tracemill vacuum` once; from then on the file shrinks by itself.",
+)  # fmt: skip
 CLOCK_BEHIND = _kind(
     "clock_behind", "database", _WARNING, "The newest trace is from the future: the clock was set back since.",
     "Set the clock (chrony, systemd-timesyncd). Ids and order of the traces are not touched by it.",

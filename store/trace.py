@@ -55,7 +55,8 @@ class Flag(StrEnum):
     """Secrets or personal data were replaced by placeholders before the trace was stored; `logprobs` of a reply that
     held some were left out."""
     CONTENT_EXPIRED = "content_expired"
-    """Retention has taken what was said (`content_retention_days`, `max_store_bytes`); what is known of the call stays."""
+    """Retention has taken what was said (`content_retention_days`, `max_store_bytes`); what is known of the call
+    stays."""
     IMPORTED = "imported"
     """The call was read from a file (`docs/import.md`), and not captured."""
     OUTCOME_UNTOLD = "outcome_untold"

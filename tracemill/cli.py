@@ -159,8 +159,16 @@ def erase() -> _Body:
 
 
 @app.command()
+def vacuum() -> _Body:
+    """Write the databases anew, as small as they can be, while no server runs."""
+    from tracemill.vacuum_command import vacuum
+
+    return vacuum
+
+
+@app.command()
 def audit() -> _Body:
-    """List what was asked of the store: deletions, imports, exports, feedback."""
+    """List what was asked of the store, the last first: deletions, imports, exports, feedback."""
     from tracemill.erase_command import audit
 
     return audit

@@ -15,6 +15,7 @@ from store.verify import Progress, verify
 from tracemill.doctor.count_checks import check_counts
 from tracemill.doctor.journal_checks import check_journal
 from tracemill.doctor.place import WORK_FILE, Place, check_servers, check_settings
+from tracemill.doctor.retention_checks import check_retention
 from tracemill.doctor.surroundings import check_disk, check_files, check_keys, check_versions
 
 Check = Callable[[Place], Iterator[Finding]]
@@ -42,7 +43,8 @@ def examine(data_dir: Path, config: Path | None, *, progress: Progress | None = 
         found = []
         checks = [
             check_versions, check_servers, check_settings, check_files, check_disk, check_keys,
-            _databases(is_thorough=progress is not None), _capture, _search, check_journal, check_counts,
+            _databases(is_thorough=progress is not None), check_retention, _capture, _search, check_journal,
+            check_counts,
         ]  # fmt: skip
         if progress is not None:
             checks.append(_verification(progress))
