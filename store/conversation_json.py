@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from store import json_text
-from store.conversation_reader import ConversationPage, ConversationSummary, Member, WholeConversation
+from store.conversation_summary import ConversationPage, ConversationSummary, Member, WholeConversation
 from store.json_text import JsonValue
 from store.trace import JsonText
 

@@ -13,13 +13,8 @@ from uuid import UUID
 import typer
 
 from store.conversation_json import conversation_json, page_json
-from store.conversation_reader import (
-    ConversationSummary,
-    Member,
-    WholeConversation,
-    list_conversations,
-    show_conversation,
-)
+from store.conversation_reader import list_conversations, show_conversation
+from store.conversation_summary import ConversationSummary, Member, WholeConversation
 from store.errors import FilterError
 from store.filter import Filter, parse_filter
 from store.traces import TraceReader

@@ -11,7 +11,8 @@ from proxy.admin.parameter import CURSOR, LIMIT, WHERE
 from proxy.admin.refusal import AdminRefusal, Code
 from proxy.admin.shapes import conversation as shape
 from store.conversation_json import conversation_json, page_json
-from store.conversation_reader import ConversationPage, list_conversations, show_conversation
+from store.conversation_reader import list_conversations, show_conversation
+from store.conversation_summary import ConversationPage
 
 
 async def _list_conversations(context: Context, asked: Asked) -> Response:

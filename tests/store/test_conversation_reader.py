@@ -9,8 +9,9 @@ from uuid import UUID
 
 import pytest
 
-from store.conversation_reader import ConversationPage, list_conversations, show_conversation
+from store.conversation_reader import list_conversations, show_conversation
 from store.conversation_settling import ConversationSettling, stitch_again
+from store.conversation_summary import ConversationPage
 from store.errors import CursorError, FilterError
 from store.filter import parse_filter
 from store.search_index import SearchChore

@@ -11,7 +11,8 @@ from uuid import UUID
 
 import pytest
 
-from benchmarks.conversations import WHOLE, ids, look, make_calls, score, stitch_all_again, window_links, write
+from benchmarks.conversations import ids, look, score, stitch_all_again, window_links, write
+from benchmarks.made_conversations import WHOLE, make_calls
 from store.conversation_follower import Conversations
 from store.conversation_lookup import conversation_of_id
 from tests.store.test_conversation_follower import Place, call, erase, places_in, store, store_and_look
