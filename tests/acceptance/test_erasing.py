@@ -133,3 +133,29 @@ def test_the_command_erases_with_and_without_a_server(tmp_path: Path) -> None:
     assert files_with(data, CANARY.encode()) == []
     listed = tracemill("audit", "--data-dir", data, "--json")
     assert [each["kind"] for each in json.loads(listed.stdout)["data"]] == ["erase", "erase"]
+
+
+def test_content_and_traces_go_by_age_while_calls_go_on(tmp_path: Path) -> None:
+    data, config = tmp_path / "data", tmp_path / "t.yaml"
+    seconds = 1 / 86400
+    config.write_text(f"content_retention_days: {2 * seconds}\nmetadata_retention_days: {8 * seconds}\n")
+    with (
+        ScriptedUpstream(chat.replying({"role": "assistant", "content": f"{CANARY}"})) as upstream,
+        Server(upstream.base_url, data, "--config", str(config)) as server,
+    ):
+        first = say(server, f"about {CANARY}")
+        (trace,) = server.wait_traces(1)
+        deadline = time.monotonic() + 30
+        while "content_expired" not in trace["flags"]:
+            assert time.monotonic() < deadline, server.log()
+            trace = server.admin(f"/admin/api/traces/{first}")
+        assert trace["messages"] == []
+        while server.admin("/admin/api/traces")["data"]:
+            assert time.monotonic() < deadline, server.log()
+            time.sleep(0.1)
+        say(server, "later")
+        server.wait_traces(1)
+        found = json.loads(tracemill("doctor", "--data-dir", data, "--json").stdout)
+        told = {each["name"]: each for each in found["findings"]}
+        assert told["retention"]["facts"]["content_retention_days"] == 2 * seconds
+        assert "calls_unaccounted" not in told

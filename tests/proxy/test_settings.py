@@ -38,6 +38,13 @@ def test_tracemill_yaml_of_this_folder_is_read_without_being_named(
         ("", {}, "upstream is missing; give --upstream"),
         ("upstream: https://x/v1\nprot: 1\n", {}, "unknown key 'prot'; did you mean 'port'"),
         ("upstream: https://x/v1\nzzz: 1\n", {}, "known are upstream"),
+        (
+            "upstream: https://x/v1\ncontent_retention_days: 31\nmetadata_retention_days: 30\n",
+            {},
+            "content cannot outlive its trace",
+        ),
+        ("upstream: https://x/v1\nno_capture: true\nmax_store_bytes: 99000000\n", {}, "retention has no effect"),
+        ("upstream: https://x/v1\ncontent_retention_days: 0\n", {}, "content_retention_days is 0"),
         ("upstream: https://x/v1\nport: many\n", {}, "port is 'many'"),
         ("- a\n", {}, "YAML mapping"),
         ("a: [\n", {}, "YAML mapping"),
