@@ -31,6 +31,23 @@ class Files:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the inputs came from, so that the run can find them again.
+
+    Attributes:
+        files: Name of each input, the configuration aside, to its file.
+        where: The filter of captured traces, as it was written.
+        strict: Whether a line that cannot be read was an error.
+        kept_in: Folder of the earlier run whose copies were read, in place of the files.
+    """
+
+    files: Mapping[str, Path]
+    where: str | None = None
+    strict: bool = False
+    kept_in: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Inputs:
     """Everything a run works on, read and checked.
 
@@ -40,6 +57,7 @@ class Inputs:
         description: The job description.
         test: The person's own test set.
         hashes: Name of each input to the SHA-256 of its bytes, for the manifest.
+        origin: Where they came from; None when nothing of them is to be kept.
     """
 
     intake: Intake
@@ -47,6 +65,7 @@ class Inputs:
     description: JobDescription
     test: Curated | None = None
     hashes: Mapping[str, str] = field(default_factory=dict)
+    origin: Origin | None = None
 
 
 def find_files(folder: Path) -> Files:
@@ -65,12 +84,15 @@ def find_files(folder: Path) -> Files:
     )
 
 
-def read_inputs(files: Files, *, intake: Intake | None = None, strict: bool = False) -> Inputs:
+def read_inputs(
+    files: Files, *, intake: Intake | None = None, where: str | None = None, strict: bool = False
+) -> Inputs:
     """Read and check everything before anything is paid for.
 
     Args:
         files: Where to read.
         intake: Conversations of the store, when `files` names no traces.
+        where: The filter that selected them.
         strict: A line of the traces that cannot be read is an error.
 
     Raises:
@@ -88,8 +110,9 @@ def read_inputs(files: Files, *, intake: Intake | None = None, strict: bool = Fa
         "job_description": files.job_description,
         "test": files.test,
     }
-    hashes = {name: _sha256(path) for name, path in named.items() if path is not None}
-    return Inputs(intake, config, description, test, hashes)
+    given = {name: path for name, path in named.items() if path is not None}
+    hashes = {name: _sha256(path) for name, path in given.items()}
+    return Inputs(intake, config, description, test, hashes, Origin(given, where, strict))
 
 
 def _required(folder: Path, names: list[str]) -> Path:

@@ -20,6 +20,7 @@ from processing.errors import BudgetError, ProcessingError
 from processing.example import Conversation, Example
 from processing.filter import Scores
 from processing.inputs import Inputs
+from processing.kept_inputs import keep_inputs
 from processing.ledger import Kind, Stage, State
 from processing.model_client import ModelClient
 from processing.output import OutputFolder, pretty
@@ -74,6 +75,7 @@ async def process(
     budget: Budget | None = None,
     progress: Progress = silent,
     first_wait_s: float = 0.5,
+    built: Dataset | None = None,
 ) -> tuple[Job, Dataset]:
     """Make a dataset and publish it in `out_dir`; the job in `work` tells how it ended, whatever happened.
 
@@ -85,6 +87,7 @@ async def process(
         budget: What this run may buy.
         progress: Told how far each stage is.
         first_wait_s: First wait before a failed call is tried again.
+        built: The dataset, when it is there already and only has to be published.
 
     Raises:
         ProcessingError: The run failed; nothing was published and everything paid for is kept.
@@ -94,8 +97,10 @@ async def process(
         job = await work.start_job(out_dir, name=folder.name, config=inputs.config.as_manifest())
         await work.set_run_sources(job.run_id, source_traces(inputs.intake.conversations))
         try:
+            keep_inputs(out_dir, inputs, environ)
             async with ModelClient(inputs.config.parallel, first_wait_s=first_wait_s) as client:
-                dataset = await build(inputs, Teachers(client, work, inputs.config, environ, budget=budget), progress)
+                teachers = Teachers(client, work, inputs.config, environ, budget=budget)
+                dataset = built or await build(inputs, teachers, progress)
             folder.publish(dataset.files, dataset.manifest)
             folder.mark_erased(await work.erased_since_start(job))
         except asyncio.CancelledError:

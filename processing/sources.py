@@ -7,7 +7,7 @@ never stops the rest, unless `strict` asks for that. The counts always add up:
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,14 +17,17 @@ from processing.example import Conversation
 from processing.stitching import Stitcher
 from processing.stored_call import read_trace
 from store.feedback import along
-from store.filter import Filter
+from store.filter import Filter, parse_filter
 from store.recorded.call import recorded_calls
 from store.recorded.errors import LineError, RejectReason
 from store.recorded.line import load_line
 from store.recorded.source_format import AUTO, SourceFormat, guess_format, read_record, records_of
+from store.trace import Trace
 from store.traces import TraceReader
 
 FORMATS: Final = (*(each for each in SourceFormat if each is not SourceFormat.TRACES), AUTO)
+_IDS_AT_ONCE = 400
+"""A filter holds at most 500 comparisons."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -57,6 +60,7 @@ class Intake:
         records: What the source holds: lines that are not blank, or one per reply where a line or trace has several.
         absorbed: Records that are the beginning of another one.
         duplicates: Records equal to an earlier one.
+        trace_ids: The stored traces that were read, in their order; empty for a file.
     """
 
     conversations: tuple[Conversation, ...] = ()
@@ -64,6 +68,7 @@ class Intake:
     records: int = 0
     absorbed: int = 0
     duplicates: int = 0
+    trace_ids: tuple[str, ...] = ()
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -75,6 +80,7 @@ class Intake:
 class _Reading:
     stitcher: Stitcher = field(default_factory=Stitcher)
     rejected: list[Rejected] = field(default_factory=list)
+    trace_ids: list[str] = field(default_factory=list)
 
     def intake(self) -> Intake:
         stitched = self.stitcher.finish()
@@ -84,6 +90,7 @@ class _Reading:
             records=stitched.calls + len(self.rejected),
             absorbed=stitched.absorbed,
             duplicates=stitched.duplicates,
+            trace_ids=tuple(self.trace_ids),
         )
 
 
@@ -140,7 +147,9 @@ def check_format(observation_format: str) -> None:
         raise SourceError(f'observation_format is "{observation_format}"; expected one of: {choices}.')
 
 
-async def from_store(reader: TraceReader, where: Filter | None = None) -> Intake:
+async def from_store(
+    reader: TraceReader, where: Filter | None = None, *, trace_ids: Sequence[str] | None = None
+) -> Intake:
     """Read stored traces into conversations, each trace as its own export line would be read.
 
     Traces that are not whole are read too: they tell that a call failed, and a reply that was cut short stays history.
@@ -148,18 +157,28 @@ async def from_store(reader: TraceReader, where: Filter | None = None) -> Intake
     Args:
         reader: An open reader; it is not closed.
         where: The selection; None for all.
+        trace_ids: Read just these, in place of a selection; those that are gone are passed over.
 
     Raises:
         StoreError: The store cannot be read.
     """
     reading = _Reading()
-    async for trace, feedback in along(reader, reader.traces(where)):
+    traces = reader.traces(where) if trace_ids is None else _named(reader, trace_ids)
+    async for trace, feedback in along(reader, traces):
+        reading.trace_ids.append(str(trace.id))
         try:
             for call in read_trace(trace, feedback):
                 reading.stitcher.add(call)
         except LineError as exc:
             reading.rejected.append(Rejected(str(trace.id), None, exc.reason, exc.detail, b""))
     return reading.intake()
+
+
+async def _named(reader: TraceReader, trace_ids: Sequence[str]) -> AsyncIterator[Trace]:
+    for start in range(0, len(trace_ids), _IDS_AT_ONCE):
+        wanted = parse_filter(f"id in ({', '.join(trace_ids[start : start + _IDS_AT_ONCE])})")
+        async for trace in reader.traces(wanted):
+            yield trace
 
 
 def _take_line(

@@ -215,6 +215,14 @@ def predictions() -> _Body:
 
 
 @app.command()
+def reprocess() -> _Body:
+    """Process a run's traces again under other settings, and show first which rows change."""
+    from tracemill.reprocess_command import reprocess
+
+    return reprocess
+
+
+@app.command()
 def backup() -> _Body:
     """Copy a data directory while the server goes on, and check the copy."""
     from tracemill.backup_command import backup_data

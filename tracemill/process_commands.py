@@ -1,47 +1,42 @@
 """`tracemill process`, `status` and `predictions`: from traces to a dataset, and what became of a run."""
 
-import asyncio
 import json
 import os
 import shutil
-import signal
 import sys
-from collections.abc import Coroutine
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any
 
 import typer
 
 from processing.budget import Budget
 from processing.dataset_files import PREDICTIONS
-from processing.errors import BudgetError, ProcessingError, TeacherError
 from processing.inputs import Files, Inputs, find_files, read_inputs
 from processing.model_client import ModelClient
-from processing.output import is_running
 from processing.pipeline import Dataset
 from processing.pipeline import process as run_process
 from processing.plan import Plan, make_plan
 from processing.sources import Intake
 from processing.sources import from_store as read_store
 from processing.teachers import Teachers
-from store.errors import DatabaseMissingError, FilterError, StoreError
 from store.filter import parse_filter
 from store.traces import TraceReader
 from store.work import Erased, Job, JobStatus, WorkStore
 from tracemill.plan_text import plan_text
 from tracemill.progress_lines import show_progress
-
-BAD_INPUT, USAGE, UPSTREAM, PARTIAL, INTERRUPTED = 1, 2, 3, 4, 130
-_WORK_FILE = "work.db"
-_TRACES_FILE = "traces.db"
-_DEFAULT_DATA_DIR = Path("tracemill-data")
-_T = TypeVar("_T")
-
-DataDir = Annotated[
-    Path, typer.Option("--data-dir", envvar="TRACEMILL_DATA_DIR", help="Folder of traces.db and work.db.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+from tracemill.run_command import (
+    DEFAULT_DATA_DIR,
+    INTERRUPTED,
+    PARTIAL,
+    TRACES_FILE,
+    WORK_FILE,
+    AsJson,
+    DataDir,
+    fail,
+    find_run,
+    run_to_end,
+    usage,
+)
 
 
 def process(
@@ -55,7 +50,7 @@ def process(
     job_description: Annotated[Path | None, typer.Option(help="Job description, JSON.")] = None,
     config: Annotated[Path | None, typer.Option(help="Configuration, YAML or JSON.")] = None,
     test: Annotated[Path | None, typer.Option(help="Your own test set, JSON Lines or CSV; used as it is.")] = None,
-    data_dir: DataDir = _DEFAULT_DATA_DIR,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
     strict: Annotated[bool, typer.Option("--strict", help="A line that cannot be read is an error.")] = False,
     max_calls: Annotated[int | None, typer.Option(min=0, help="Buy at most so many calls of models.")] = None,
     max_cost: Annotated[
@@ -75,9 +70,9 @@ def process(
     """
     files = _files(data, traces, job_description, config, test, out, from_store=from_store, where=where)
     if ask_above is not None and not yes:
-        _confirm(_run(_plan(files, where, data_dir, strict=strict)), ask_above)
+        _confirm(run_to_end(_plan(files, where, data_dir, strict=strict)), ask_above)
     budget = Budget(max_calls, max_cost)
-    job, dataset = _run(_process(files, where, out, data_dir, budget, strict=strict, is_quiet=as_json))
+    job, dataset = run_to_end(_process(files, where, out, data_dir, budget, strict=strict, is_quiet=as_json))
     if as_json:
         typer.echo(json.dumps({**_job_json(job), "report": dataset.report}))
     else:
@@ -96,27 +91,27 @@ def plan(
     job_description: Annotated[Path | None, typer.Option(help="Job description, JSON.")] = None,
     config: Annotated[Path | None, typer.Option(help="Configuration, YAML or JSON.")] = None,
     test: Annotated[Path | None, typer.Option(help="Your own test set, JSON Lines or CSV.")] = None,
-    data_dir: DataDir = _DEFAULT_DATA_DIR,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
     strict: Annotated[bool, typer.Option("--strict", help="A line that cannot be read is an error.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Tell what `tracemill process` would buy: calls, tokens and money by step. Nobody is asked."""
     files = _files(data, traces, job_description, config, test, None, from_store=from_store, where=where)
-    planned = _run(_plan(files, where, data_dir, strict=strict))
+    planned = run_to_end(_plan(files, where, data_dir, strict=strict))
     typer.echo(json.dumps(planned.as_json()) if as_json else plan_text(planned))
 
 
 def status(
     run: Annotated[str, typer.Argument(help="Run id, name, or folder of the dataset.")],
-    data_dir: DataDir = _DEFAULT_DATA_DIR,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
     output: Annotated[str, typer.Option(help="text or json.")] = "text",
     as_json: AsJson = False,
 ) -> None:
     """Tell where a run stands and, once it is done, how good the base model is."""
     if output not in ("text", "json"):
-        _usage(f'--output is "{output}"; expected "text" or "json".')
-    job = _run(_find(run, data_dir))
-    erased = _run(_erased(job.run_id, data_dir))
+        usage(f'--output is "{output}"; expected "text" or "json".')
+    job = run_to_end(find_run(run, data_dir))
+    erased = run_to_end(_erased(job.run_id, data_dir))
     if as_json or output == "json":
         typer.echo(json.dumps({**_job_json(job), "erased": None if erased is None else erased._asdict()}))
         return
@@ -139,23 +134,23 @@ def predictions(
     file_name: Annotated[
         Path | None, typer.Option(help="Where to write. [default: <run>-traces-predictions.jsonl]")
     ] = None,
-    data_dir: DataDir = _DEFAULT_DATA_DIR,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
     """Write the base model's predictions on the test set, one JSON object per line."""
-    job = _run(_find(run, data_dir))
+    job = run_to_end(find_run(run, data_dir))
     source = Path(job.out_dir) / PREDICTIONS
     if job.status is not JobStatus.SUCCESS or not source.is_file():
-        _fail(f"run {job.name} has no predictions: it is {job.status}. Run `tracemill process` to its end first.")
+        fail(f"run {job.name} has no predictions: it is {job.status}. Run `tracemill process` to its end first.")
     if job.base_model_performance is None:
-        _fail(f"run {job.name} has no predictions: the base model was not scored. report.md in its folder tells why.")
+        fail(f"run {job.name} has no predictions: the base model was not scored. report.md in its folder tells why.")
     target = file_name or Path(f"{Path(run).name or job.name}-traces-predictions.jsonl")
     try:
         shutil.copyfile(source, target)
     except shutil.SameFileError:
-        _fail(f"{target} is the run's own file. Choose another --file-name.")
+        fail(f"{target} is the run's own file. Choose another --file-name.")
     except OSError as exc:
-        _fail(f"{target}: cannot be written ({exc.strerror}).")
+        fail(f"{target}: cannot be written ({exc.strerror}).")
     typer.echo(json.dumps({"run_id": job.run_id, "name": job.name, "file": str(target)}) if as_json else str(target))
 
 
@@ -171,23 +166,23 @@ def _files(
     where: str | None,
 ) -> Files:
     if (data is not None) + (traces is not None) + from_store != 1:
-        _usage("give exactly one of --data DIR, --traces FILE and --from-store.")
+        usage("give exactly one of --data DIR, --traces FILE and --from-store.")
     if where is not None and not from_store:
-        _usage("--where selects captured traces and needs --from-store.")
+        usage("--where selects captured traces and needs --from-store.")
     if data is not None:
         if job_description or config or test:
-            _usage("--data takes everything from its folder; leave --job-description, --config and --test out.")
+            usage("--data takes everything from its folder; leave --job-description, --config and --test out.")
         if out is not None and out.resolve() == data.resolve():
-            _usage("--out is the folder of --data; the dataset needs one of its own.")
+            usage("--out is the folder of --data; the dataset needs one of its own.")
         return find_files(data)
     if job_description is None or config is None:
-        _usage("--job-description and --config are needed beside --traces and --from-store.")
+        usage("--job-description and --config are needed beside --traces and --from-store.")
     return Files(job_description, config, traces, test)
 
 
 async def _plan(files: Files, where: str | None, data_dir: Path, *, strict: bool) -> Plan:
     inputs = await _read_inputs(files, where, data_dir, strict=strict)
-    async with await WorkStore.open(data_dir / _WORK_FILE) as work, ModelClient(1) as client:
+    async with await WorkStore.open(data_dir / WORK_FILE) as work, ModelClient(1) as client:
         return await make_plan(inputs, Teachers(client, work, inputs.config, os.environ))
 
 
@@ -198,46 +193,33 @@ def _confirm(planned: Plan, ask_above: float) -> None:
         return
     typer.echo(plan_text(planned), err=True)
     if not sys.stdin.isatty():
-        _usage("this may cost more than --ask-above allows without asking, and nobody is there to ask. Give --yes.")
+        usage("this may cost more than --ask-above allows without asking, and nobody is there to ask. Give --yes.")
     if not typer.confirm("Go on?", err=True):
-        _fail("nothing was bought.", INTERRUPTED)
+        fail("nothing was bought.", INTERRUPTED)
 
 
 async def _process(
     files: Files, where: str | None, out: Path, data_dir: Path, budget: Budget, *, strict: bool, is_quiet: bool
 ) -> tuple[Job, Dataset]:
     inputs = await _read_inputs(files, where, data_dir, strict=strict)
-    async with await WorkStore.open(data_dir / _WORK_FILE) as work:
+    async with await WorkStore.open(data_dir / WORK_FILE) as work:
         with show_progress(is_quiet=is_quiet) as progress:
             return await run_process(inputs, out, work, os.environ, budget=budget, progress=progress)
 
 
 async def _read_inputs(files: Files, where: str | None, data_dir: Path, *, strict: bool) -> Inputs:
     intake = None if files.traces else await _read_store(data_dir, where)
-    return read_inputs(files, intake=intake, strict=strict)
+    return read_inputs(files, intake=intake, where=where, strict=strict)
 
 
 async def _read_store(data_dir: Path, where: str | None) -> Intake:
     selection = None if where is None else parse_filter(where)
-    async with await TraceReader.open(data_dir / _TRACES_FILE) as reader:
+    async with await TraceReader.open(data_dir / TRACES_FILE) as reader:
         return await read_store(reader, selection)
 
 
-async def _find(run: str, data_dir: Path) -> Job:
-    try:
-        async with await WorkStore.open_to_read(data_dir / _WORK_FILE) as work:
-            job = await work.job(run)
-    except DatabaseMissingError:
-        job = None
-    if job is None:
-        _fail(f'{data_dir / _WORK_FILE} knows no run "{run}". Name its id, its folder, or another --data-dir.')
-    if job.status is JobStatus.RUNNING and not is_running(Path(job.out_dir)):
-        return replace(job, status=JobStatus.STOPPED, error="it was killed; run the same command to go on")
-    return job
-
-
 async def _erased(run_id: str, data_dir: Path) -> Erased | None:
-    async with await WorkStore.open_to_read(data_dir / _WORK_FILE) as work:
+    async with await WorkStore.open_to_read(data_dir / WORK_FILE) as work:
         return await work.erased(run_id)
 
 
@@ -270,37 +252,3 @@ def _summary(job: Job, dataset: Dataset) -> str:
     lines += [f"  warning: {warning}" for warning in report["warnings"]]
     lines.append(f"  The whole story: {Path(job.out_dir) / 'report.md'}")
     return "\n".join(lines)
-
-
-def _run(work: Coroutine[Any, Any, _T]) -> _T:
-    """Run to the end; every error becomes one sentence and an exit code."""
-    try:
-        return asyncio.run(_until_stopped(work))
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        _fail("interrupted. Run the same command to go on: what was paid for is kept.", INTERRUPTED)
-    except TeacherError as exc:
-        _fail(str(exc), UPSTREAM)
-    except BudgetError as exc:
-        _fail(str(exc), PARTIAL)
-    except FilterError as exc:
-        _usage(f"--where: {exc}")
-    except (ProcessingError, StoreError) as exc:
-        _fail(str(exc))
-    except OSError as exc:
-        _fail(f"{exc.filename or 'the output'}: {exc.strerror or exc}. Nothing was published; what was paid is kept.")
-
-
-async def _until_stopped(work: Coroutine[Any, Any, _T]) -> _T:
-    """Let SIGTERM end the work as Ctrl-C does: in order, with the job marked as stopped."""
-    task = asyncio.ensure_future(work)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await task
-
-
-def _usage(message: str) -> NoReturn:
-    _fail(message, USAGE)
-
-
-def _fail(message: str, code: int = BAD_INPUT) -> NoReturn:
-    typer.echo(f"error: {message}", err=True)
-    sys.exit(code)

@@ -25,6 +25,10 @@ from store.writer_lock import WriterLock
 _log = logging.getLogger("tracemill.store")
 
 MARK_FILE = "erased.json"
+INPUTS_FOLDER = ".tracemill-inputs"
+"""In a run's folder: what it keeps of its inputs, for itself alone."""
+TRACES_COPY = "traces.jsonl.gz"
+"""In that folder: the packed copy of the trace file, which holds what others have erased."""
 _ROWS_A_STEP = 300
 _RUNS = 2**40
 """Places from here on are those of `run_sources`."""
@@ -133,10 +137,14 @@ class WorkErasing:
 
 
 def mark_folder(folder: Path, facts: dict[str, object]) -> None:
-    """Say in a run's folder that it holds what was erased; one that is gone or not ours to write is passed over."""
+    """Say in a run's folder that it holds what was erased; one that is gone or not ours to write is passed over.
+
+    The run's packed copy of its traces goes: nobody but the run has it.
+    """
     if not folder.is_dir():
         return
     try:
+        (folder / INPUTS_FOLDER / TRACES_COPY).unlink(missing_ok=True)
         (folder / MARK_FILE).write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
     except OSError as error:
         _log.warning("%s holds what was erased, and cannot be marked (%s)", folder, error.strerror)
