@@ -11,6 +11,7 @@ import math
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -50,6 +51,8 @@ Scalar = bytes | int | float | bool
 """A value of metadata; text as UTF-8."""
 
 
+# Typed, since 1 and true are the same key otherwise.
+@lru_cache(maxsize=4096, typed=True)
 def label(kind: bytes, name: bytes, value: Scalar) -> int:
     """Hash what a trace may be found by to 64 bits."""
     written = b"s" + value if isinstance(value, bytes) else _written(value)

@@ -22,7 +22,7 @@ MOST_BELOW = 4_000
 _CHUNK_NODES = 4096
 _PARTS = """
     SELECT number, first_node, indexed_node FROM search_parts
-    WHERE replaces IS NULL AND state IN ('growing', 'merging', 'whole', 'stale') ORDER BY first_node DESC
+    WHERE replaces IS NULL AND state IN ('growing', 'full', 'merging', 'whole', 'stale') ORDER BY first_node DESC
 """
 _CHILDREN = """
     SELECT n.number FROM json_each(:numbers) w CROSS JOIN nodes n INDEXED BY nodes_by_parent ON n.parent = w.value

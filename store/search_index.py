@@ -29,7 +29,7 @@ PART_NODES = 65_536
 
 _STEP_S = 0.03
 _NODES_A_READ = 64
-_PAGES_A_MERGE = 100
+_PAGES_A_MERGE = 50
 _PAGES_A_WIPE = 300
 _NEXT_NODES = """
     SELECT number, body, body_bytes FROM nodes WHERE number > :after AND number <= :upto ORDER BY number LIMIT :count
@@ -65,7 +65,7 @@ class _Part(NamedTuple):
         first: Number of the first node of its stretch.
         last: Of the last one.
         indexed: Of the last one that is in.
-        state: `growing`, `merging`, `whole`, `stale` (holds erased messages) or `gone` (its pages are wiped).
+        state: `growing`, `full`, `merging`, `whole`, `stale` (holds erased messages) or `gone` (its pages are wiped).
         replaces: The part that it takes the place of when it is whole.
     """
 
@@ -163,7 +163,7 @@ class SearchChore:
 
     def _tidy_up(self, db: sqlite3.Connection, parts: list[_Part]) -> bool:
         """Let old parts go, and make anew or finish others."""
-        works = {"gone": self._wipe, "stale": self._replace, "merging": self._merge}
+        works = {"gone": self._wipe, "stale": self._replace, "full": self._begin_merging, "merging": self._merge}
         for part in parts:
             work = self._grow if part.state == "growing" and part.replaces is not None else works.get(part.state)
             if work is not None and work(db, part):
@@ -207,11 +207,14 @@ class SearchChore:
         with transaction_now(db):
             while indexed < upto and time.monotonic() < ends_at:
                 indexed = _index(db, part, indexed, upto)
-            state = "merging" if indexed >= part.last else "growing"
-            _move(db, part, indexed, state)
-            if state == "merging":
-                # Less than nothing: from now on all of the part's pages are merged into one run, by steps.
-                _merge_pages(db, part, -_PAGES_A_MERGE)
+            _move(db, part, indexed, "full" if indexed >= part.last else "growing")
+        return True
+
+    def _begin_merging(self, db: sqlite3.Connection, part: _Part) -> bool:
+        with transaction_now(db):
+            # Less than nothing: from now on all of the part's pages are merged into one run, by steps.
+            _merge_pages(db, part, -_PAGES_A_MERGE)
+            _set_state(db, part, "merging")
         return True
 
     def _merge(self, db: sqlite3.Connection, part: _Part) -> bool:

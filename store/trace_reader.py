@@ -42,7 +42,7 @@ T = TypeVar("T")
 # A page of a million traces goes through some hundred places of an index, which lie in as many pages of the file.
 _CACHE = "PRAGMA cache_size = -16000"
 _BATCH_TRACES = 64
-_PAGE_S = 0.05
+_PAGE_S = 0.04
 """A page is what was found by then: what nobody has an index for may be anywhere in years of traces."""
 # Bodies of one batch are in memory at once; a batch ends early when what came over the wire exceeds this.
 _BATCH_BYTES = 16 * 1024 * 1024

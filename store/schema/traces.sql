@@ -391,7 +391,7 @@ CREATE TABLE search_settings (
 INSERT INTO search_settings (is_on) VALUES (1);
 
 -- The parts of the full-text index (store/search_index.py). Each has an FTS5 table search_words_<number> over the messages
--- from first_node to last_node, of which those up to indexed_node are in. state is growing, merging, whole, stale (a part
+-- from first_node to last_node, of which those up to indexed_node are in. state is growing, full, merging, whole, stale (a part
 -- that replaces it is being made) or gone (its table is being emptied).
 CREATE TABLE search_parts (
     number       INTEGER NOT NULL PRIMARY KEY,
