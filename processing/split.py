@@ -23,9 +23,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
 
-from processing.dedup import TextDocument, near_matches, prompt_document, prompt_key
+from processing.dedup import prompt_document, prompt_key
 from processing.errors import SplitError
 from processing.example import Example
+from processing.near_text import TextDocument, near_matches
 
 _HASH_BITS = 64
 

@@ -3,16 +3,9 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processing.dedup import (
-    SIMILARITY,
-    TextDocument,
-    content_key,
-    drop_exact,
-    group_conversations,
-    near_pairs,
-    similarity,
-)
+from processing.dedup import content_key, drop_exact, group_conversations
 from processing.example import Conversation
+from processing.near_text import SIMILARITY, TextDocument, near_matches, near_pairs, similarity
 from store.recorded.message import Json, Message, ToolCall
 
 WORDS = [
@@ -154,3 +147,29 @@ def test_groups_do_not_depend_on_the_order(spoken: str, shuffler: Json) -> None:
     shuffled = list(items)
     shuffler.shuffle(shuffled)
     assert group_conversations(items) == group_conversations(shuffled)
+
+
+@given(st.lists(st.text("ab cd", min_size=0, max_size=40), max_size=12), st.integers(0, 12))
+def test_what_is_alike_on_both_sides_is_what_each_pair_alone_says(texts: list[str], cut: int) -> None:
+    """The hash may miss a pair, but all that it names is alike; an equal text is never missed."""
+    documents = [TextDocument(f"{number}", "one", text) for number, text in enumerate(texts)]
+    mine, others = documents[:cut], documents[cut:]
+    said = {document.owner: document.text for document in documents}
+    matches = near_matches(mine, others)
+    for document in mine:
+        if document.text and document.text in {other.text for other in others}:
+            assert document.owner in matches
+    for owner, other in matches.items():
+        assert owner in {document.owner for document in mine}
+        assert other in {document.owner for document in others}
+        assert similarity(said[owner], said[other]) >= SIMILARITY
+
+
+def test_a_text_that_goes_on_from_another_is_hashed_as_if_alone() -> None:
+    """Turns of a conversation share the work of their beginnings; what they are alike to must not depend on that."""
+    chance = random.Random(4)
+    turns = [" ".join(chance.choices(WORDS, k=20)) for _ in range(8)]
+    whole = [TextDocument("whole", "one", " ".join(turns[: end + 1])) for end in range(8)]
+    for end in range(8):
+        other = [TextDocument("other", "one", " ".join([*turns[: end + 1], "ok"]))]
+        assert near_matches(other, whole) == near_matches(other, whole[end : end + 1]) == {"other": "whole"}
