@@ -24,12 +24,12 @@ from store.search import TextMatches
 from store.search_query import SearchOffError
 from store.trace_order import Order, Place
 
-_FIRST_WINDOW = 500
+_FIRST_WINDOW = 250
 _LARGEST_WINDOW = 50_000
 _LARGEST_PROPOSAL = 4_000
 _WINDOW_S = 0.015
 """What a window should take: windows grow until they do."""
-_MOST_NUMBERS = 3_000
+_MOST_NUMBERS = 2_500
 """More traces than these are not read and sorted for one page."""
 _FURTHER = 4
 """A proposed trace is read for this many times what one costs in the order's own index."""
