@@ -117,7 +117,12 @@ async def _selector(
             parse_filter(value)
         except FilterError as error:
             raise typer.BadParameter(many_lines(str(error)), param_hint="--where") from error
-    return Selector(SelectorKind(name), value)
+    selector = Selector(SelectorKind(name), value)
+    try:
+        selector.check()
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}.", param_hint=f"--{name}") from error
+    return selector
 
 
 async def _trace_id(data_dir: Path, named: str) -> UUID:

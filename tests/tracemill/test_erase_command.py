@@ -85,3 +85,17 @@ async def test_calls_of_teachers_go_and_runs_are_marked(teachers: Teachers, tmp_
     assert json.loads(tracemill(["status", "out", "--data-dir", "data", "--json"], tmp_path).stdout)["erased"] is None
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or CANARY.encode() not in path.read_bytes(), path
+
+
+async def test_what_cannot_be_told_is_a_usage_error(tmp_path: Path) -> None:
+    await fill(tmp_path)
+    for options in (
+        ["--conversation", "x"],
+        ["--where", "modle = x"],
+        ["--user", "a", "--session", "b"],
+        [],
+    ):
+        done = tracemill(["erase", *options, "--yes", "--data-dir", "data"], tmp_path)
+        assert done.returncode == 2, (options, done.stderr)
+        assert "Traceback" not in done.stderr
+    assert tracemill(["audit", "--data-dir", "data"], tmp_path).stdout == "Nothing was asked of this store.\n"
