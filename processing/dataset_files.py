@@ -27,6 +27,7 @@ FILES = (
     "rejected.jsonl",
     "report.json",
     "report.md",
+    "report.html",
 )
 """Every file of a dataset but its manifest."""
 

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 from processing import report as reports
-from processing.baseline import Performance, Prediction, performance, predict
+from processing.baseline import Prediction, performance, predict
 from processing.budget import Budget
 from processing.candidates import Task
 from processing.convert import convert
@@ -23,11 +24,14 @@ from processing.inputs import Inputs
 from processing.kept_inputs import keep_inputs
 from processing.ledger import Kind, Stage, State
 from processing.model_client import ModelClient
-from processing.output import OutputFolder, pretty
+from processing.output import OutputFolder
 from processing.progress import Progress, silent
 from processing.prompt import ask, hashes
 from processing.provenance import source_traces
 from processing.relabel import Relabelled
+from processing.report_examples import ScoredSet, right_and_wrong
+from processing.report_files import report_files
+from processing.report_warnings import warnings_of
 from processing.rows import row
 from processing.shortfall import require_enough
 from processing.split import Part, Split, split
@@ -148,17 +152,15 @@ async def build(inputs: Inputs, teachers: Teachers, progress: Progress) -> Datas
     settle_output(part_of, run)
     require_enough(_kept(run), inputs, run)
     tested = [number for number, example in enumerate(chosen) if part_of[example.id] is Part.TEST]
-    predictions = await _score_test(
-        [chosen[number] for number in tested], [relabelled[number] for number in tested], run
-    )
-    sample, sampled = await _score_sample(inputs.intake.conversations, run)
+    scored = await _score_test([chosen[number] for number in tested], [relabelled[number] for number in tested], run)
+    sample = await _score_sample(inputs.intake.conversations, run)
 
     rows = [
         (part_of[example.id], _row(example, found, part_of[example.id], scores.get(example.conversation_id), run))
         for example, found in zip(chosen, relabelled, strict=True)
         if found.problem is None
     ]
-    files = row_files(rows, unstructured, predictions, inputs, run)
+    files = row_files(rows, unstructured, scored.predictions, inputs, run)
     counts = {name: content.count(b"\n") for name, content in files.items()}
     found = reports.report(
         inputs,
@@ -167,15 +169,18 @@ async def build(inputs: Inputs, teachers: Teachers, progress: Progress) -> Datas
         converted,
         parts,
         relabelled,
+        rows,
         counts,
-        {"test": performance(predictions, task), "unfiltered_sample": sampled},
-        sample,
+        {
+            "test": performance(scored.predictions, task),
+            "unfiltered_sample": performance(sample.scored.predictions, task),
+        },
+        sample.made,
+        await right_and_wrong([scored, sample.scored], task, teachers.work),
         teachers,
-        [*notes, *reports.warnings_of(counts, parts, task, inputs.test)],
+        [*notes, *warnings_of(counts, parts, task, inputs.test, _base_models(inputs))],
     )
-    changed = [line for _, line in rows if line["metadata"]["is_changed"]]
-    files["report.json"] = pretty(found)
-    files["report.md"] = reports.page(found, changed).encode("utf-8", "replace")
+    files |= report_files(found)
     return Dataset(files, _manifest(inputs), found)
 
 
@@ -227,19 +232,28 @@ def _kept(run: Run) -> int:
     return sum(end.state is State.KEPT and end.stage is Stage.OUTPUT for _, end in run.ledger.ends(Kind.EXAMPLE))
 
 
-async def _score_test(recorded: Sequence[Example], relabelled: Sequence[Relabelled], run: Run) -> list[Prediction]:
+class _Sample(NamedTuple):
+    """The unfiltered sample: how it was made, and how the base model did on it."""
+
+    made: dict[str, Json]
+    scored: ScoredSet
+
+
+async def _score_test(recorded: Sequence[Example], relabelled: Sequence[Relabelled], run: Run) -> ScoredSet:
     wanted = run.task.config.trace_processing
+    found = {one.id: after for one, after in zip(recorded, relabelled, strict=True)}
     if not (wanted.evaluate_original_model and wanted.relabel):
-        return []
-    return await _predict(recorded, relabelled, run, stage="baseline")
+        return ScoredSet("test", [], found)
+    return ScoredSet("test", await _predict(recorded, relabelled, run, stage="baseline"), found)
 
 
-async def _score_sample(conversations: Sequence[Conversation], run: Run) -> tuple[dict[str, Json], Performance | None]:
+async def _score_sample(conversations: Sequence[Conversation], run: Run) -> _Sample:
     """Score the base model on conversations drawn before any filter, against references relabelled like all others."""
     wanted = run.task.config.trace_processing
     size = wanted.num_traces_as_unfiltered_sample
     if not (wanted.evaluate_original_model and wanted.relabel and size):
-        return {"conversations_drawn": 0, "answers_without_reference": 0, "skipped_assistant_messages": {}}, None
+        made: dict[str, Json] = {"conversations_drawn": 0, "answers_without_reference": 0}
+        return _Sample({**made, "skipped_assistant_messages": {}}, ScoredSet("unfiltered_sample", [], {}))
     drawn = draw_sample(conversations, size, run.task.config.seed)
     bare = wanted.remove_system_prompt_from_traces
     converted = convert(drawn, single_turn=run.task.config.is_single_turn, remove_system_prompt=bare)
@@ -250,7 +264,13 @@ async def _score_sample(conversations: Sequence[Conversation], run: Run) -> tupl
         "answers_without_reference": sum(one.problem is not None for one in relabelled),
         "skipped_assistant_messages": converted.reasons,
     }
-    return made, performance(predictions, run.task)
+    found = {one.id: after for one, after in zip(converted.examples, relabelled, strict=True)}
+    return _Sample(made, ScoredSet("unfiltered_sample", predictions, found))
+
+
+def _base_models(inputs: Inputs) -> list[str]:
+    turns = (turn for one in inputs.intake.conversations for turn in one.turns.values())
+    return sorted({turn.model for turn in turns if turn.model is not None})
 
 
 async def _predict(

@@ -223,6 +223,14 @@ def reprocess() -> _Body:
 
 
 @app.command()
+def report() -> _Body:
+    """Write the report of a run: what is in the dataset, how it came about, and what to be wary of."""
+    from tracemill.report_command import report
+
+    return report
+
+
+@app.command()
 def backup() -> _Body:
     """Copy a data directory while the server goes on, and check the copy."""
     from tracemill.backup_command import backup_data
