@@ -266,10 +266,16 @@ def _check_header(path: Path, schema: Schema) -> None:
 
 def _check_database(connection: sqlite3.Connection, path: Path, schema: Schema) -> int:
     """Check again through SQLite, which also sees what stands in the write-ahead log only; tell the version."""
-    application_id = int(connection.execute("PRAGMA application_id").fetchone()[0])
-    version = read_version(connection)
+    # From one state of the file: a writer that makes it between two questions would make it look like nobody's.
+    connection.execute("BEGIN")
+    try:
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        application_id = int(connection.execute("PRAGMA application_id").fetchone()[0])
+        version = read_version(connection)
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
     _check_versions(path, schema, application_id, version)
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if application_id == 0 and (tables or version):
         raise _not_ours(path, "it is a database of another program")
     return version

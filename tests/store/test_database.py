@@ -6,13 +6,14 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from store.database import TRACES, WORK, Schema, open_reader, open_writer, transaction, write_lock
+from store.database import TRACES, WORK, Schema, open_reader, open_reader_now, open_writer, transaction, write_lock
 from store.errors import (
     CorruptDatabaseError,
     DatabaseMissingError,
@@ -97,6 +98,34 @@ asyncio.run(main())
     rows = list(await writer.execute_fetchall("SELECT writer FROM journal_positions"))
     await writer.close()
     assert rows == [("whole",)]
+
+
+async def test_a_reader_that_comes_while_a_database_is_made_finds_none_or_a_whole_one(tmp_path: Path) -> None:
+    path, is_made, found = tmp_path / "traces.db", threading.Event(), []
+
+    def look_again_and_again() -> None:
+        while not is_made.is_set():
+            try:
+                open_reader_now(path, TRACES).close()
+            except DatabaseMissingError:
+                pass
+            except StoreError as error:
+                found.append(error)
+
+    for _ in range(20):
+        is_made.clear()
+        lookers = [threading.Thread(target=look_again_and_again) for _ in range(3)]
+        for looker in lookers:
+            looker.start()
+        try:
+            await (await open_writer(path, TRACES)).close()
+        finally:
+            is_made.set()
+            for looker in lookers:
+                looker.join()
+        for file in tmp_path.iterdir():
+            file.unlink()
+    assert found == []
 
 
 def set_version(path: Path, version: int) -> None:
