@@ -13,8 +13,9 @@ $(VENV)/.installed: pyproject.toml
 demo: $(VENV)/.installed ## Run the whole path once, on this machine, with scripted models
 	$(BIN)/tracemill demo --data-dir tracemill-demo
 
-# What judges waiting, or loads the machine itself, has it alone; the rest runs side by side, a file at a time.
-ALONE := tests/benchmarks tests/contract tests/faults
+# What judges waiting, or loads the machine itself, has it alone; the rest runs side by side, a file at a time. So does the
+# description of the admin side: its tests share one name, and would be taken for one.
+ALONE := tests/benchmarks tests/contract tests/faults tests/acceptance/test_admin_api.py
 
 test: $(VENV)/.installed ## Run every test
 	$(BIN)/python -m pytest -n 3 --dist loadfile $(addprefix --ignore=,$(ALONE))
