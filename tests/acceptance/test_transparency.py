@@ -306,7 +306,10 @@ def bare() -> Iterator[SocketUpstream]:
 
 @pytest.fixture(scope="module")
 def bare_server(bare: SocketUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(f"http://127.0.0.1:{bare.port}/v1", tmp_path_factory.mktemp("bare") / "data") as running:
+    data_dir = tmp_path_factory.mktemp("bare") / "data"
+    # So much may wait in memory for a disk that is slow, and as much again of a body that is still coming.
+    bound = ("--max-pending-bytes", str(8 * MIB))
+    with Server(f"http://127.0.0.1:{bare.port}/v1", data_dir, *bound) as running:
         yield running
 
 
