@@ -25,6 +25,7 @@ FILES = (
     "failed.jsonl",
     "review.jsonl",
     "rejected.jsonl",
+    "lineage.jsonl",
     "report.json",
     "report.md",
     "report.html",

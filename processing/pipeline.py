@@ -23,6 +23,7 @@ from processing.filter import Scores
 from processing.inputs import Inputs
 from processing.kept_inputs import keep_inputs
 from processing.ledger import Kind, Stage, State
+from processing.lineage import LINEAGE, lineage_file
 from processing.model_client import ModelClient
 from processing.output import OutputFolder
 from processing.progress import Progress, silent
@@ -162,6 +163,7 @@ async def build(inputs: Inputs, teachers: Teachers, progress: Progress) -> Datas
     ]
     files = row_files(rows, unstructured, scored.predictions, inputs, run)
     counts = {name: content.count(b"\n") for name, content in files.items()}
+    files[LINEAGE] = lineage_file(rows, unstructured, run)
     found = reports.report(
         inputs,
         task,

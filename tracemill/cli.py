@@ -231,6 +231,22 @@ def report() -> _Body:
 
 
 @app.command()
+def why() -> _Body:
+    """Tell how a row came about: trace, scores, candidates, votes, judge, line of a file."""
+    from tracemill.why_command import why
+
+    return why
+
+
+@app.command()
+def where() -> _Body:
+    """Tell which runs and rows hold a trace."""
+    from tracemill.why_command import where
+
+    return where
+
+
+@app.command()
 def backup() -> _Body:
     """Copy a data directory while the server goes on, and check the copy."""
     from tracemill.backup_command import backup_data

@@ -97,7 +97,8 @@ async def test_a_run_makes_every_file_and_counts_that_add_up(teachers: Teachers,
     out = tmp_path / "out"
     assert set(files(out)) == {
         "train.jsonl", "test.jsonl", "unstructured.jsonl", "predictions.jsonl", "dropped.jsonl", "failed.jsonl",
-        "review.jsonl", "rejected.jsonl", "report.json", "report.md", "report.html", "manifest.json",
+        "review.jsonl", "rejected.jsonl", "lineage.jsonl", "report.json", "report.md", "report.html",
+        "manifest.json",
     }  # fmt: skip
     report = json.loads((out / "report.json").read_text())
     assert report == dataset.report
