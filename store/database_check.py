@@ -71,6 +71,8 @@ def view(path: Path, look: Callable[[sqlite3.Connection], T], *, is_log_ignored:
 
 
 def _check(connection: sqlite3.Connection, path: Path, schema: Schema, *, is_thorough: bool) -> Iterator[Finding]:
+    # The tables first: what makes a database commits them together with its id, maybe between two questions.
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     version = read_version(connection)
     application_id = int(connection.execute("PRAGMA application_id").fetchone()[0])
     size = path.stat().st_size
@@ -82,7 +84,6 @@ def _check(connection: sqlite3.Connection, path: Path, schema: Schema, *, is_tho
         "log_bytes": log.bytes,
         "log_pages_waiting": log.pages_waiting,
     }
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if application_id != schema.application_id and (application_id or version or tables):
         yield Finding(finding.DATABASE_FOREIGN, f"{path.name} is a database of another program.", facts)
         return
