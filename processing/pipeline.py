@@ -6,19 +6,18 @@ calls that were in flight are paid for again, and the bytes that come out are th
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
 
 from processing import report as reports
-from processing.baseline import Prediction, performance, predict
+from processing.base_model import base_models, score_sample, score_test
+from processing.baseline import performance
 from processing.budget import Budget
 from processing.candidates import Task
-from processing.convert import convert
 from processing.dataset_files import FILES, row_files
 from processing.errors import BudgetError, ProcessingError
-from processing.example import Conversation, Example
+from processing.example import Example
 from processing.filter import Scores
 from processing.inputs import Inputs
 from processing.kept_inputs import keep_inputs
@@ -26,11 +25,11 @@ from processing.ledger import Kind, Stage, State
 from processing.lineage import LINEAGE, lineage_file
 from processing.model_client import ModelClient
 from processing.output import OutputFolder
-from processing.progress import Progress, silent
+from processing.progress import LiveProgress, Progress, silent
 from processing.prompt import ask, hashes
 from processing.provenance import source_traces
 from processing.relabel import Relabelled
-from processing.report_examples import ScoredSet, right_and_wrong
+from processing.report_examples import right_and_wrong
 from processing.report_files import report_files
 from processing.report_warnings import warnings_of
 from processing.rows import row
@@ -38,9 +37,7 @@ from processing.shortfall import require_enough
 from processing.split import Part, Split, split
 from processing.stages import (
     Run,
-    ask_committee,
     cut_into_examples,
-    draw_sample,
     drop_duplicates,
     filter_by_relevance,
     filter_by_rules,
@@ -49,7 +46,6 @@ from processing.stages import (
     settle_split,
 )
 from processing.teachers import Teachers
-from processing.trace_kind import Step
 from store.errors import StoreError
 from store.recorded.message import Json
 from store.recorded.message_form import text_of
@@ -103,9 +99,7 @@ async def process(
         await work.set_run_sources(job.run_id, source_traces(inputs.intake.conversations))
         try:
             keep_inputs(out_dir, inputs, environ)
-            async with ModelClient(inputs.config.parallel, first_wait_s=first_wait_s) as client:
-                teachers = Teachers(client, work, inputs.config, environ, budget=budget)
-                dataset = built or await build(inputs, teachers, progress)
+            dataset = built or await make_dataset(inputs, work, environ, budget, progress, first_wait_s=first_wait_s)
             folder.publish(dataset.files, dataset.manifest)
             folder.mark_erased(await work.erased_since_start(job))
         except asyncio.CancelledError:
@@ -124,6 +118,24 @@ async def process(
             base_model_performance=dataset.report["base_model_performance"],
         )
         return await work.job(job.run_id) or job, dataset
+
+
+async def make_dataset(
+    inputs: Inputs,
+    work: WorkStore,
+    environ: Mapping[str, str],
+    budget: Budget | None = None,
+    progress: Progress = silent,
+    *,
+    first_wait_s: float = 0.5,
+) -> Dataset:
+    """Make a dataset and publish it nowhere; arguments and errors as `process` has them."""
+    spent = budget or Budget()
+    live = LiveProgress(progress, lambda: spent.cost)
+    async with ModelClient(inputs.config.parallel, first_wait_s=first_wait_s) as client:
+        teachers = Teachers(client, work, inputs.config, environ, budget=spent, changed=live.refresh)
+        live.counts = teachers.counts
+        return await build(inputs, teachers, live)
 
 
 async def build(inputs: Inputs, teachers: Teachers, progress: Progress) -> Dataset:
@@ -153,8 +165,8 @@ async def build(inputs: Inputs, teachers: Teachers, progress: Progress) -> Datas
     settle_output(part_of, run)
     require_enough(_kept(run), inputs, run)
     tested = [number for number, example in enumerate(chosen) if part_of[example.id] is Part.TEST]
-    scored = await _score_test([chosen[number] for number in tested], [relabelled[number] for number in tested], run)
-    sample = await _score_sample(inputs.intake.conversations, run)
+    scored = await score_test([chosen[number] for number in tested], [relabelled[number] for number in tested], run)
+    sample = await score_sample(inputs.intake.conversations, run)
 
     rows = [
         (part_of[example.id], _row(example, found, part_of[example.id], scores.get(example.conversation_id), run))
@@ -180,7 +192,7 @@ async def build(inputs: Inputs, teachers: Teachers, progress: Progress) -> Datas
         sample.made,
         await right_and_wrong([scored, sample.scored], task, teachers.work),
         teachers,
-        [*notes, *warnings_of(counts, parts, task, inputs.test, _base_models(inputs))],
+        [*notes, *warnings_of(counts, parts, task, inputs.test, base_models(inputs))],
     )
     files |= report_files(found)
     return Dataset(files, _manifest(inputs), found)
@@ -232,57 +244,6 @@ def _row(example: Example, found: Relabelled, part: Part, scores: Scores | None,
 
 def _kept(run: Run) -> int:
     return sum(end.state is State.KEPT and end.stage is Stage.OUTPUT for _, end in run.ledger.ends(Kind.EXAMPLE))
-
-
-class _Sample(NamedTuple):
-    """The unfiltered sample: how it was made, and how the base model did on it."""
-
-    made: dict[str, Json]
-    scored: ScoredSet
-
-
-async def _score_test(recorded: Sequence[Example], relabelled: Sequence[Relabelled], run: Run) -> ScoredSet:
-    wanted = run.task.config.trace_processing
-    found = {one.id: after for one, after in zip(recorded, relabelled, strict=True)}
-    if not (wanted.evaluate_original_model and wanted.relabel):
-        return ScoredSet("test", [], found)
-    return ScoredSet("test", await _predict(recorded, relabelled, run, stage="baseline"), found)
-
-
-async def _score_sample(conversations: Sequence[Conversation], run: Run) -> _Sample:
-    """Score the base model on conversations drawn before any filter, against references relabelled like all others."""
-    wanted = run.task.config.trace_processing
-    size = wanted.num_traces_as_unfiltered_sample
-    if not (wanted.evaluate_original_model and wanted.relabel and size):
-        made: dict[str, Json] = {"conversations_drawn": 0, "answers_without_reference": 0}
-        return _Sample({**made, "skipped_assistant_messages": {}}, ScoredSet("unfiltered_sample", [], {}))
-    drawn = draw_sample(conversations, size, run.task.config.seed)
-    bare = wanted.remove_system_prompt_from_traces
-    converted = convert(drawn, single_turn=run.task.config.is_single_turn, remove_system_prompt=bare)
-    relabelled = await ask_committee(converted.examples, run, stage="unfiltered sample")
-    predictions = await _predict(converted.examples, relabelled, run, stage="unfiltered baseline")
-    made = {
-        "conversations_drawn": len(drawn),
-        "answers_without_reference": sum(one.problem is not None for one in relabelled),
-        "skipped_assistant_messages": converted.reasons,
-    }
-    found = {one.id: after for one, after in zip(converted.examples, relabelled, strict=True)}
-    return _Sample(made, ScoredSet("unfiltered_sample", predictions, found))
-
-
-def _base_models(inputs: Inputs) -> list[str]:
-    turns = (turn for one in inputs.intake.conversations for turn in one.turns.values())
-    return sorted({turn.model for turn in turns if turn.model is not None})
-
-
-async def _predict(
-    recorded: Sequence[Example], relabelled: Sequence[Relabelled], run: Run, *, stage: str
-) -> list[Prediction]:
-    total = sum(len(one.example.targets) for one in relabelled if one.problem is None)
-    predictions = await predict(
-        recorded, relabelled, run.teachers, run.task, done=lambda done: run.tell(stage, done, total)
-    )
-    return [replace(one, columns=await run.trace_columns(Step.JUDGE, one.judge_call)) for one in predictions]
 
 
 def _manifest(inputs: Inputs) -> dict[str, Json]:

@@ -14,7 +14,7 @@ from processing.budget import Budget
 from processing.inputs import Inputs
 from processing.kept_inputs import load_inputs, read_kept
 from processing.model_client import ModelClient
-from processing.pipeline import Dataset, build, process
+from processing.pipeline import Dataset, make_dataset, process
 from processing.plan import Plan, make_plan
 from processing.reprocess import Change, FileDifference, change_of, next_folder, row_difference
 from processing.sources import from_store
@@ -137,13 +137,9 @@ async def _prepare(job: Job, path: Path, out: Path | None, data_dir: Path, *, is
 
 
 async def _build(wanted: _Reprocessing, data_dir: Path, budget: Budget, *, is_quiet: bool) -> Dataset:
-    async with (
-        await WorkStore.open(data_dir / WORK_FILE) as work,
-        ModelClient(wanted.inputs.config.parallel) as client,
-    ):
-        teachers = Teachers(client, work, wanted.inputs.config, wanted.environ, budget=budget)
+    async with await WorkStore.open(data_dir / WORK_FILE) as work:
         with show_progress(is_quiet=is_quiet) as progress:
-            return await build(wanted.inputs, teachers, progress)
+            return await make_dataset(wanted.inputs, work, wanted.environ, budget, progress)
 
 
 async def _publish(wanted: _Reprocessing, dataset: Dataset, data_dir: Path) -> Job:
