@@ -18,6 +18,7 @@ from proxy.calls.route import RouteTimeouts
 from proxy.calls.route_config import RouteConfig
 from proxy.calls.routes import RouteTable, make_route_table
 from proxy.errors import SettingsError
+from proxy.job_teacher import JobTeacher
 from proxy.otlp.config import check_extra, read_headers, traces_url
 from proxy.price_config import PriceEntry, check_provider
 from proxy.redaction.category import Category, joined_names, select
@@ -165,7 +166,7 @@ class ServeSettings(BaseSettings):
     )
     search: bool = Field(
         True,
-        description="Whether the texts of messages are indexed, so that filters can search them: `text ~ \"words\"`. "
+        description='Whether the texts of messages are indexed, so that filters can search them: `text ~ "words"`. '
         "Switched off, the index is taken away.",
     )
     raw_retention_bytes: int = Field(
@@ -179,6 +180,18 @@ class ServeSettings(BaseSettings):
         7.0,
         ge=0,
         description="Longest time that a raw call is kept; 0 keeps none. Files go as a whole, so some calls go sooner.",
+    )
+    max_jobs: int = Field(
+        1,
+        ge=0,
+        le=64,
+        description="Jobs filed over the admin API that run at once, each in a process of its own; the others wait. 0 "
+        "lets all wait: see jobs.md.",
+    )
+    job_teachers: tuple[JobTeacher, ...] = Field(
+        (),
+        description="Servers that jobs may ask beside TRACEMILL_TEACHER_BASE_URL, each with `base_url` and, where it "
+        "needs a key, `api_key_env`: see jobs.md.",
     )
     upstream_http2: bool = Field(False, description="Whether HTTP/2 is offered to upstreams over TLS.")
     upstream_ca_file: Path | None = Field(
@@ -356,7 +369,12 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-_ENTRIES: dict[str | int, type[BaseModel]] = {"routes": RouteConfig, "redact_rules": RedactRule, "prices": PriceEntry}
+_ENTRIES: dict[str | int, type[BaseModel]] = {
+    "routes": RouteConfig,
+    "redact_rules": RedactRule,
+    "prices": PriceEntry,
+    "job_teachers": JobTeacher,
+}
 """What the entries of a list are."""
 
 

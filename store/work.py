@@ -124,6 +124,28 @@ class Job:
     ended_at: str | None = None
 
 
+JOB_COLUMNS = ", ".join(f"j.{field.name}" for field in fields(Job))
+"""What `job_of` takes, of the table `jobs` under the name `j`."""
+
+
+def job_of(row: Sequence[Any]) -> Job:
+    """Make a job of the columns of its row."""
+    run_id, name, out_dir, status, config, counts, performance, error, created_at, started_at, ended_at = row
+    return Job(
+        run_id=run_id,
+        name=name,
+        out_dir=out_dir,
+        status=JobStatus(status),
+        config=json_text.loads(config.encode()),
+        counts=_value(counts),
+        base_model_performance=_value(performance),
+        error=error,
+        created_at=created_at,
+        started_at=started_at,
+        ended_at=ended_at,
+    )
+
+
 def call_key(*, base_url: str, body: Mapping[str, Any], attempt: int = 0) -> bytes:
     """Derive the key of a call from everything that decides its answer.
 
@@ -262,13 +284,13 @@ class WorkStore:
         )
 
     async def start_job(self, out_dir: Path, *, name: str, config: Mapping[str, Any]) -> Job:
-        """Record that a run into `out_dir` has started; a run into the same folder keeps its id."""
+        """Record that a run into `out_dir` has started; a run into the same folder keeps its id and name."""
         await self._commit(
             "INSERT INTO jobs (run_id, name, out_dir, status, config, created_at, started_at)"
             " VALUES (:run_id, :name, :out_dir, :status, :config, :now, :now)"
-            " ON CONFLICT (out_dir) DO UPDATE SET name = excluded.name, status = excluded.status,"
-            " config = excluded.config, started_at = excluded.started_at, ended_at = NULL, error = NULL,"
-            " counts = NULL, base_model_performance = NULL",
+            " ON CONFLICT (out_dir) DO UPDATE SET status = excluded.status, config = excluded.config,"
+            " started_at = excluded.started_at, ended_at = NULL, error = NULL, counts = NULL,"
+            " base_model_performance = NULL",
             [
                 {
                     "run_id": str(uuid7()),
@@ -343,32 +365,22 @@ class WorkStore:
 
     async def job(self, run: str) -> Job | None:
         """Find a job by run id, by folder, or by name (the latest of that name)."""
-        columns = ", ".join(field.name for field in fields(Job))
         row = await self._row(
-            f"SELECT {columns} FROM jobs WHERE run_id = :run OR out_dir = :folder OR name = :run"  # noqa: S608 - our names
+            f"SELECT {JOB_COLUMNS} FROM jobs j WHERE run_id = :run OR out_dir = :folder OR name = :run"  # noqa: S608 - our names
             " ORDER BY run_id = :run DESC, out_dir = :folder DESC, created_at DESC LIMIT 1",
             {"run": run, "folder": _absolute(run)},
         )
-        if row is None:
-            return None
-        run_id, name, out_dir, status, config, counts, performance, error, created_at, started_at, ended_at = row
-        return Job(
-            run_id=run_id,
-            name=name,
-            out_dir=out_dir,
-            status=JobStatus(status),
-            config=json_text.loads(config.encode()),
-            counts=_value(counts),
-            base_model_performance=_value(performance),
-            error=error,
-            created_at=created_at,
-            started_at=started_at,
-            ended_at=ended_at,
-        )
+        return None if row is None else job_of(row)
 
     async def _row(self, sql: str, parameters: Mapping[str, Any]) -> Any:  # noqa: ANN401 - columns of any type
         try:
             return await run(self._connection, lambda db: db.execute(sql, parameters).fetchone())
+        except sqlite3.Error as exc:
+            raise store_error(exc, self._path) from exc
+
+    async def _rows(self, sql: str, parameters: Mapping[str, Any]) -> list[Any]:
+        try:
+            return await run(self._connection, lambda db: db.execute(sql, parameters).fetchall())
         except sqlite3.Error as exc:
             raise store_error(exc, self._path) from exc
 

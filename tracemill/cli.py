@@ -247,6 +247,14 @@ def where() -> _Body:
 
 
 @app.command()
+def jobs() -> typer.Typer:
+    """Look at jobs that were filed with a server, cancel and resume them."""
+    from tracemill.job_commands import jobs
+
+    return jobs
+
+
+@app.command()
 def backup() -> _Body:
     """Copy a data directory while the server goes on, and check the copy."""
     from tracemill.backup_command import backup_data

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import logging
 import sqlite3
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -21,8 +22,13 @@ from store.traces import TraceWriter
 
 _log = logging.getLogger("tracemill.serve")
 
-WITHOUT_FLAG = frozenset({"admin_read_token", "admin_token", "prices", "redact_allow", "redact_rules", "routes"})
+WITHOUT_FLAG = frozenset(
+    {"admin_read_token", "admin_token", "job_teachers", "prices", "redact_allow", "redact_rules", "routes"}
+)
 """Settings that the command line cannot give: a secret would stand in the list of processes, and a list has no flag."""
+
+JOB_COMMAND = (sys.executable, "-m", "tracemill.job_process")
+"""Runs a filed job, and checks one that is to be filed."""
 
 _FLAG_NAMES = {"drain_timeout_s": "--drain-timeout"}
 _TYPES = {int: int, float: float, bool: bool, Path: Path}
@@ -47,7 +53,7 @@ def serve(config: Path | None = None, **flags: Any) -> None:  # noqa: ANN401 - c
         _log.info(_sqlite())
         _make_data_dir(settings.data_dir)
         asyncio.run(_check_database(settings))
-    run_supervisor(settings, _say_ready, lambda: load_settings(given, config))
+    run_supervisor(settings, _say_ready, lambda: load_settings(given, config), JOB_COMMAND)
 
 
 def _parameters() -> Iterator[inspect.Parameter]:

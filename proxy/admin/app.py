@@ -35,6 +35,7 @@ from proxy.admin import (
     feedback,
     health,
     imports,
+    jobs,
     openapi,
     raw,
     stats,
@@ -45,8 +46,10 @@ from proxy.admin.bearer import Tokens
 from proxy.admin.change_requests import ChangeRequests
 from proxy.admin.context import Context
 from proxy.admin.guard import AdminGuard
+from proxy.admin.job_filing import JobFiling
 from proxy.admin.operation import Operation
 from proxy.admin.store import AdminStore
+from proxy.job_teacher import JobTeacher
 
 OPERATIONS: tuple[Operation, ...] = (
     *health.OPERATIONS,
@@ -59,6 +62,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *imports.OPERATIONS,
     *changes.OPERATIONS,
     *deletions.OPERATIONS,
+    *jobs.OPERATIONS,
     *openapi.OPERATIONS,
 )
 """Everything the admin side can be asked."""
@@ -72,6 +76,8 @@ def create_admin_app(
     own_names: Iterable[str] = (),
     metrics_folder: Path | None = None,
     is_captured: bool = True,
+    job_command: Sequence[str] = (),
+    job_teachers: Sequence[JobTeacher] = (),
 ) -> ASGIApp:
     """Make the admin application; its reader is opened when a database appears and closed by lifespan shutdown.
 
@@ -83,10 +89,13 @@ def create_admin_app(
         own_names: Host names, besides `localhost` and IP literals, that requests may name.
         metrics_folder: Where the serving processes tell their counts; None to leave them out.
         is_captured: Whether there is an ingest process, which does what is asked; without one nothing is changed.
+        job_command: What checks and runs jobs; none are taken without one.
+        job_teachers: Servers that jobs may ask.
     """
     store = AdminStore(data_dir)
     requests = ChangeRequests(data_dir, store, is_on=is_captured)
-    context = Context(data_dir, store, metrics_folder, requests, OPERATIONS)
+    filing = JobFiling(data_dir, job_command, job_teachers)
+    context = Context(data_dir, store, metrics_folder, requests, filing, OPERATIONS)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proxy.admin.change_requests import ChangeRequests
+from proxy.admin.job_filing import JobFiling
 from proxy.admin.store import AdminStore
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class Context:
         store: The way to the traces.
         metrics_folder: Where the serving processes tell their counts; None to leave them out.
         changes: The way to have anything changed.
+        jobs: The way to file jobs.
         operations: Everything the application can be asked, for the document that describes it.
     """
 
@@ -27,6 +29,7 @@ class Context:
     store: AdminStore
     metrics_folder: Path | None
     changes: ChangeRequests
+    jobs: JobFiling
     operations: tuple["Operation", ...]
 
     async def close(self) -> None:

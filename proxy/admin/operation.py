@@ -93,6 +93,10 @@ class Asked:
         """Give a parameter as it was written; None where the query has none."""
         return self._request.query_params.get(parameter.name)
 
+    def header(self, name: str) -> str:
+        """Give a header field's value, empty where there is none."""
+        return self._request.headers.get(name, "")
+
     def path(self, name: str) -> str:
         """Give a part of the path by its name in the operation's path."""
         return str(self._request.path_params[name])

@@ -1,6 +1,7 @@
 """The admin process: API and metrics on a port of its own."""
 
 import socket
+from collections.abc import Sequence
 
 from pydantic import SecretStr
 
@@ -13,7 +14,7 @@ _KEEPALIVE_S = 5
 _GRACEFUL_S = 2
 
 
-async def run_admin(settings: ServeSettings, listener: socket.socket) -> None:
+async def run_admin(settings: ServeSettings, listener: socket.socket, job_command: Sequence[str] = ()) -> None:
     """Serve the admin port until this process is told to stop."""
     application = create_admin_app(
         settings.data_dir,
@@ -22,6 +23,8 @@ async def run_admin(settings: ServeSettings, listener: socket.socket) -> None:
         own_names=[settings.admin_host],
         metrics_folder=metrics_folder(),
         is_captured=not settings.no_capture,
+        job_command=job_command,
+        job_teachers=settings.job_teachers,
     )
     await serve_until_told(application, listener, keep_alive_s=_KEEPALIVE_S, graceful_s=_GRACEFUL_S)
 

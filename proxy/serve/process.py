@@ -30,12 +30,14 @@ class Assignment(NamedTuple):
         salt: For key fingerprints and the placeholders of redaction, hexadecimal.
         listener: Descriptor of the inherited listening socket; None for a process that listens to nobody.
         ready: Descriptor to say by that the process serves; None when nobody waits for that.
+        job_command: The command that checks and runs filed jobs; empty where none run.
     """
 
     settings: dict[str, Any]
     salt: str
     listener: int | None
     ready: int | None = None
+    job_command: tuple[str, ...] = ()
 
     def to_line(self) -> bytes:
         """Return the line that `from_line` reads."""
@@ -82,7 +84,7 @@ async def _run(role: str, settings: ServeSettings, assignment: Assignment) -> No
     else:
         from proxy.serve.admin_process import run_admin
 
-        await run_admin(settings, listener)
+        await run_admin(settings, listener, tuple(assignment.job_command))
 
 
 def _read_line() -> bytes:

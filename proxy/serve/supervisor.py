@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from proxy.metrics.supervisor_metrics import SupervisorMetrics
 from proxy.metrics.teller import Teller
 from proxy.serve.bound_socket import answers, bind, url_of
 from proxy.serve.child import Child
+from proxy.serve.job_runner import JobRunner
 from proxy.serve.notice import post_notice
 from proxy.serve.process import Assignment
 from proxy.serve.readiness import Readiness
@@ -47,7 +48,10 @@ class Addresses:
 
 
 def run_supervisor(
-    settings: ServeSettings, on_ready: Callable[[Addresses], None], reload: Callable[[], ServeSettings]
+    settings: ServeSettings,
+    on_ready: Callable[[Addresses], None],
+    reload: Callable[[], ServeSettings],
+    job_command: Sequence[str] = (),
 ) -> None:
     """Serve until told to stop by SIGTERM or SIGINT; a second signal stops at once. SIGHUP reads the settings anew.
 
@@ -55,6 +59,7 @@ def run_supervisor(
         settings: The settings in force; the data directory is there and its database is usable.
         on_ready: Called once, when both ports answer.
         reload: Gathers the settings again.
+        job_command: The command that checks and runs filed jobs; none are taken without one.
 
     Raises:
         StartError: A port is taken, or the processes do not come up.
@@ -62,7 +67,7 @@ def run_supervisor(
     with contextlib.ExitStack() as stack:
         data = stack.enter_context(bind(settings.host, settings.port, "port"))
         admin = stack.enter_context(bind(settings.admin_host, settings.admin_port, "admin-port"))
-        supervisor = _Supervisor(settings, reload, data, admin, stack.enter_context(made_folder()))
+        supervisor = _Supervisor(settings, reload, data, admin, stack.enter_context(made_folder()), tuple(job_command))
         stack.enter_context(supervisor.telling())
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(supervisor.run(on_ready))
@@ -76,8 +81,10 @@ class _Supervisor:
         data: socket.socket,
         admin: socket.socket,
         metrics: Path,
+        job_command: tuple[str, ...],
     ) -> None:
         self._settings = settings
+        self._job_command = () if settings.no_capture else job_command
         self._gather_settings = reload
         self._data, self._admin = data, admin
         self._metrics_folder = metrics
@@ -87,6 +94,7 @@ class _Supervisor:
         self._stop = asyncio.Event()
         self._is_forced = asyncio.Event()
         self._reload_wanted = asyncio.Event()
+        self._jobs: JobRunner | None = None
         self._leaving: set[asyncio.Task[None]] = set()
         self._started_at = time.time()
 
@@ -113,16 +121,28 @@ class _Supervisor:
             self._addresses = Addresses(proxy=url_of(self._data), admin=url_of(self._admin))
             self._post_notice()
             on_ready(self._addresses)
+            self._start_jobs()
             await self._reload_until_stopped()
             _log.info("stopping: calls in flight have %g s to finish", self._settings.drain_timeout_s)
         finally:
             # From here on a new connection is refused at once instead of waiting for nobody.
             self._data.close()
             self._admin.close()
+            jobs = asyncio.create_task(self._end_jobs(), name="end jobs")
             await self._end(self._workers, self._settings.drain_timeout_s + _END_PATIENCE_S)
             if self._leaving:
                 await asyncio.wait(self._leaving)
             await self._end(self._others, _END_PATIENCE_S)
+            await jobs
+
+    def _start_jobs(self) -> None:
+        if self._job_command:
+            self._jobs = JobRunner(self._settings.data_dir, self._job_command, lambda: self._settings, os.environ)
+            self._jobs.start()
+
+    async def _end_jobs(self) -> None:
+        if self._jobs is not None:
+            await self._jobs.end(self._is_forced, _END_PATIENCE_S)
 
     async def _reload_until_stopped(self) -> None:
         while True:
@@ -235,7 +255,7 @@ class _Supervisor:
             if ready is not None:
                 ready.was_given()
             assert process.stdin is not None  # noqa: S101 - a pipe was asked for
-            assignment = Assignment(_in_the_clear(self._settings), self._salt, number, said_by)
+            assignment = Assignment(_in_the_clear(self._settings), self._salt, number, said_by, self._job_command)
             with contextlib.suppress(ConnectionError):
                 process.stdin.write(assignment.to_line())
                 await process.stdin.drain()

@@ -64,3 +64,16 @@ CREATE TABLE run_erasures (
     erased_at TEXT NOT NULL, -- UTC, RFC 3339, of the last erasing
     traces INTEGER NOT NULL -- how many traces of the run's were erased
 ) WITHOUT ROWID;
+
+-- Runs that were filed with a server, which runs each in a process of its own.
+CREATE TABLE filed_jobs (
+    run_id TEXT PRIMARY KEY, -- in jobs
+    filed_by TEXT NOT NULL, -- whose token: admin, or local where none is needed
+    request TEXT NOT NULL, -- BLAKE2b-160 of what was asked, hexadecimal: the same id with the same request is filed once
+    max_calls INTEGER, -- calls that all its attempts may buy together; NULL without bound
+    max_cost REAL, -- the same for money, in the currency of the configured prices
+    is_wanted INTEGER NOT NULL, -- 0 when it was cancelled, has used its budget up, or died too often
+    starts INTEGER NOT NULL, -- since it last came to an end in order
+    calls INTEGER NOT NULL, -- bought so far, by all attempts
+    cost REAL NOT NULL -- of them, as far as it is known
+) WITHOUT ROWID;
