@@ -8,7 +8,8 @@ from typing import NamedTuple
 from processing.answer_form import canonical
 from processing.candidates import Task
 from processing.example import Example
-from processing.metrics import Scored, answer_text, classification_scores, interval, mean_scores, score_reply
+from processing.interval import Scored, interval
+from processing.metrics import answer_text, classification_scores, mean_scores, score_reply
 from processing.parallel import each
 from processing.prompt import ask
 from processing.relabel import Relabelled

@@ -1,15 +1,12 @@
 """Scores of a prediction against a reference, and what many of them say together.
 
-A score that cannot be computed is None: it is left out of the mean and counted, never taken as 0 or 1. Intervals are
-drawn over conversations, not rows, because the rows of one conversation are not independent.
+A score that cannot be computed is None: it is left out of the mean and counted, never taken as 0 or 1.
 """
 
-import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 from processing.porter import stem
 from processing.tool_metrics import calls_of, score_calls
@@ -29,38 +26,6 @@ _PENALTY_POWER = 3
 
 ClassScores = dict[str, float]
 """`precision`, `recall`, `f1-score` and `support` of one class."""
-
-
-class Scored(NamedTuple):
-    """One score of one row.
-
-    Attributes:
-        conversation_id: Rows of one conversation are drawn together.
-        value: None when it could not be computed.
-    """
-
-    conversation_id: str
-    value: float | None
-
-
-class Interval(NamedTuple):
-    """A mean with its 95 % interval.
-
-    Attributes:
-        mean: Over the rows that have a score; None without any.
-        low: Lower end; None with fewer than two conversations, which tell nothing of the spread.
-        high: Upper end, as `low`.
-        rows: Rows with a score.
-        missing: Rows without one.
-        conversations: Conversations with a score: the sample size that counts.
-    """
-
-    mean: float | None
-    low: float | None
-    high: float | None
-    rows: int
-    missing: int
-    conversations: int
 
 
 def score_reply(
@@ -169,29 +134,6 @@ def classification_scores(
     return scores
 
 
-def interval(scores: Iterable[Scored], *, seed: int | None, resamples: int = 1000) -> Interval:
-    """Estimate a mean and its 95 % interval by drawing whole conversations with replacement, seeded."""
-    sums: dict[str, tuple[float, int]] = {}
-    missing = 0
-    for conversation_id, value in scores:
-        if value is None:
-            missing += 1
-            continue
-        total, count = sums.get(conversation_id, (0.0, 0))
-        sums[conversation_id] = total + value, count + 1
-    clusters = [sums[name] for name in sorted(sums)]
-    rows = sum(count for _, count in clusters)
-    if not rows:
-        return Interval(None, None, None, 0, missing, 0)
-    mean = sum(total for total, _ in clusters) / rows
-    if len(clusters) < 2:
-        return Interval(mean, None, None, rows, missing, len(clusters))
-    draw = random.Random(seed if seed is not None else 0)
-    means = sorted(_mean(draw.choices(clusters, k=len(clusters))) for _ in range(resamples))
-    low, high = means[int(0.025 * resamples)], means[min(resamples - 1, int(0.975 * resamples))]
-    return Interval(mean, low, high, rows, missing, len(clusters))
-
-
 def mean_scores(rows: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
     """Average each metric over the rows that have it; None for one that no row has."""
     means: dict[str, float | None] = {}
@@ -238,10 +180,6 @@ def _align(predicted: Sequence[str], expected: Sequence[str]) -> dict[int, int]:
                 pairs[at] = follows if follows in places else places[0]
                 taken.add(pairs[at])
     return pairs
-
-
-def _mean(clusters: Sequence[tuple[float, int]]) -> float:
-    return sum(total for total, _ in clusters) / sum(count for _, count in clusters)
 
 
 def _ratio(part: int, whole: int) -> float:

@@ -5,11 +5,9 @@ from hypothesis import strategies as st
 from processing.metrics import (
     TEXT_METRICS,
     TOOL_METRICS,
-    Scored,
     answer_text,
     binary,
     classification_scores,
-    interval,
     mean_scores,
     meteor,
     rouge,
@@ -96,35 +94,6 @@ def test_an_answer_is_written_as_text_whatever_it_is() -> None:
     assert answer_text(Message("assistant", None, (call, ToolCall("g", "{")))) == (
         '[{"name":"f","arguments":{"x":1}},{"name":"g","arguments":"{"}]'
     )
-
-
-def test_an_interval_counts_conversations_and_leaves_missing_scores_out() -> None:
-    scores = [Scored(f"c{number % 10}", float(number % 2)) for number in range(100)]
-    found = interval([*scores, Scored("c1", None)], seed=1)
-    assert (found.mean, found.rows, found.missing, found.conversations) == (0.5, 100, 1, 10)
-    assert found.low is not None
-    assert found.high is not None
-    # All rows of a conversation agree, so ten draws decide: far wider than the ±0.1 of a hundred independent rows.
-    assert found.high - found.low > 0.4
-    assert interval(scores, seed=1) == interval(reversed(scores), seed=1)
-
-
-def test_an_interval_needs_two_conversations_and_a_mean_one_row() -> None:
-    assert interval([Scored("a", 1.0), Scored("a", 0.0)], seed=1)[:3] == (0.5, None, None)
-    assert interval([Scored("a", None)], seed=1)[:5] == (None, None, None, 0, 1)
-
-
-@given(
-    st.lists(st.tuples(st.sampled_from("abcde"), st.none() | st.floats(0, 1)), max_size=30), st.none() | st.integers()
-)
-def test_an_interval_holds_scores_between_the_least_and_the_greatest(
-    rows: list[tuple[str, float | None]], seed: int | None
-) -> None:
-    found = interval([Scored(*row) for row in rows], seed=seed, resamples=50)
-    values = [value for _, value in rows if value is not None]
-    assert found.rows + found.missing == len(rows)
-    for end in (found.mean, found.low, found.high):
-        assert end is None or min(values) - 1e-9 <= end <= max(values) + 1e-9
 
 
 def test_means_leave_out_what_is_missing() -> None:
