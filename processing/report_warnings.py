@@ -36,6 +36,10 @@ def warnings_of(
         )
     if rows["failed.jsonl"]:
         found.append(f"{rows['failed.jsonl']} things failed: failed.jsonl tells why; run again to try them again.")
+    if rows["review.jsonl"]:
+        found.append(
+            f"{rows['review.jsonl']} things wait in review.jsonl for a person, and stand in no part until then."
+        )
     found += _kin(task, base_models)
     wanted = task.config.trace_processing
     if not wanted.relevance_filtering:

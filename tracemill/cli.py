@@ -216,7 +216,7 @@ def predictions() -> _Body:
 
 @app.command()
 def reprocess() -> _Body:
-    """Process a run's traces again under other settings, and show first which rows change."""
+    """Process the traces of a run again under other settings, and show first which rows that changes."""
     from tracemill.reprocess_command import reprocess
 
     return reprocess
@@ -224,7 +224,7 @@ def reprocess() -> _Body:
 
 @app.command()
 def report() -> _Body:
-    """Write the report of a run: what is in the dataset, how it came about, and what to be wary of."""
+    """Write the report of a run: composition, funnel, scores, examples, agreement, cost, warnings."""
     from tracemill.report_command import report
 
     return report
@@ -232,7 +232,7 @@ def report() -> _Body:
 
 @app.command()
 def why() -> _Body:
-    """Tell how a row came about: trace, scores, candidates, votes, judge, line of a file."""
+    """Tell how a row came about: its trace, scores, candidates, votes, judge, and the line of the file it stands in."""
     from tracemill.why_command import why
 
     return why
@@ -240,7 +240,7 @@ def why() -> _Body:
 
 @app.command()
 def where() -> _Body:
-    """Tell which runs and rows hold a trace."""
+    """Tell which runs and rows hold a trace: what to make again when it has to go."""
     from tracemill.why_command import where
 
     return where

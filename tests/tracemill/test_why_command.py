@@ -8,9 +8,10 @@ from uuid import UUID
 
 import pytest
 
+from store.traces import TraceWriter
 from tests.processing.teachers import GOOD, Body, Teachers
-from tests.tracemill.test_erase_command import fill, process
-from tests.tracemill.test_process_commands import many, teachers, tracemill, upload
+from tests.tracemill.test_erase_command import captured, fill, process
+from tests.tracemill.test_process_commands import SEED_LINES, many, teachers, tracemill, upload
 
 __all__ = ["teachers"]
 
@@ -103,6 +104,8 @@ def test_without_its_inputs_a_row_is_told_from_the_files_alone(bank: Path, tmp_p
 
 async def test_a_captured_trace_is_found_in_all_runs_and_rows(teachers: Teachers, tmp_path: Path) -> None:
     await fill(tmp_path)
+    async with await TraceWriter.open(tmp_path / "data" / "traces.db") as writer:
+        await writer.write([captured(7, json.loads(SEED_LINES[0]))])
     process(tmp_path, "one", teachers)
     process(tmp_path, "two", teachers)
     trace = str(UUID(int=2))
@@ -115,6 +118,12 @@ async def test_a_captured_trace_is_found_in_all_runs_and_rows(teachers: Teachers
     assert back["traces"] == [{"trace_id": trace, "is_stored": True}]
     assert back["also_in"] == ["one"]
     assert {call["purpose"] for call in back["calls"]} >= {"filter", "relabel"}
+    twin = told(["where", str(UUID(int=7)), "--data-dir", "data"], tmp_path)
+    first = told(["where", str(UUID(int=1)), "--data-dir", "data"], tmp_path)
+    assert [run["rows"] for run in twin["runs"]] == [[], []]
+    assert first["runs"][0]["rows"]
+    nothing = tracemill(["where", str(UUID(int=7)), "--data-dir", "data"], tmp_path).stdout
+    assert "it was read and stands in no row" in nothing
     erase = ["erase", "--trace", trace, "--data-dir", "data", "--yes"]
     assert tracemill(erase, tmp_path).returncode == 0
     gone = told(["where", trace, "--data-dir", "data"], tmp_path)
