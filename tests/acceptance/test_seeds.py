@@ -177,8 +177,9 @@ def test_files_given_one_by_one_make_the_same_bytes_and_both_ways_at_once_are_re
     asked = len(teachers.requests)
     assert run(tmp_path, teachers, "process", *one_by_one, "--out", "b").returncode == 0
     assert len(teachers.requests) == asked
-    made = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in made[1:])
+    made = [path.name for path in (tmp_path / "a").iterdir() if not path.name.startswith(".")]
+    assert len(made) > 10
+    assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in made)
     both = run(tmp_path, teachers, "process", "--data", "traces", *one_by_one, "--out", "c")
     assert both.returncode == 2
     assert "exactly one of --data DIR, --traces FILE" in both.stderr
