@@ -11,6 +11,8 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from store.record import record
+
 JsonText = bytes
 """One JSON value as UTF-8 text without insignificant white space (`store.json_text.compact`)."""
 
@@ -70,7 +72,7 @@ ORIGIN_FLAGS = frozenset({Flag.IMPORTED, Flag.OUTCOME_UNTOLD, Flag.TIME_UNTOLD})
 """What tells where a trace comes from, and nothing of what is missing in it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Reply:
     """One choice of a completion.
 
@@ -87,7 +89,7 @@ class Reply:
     logprobs: JsonText | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Trace:
     """The stored record of one call.
 

@@ -1,11 +1,11 @@
 """What an upstream said in answer to a call, in one form for plain and streamed answers of every dialect."""
 
 import json
-from dataclasses import dataclass
 from typing import NoReturn
 
 from store import json_text
 from store.json_text import JsonValue
+from store.record import record
 from store.trace import Flag, JsonText, Reply
 
 MAX_CHOICES = 1024
@@ -15,7 +15,7 @@ _MAX_INDEX = 2**31
 """Choice indexes are small; anything else is taken by its place in the list."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Completion:
     """A completion as far as it came; nothing in it is made up.
 

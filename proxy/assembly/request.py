@@ -5,10 +5,10 @@ the parameters, and every other field stays in them as it stood. The table of th
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from proxy.assembly.completion import read_text
 from store import json_text
+from store.record import record
 from store.trace import Flag, JsonText
 
 Members = Sequence[tuple[str, JsonText]]
@@ -18,7 +18,7 @@ MAX_MESSAGES = 20_000
 """More are kept as they stand, among the parameters: each message would become a row."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Request:
     """A request body, taken apart.
 

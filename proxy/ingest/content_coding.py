@@ -7,12 +7,12 @@ out of every single coding, so a small bomb inside a big one is caught as early 
 import sys
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import brotli  # type: ignore[import-untyped]
 
 from proxy.errors import ProxyError
+from store.record import record
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -41,7 +41,7 @@ class ContentCodingError(ProxyError):
         super().__init__(f"content-encoding {coding!r}: {detail}")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Decoded:
     """A decoded body.
 

@@ -5,7 +5,7 @@ one whose client asked for it (`X-Tracemill-Capture: metadata`, or `store: false
 upstream sends makes `derive` fail: what cannot be read is missing from the trace, and a flag says so.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from proxy.assembly.completion import Completion, encodable
 from proxy.assembly.dialect import DIALECTS, Dialect
@@ -20,6 +20,7 @@ from proxy.ingest.labels import read_labels
 from proxy.journal.raw_call import HeaderList, RawCall
 from store import json_text
 from store.json_text import JsonTextError, JsonValue
+from store.record import record
 from store.trace import Flag, JsonText, Outcome, Trace
 
 _MAX_ERROR_CHARACTERS = 64 * 1024
@@ -61,7 +62,7 @@ def derive(call: RawCall, *, max_decoded_bytes: int) -> Trace:
     return _without_content(trace, call.error) if is_metadata_only else trace
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class _Answer:
     """What came back, read.
 

@@ -5,13 +5,13 @@ A header that cannot be read as its format says is taken as one bare tag or left
 """
 
 import json
-from dataclasses import dataclass
 
 from proxy.assembly.completion import encodable
 from proxy.journal.raw_call import HeaderList
 from proxy.traceparent import TraceParent
 from store import json_text
 from store.json_text import JsonTextError, JsonValue
+from store.record import record
 
 _SESSION_HEADERS = ("x-tracemill-session", "helicone-session-id", "x-portkey-trace-id", "x-litellm-session-id")
 _USER_HEADERS = ("x-tracemill-user", "helicone-user-id")
@@ -24,7 +24,7 @@ _TRACE_CONTEXT = "traceparent"
 _READ_HEADERS = frozenset({*_SESSION_HEADERS, *_USER_HEADERS, *_TAG_HEADERS, _TRACE_CONTEXT, _PROXY_KEY})
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Labels:
     """What the headers of one call say.
 

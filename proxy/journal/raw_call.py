@@ -1,16 +1,16 @@
 """One finished call as the journal holds it: bytes and facts, nothing parsed yet."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from store.record import record
 from store.trace import Outcome
 
 HeaderList = tuple[tuple[str, str], ...]
 """Header fields in their order, names in lower case, duplicates kept."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class RawCall:
     """Everything ingest needs to make a trace of one call.
 

@@ -33,7 +33,7 @@ from store.trace import DeadLetter, JournalPosition, Outcome
 
 _log = logging.getLogger("tracemill.ingest")
 
-_READ_BYTES = 8 * 1024 * 1024
+_READ_BYTES = 2 * 1024 * 1024
 _DEAD_LETTER_BYTES = 1024 * 1024
 """How much of a damaged stretch is kept; the rest of it is only counted in the detail."""
 
