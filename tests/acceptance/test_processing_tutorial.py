@@ -46,7 +46,8 @@ async def store_the_lines(folder: Path, lines: list[str]) -> None:
 
 
 async def test_every_command_of_the_tutorial_runs_as_written(tmp_path: Path) -> None:
-    assert [name for name, _ in FILES] == ["bank/traces.jsonl", "bank/job_description.json", "bank/config.yaml"]
+    names = ["traces.jsonl", "job_description.json", "config.yaml", "stricter.yaml"]
+    assert [name for name, _ in FILES] == [f"bank/{name}" for name in names]
     for name, content in FILES:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)
@@ -55,11 +56,11 @@ async def test_every_command_of_the_tutorial_runs_as_written(tmp_path: Path) -> 
     with serving() as teachers:
         environ["TRACEMILL_TEACHER_BASE_URL"] = teachers.base_url
         done = [tracemill(*words[1:], cwd=tmp_path, env=environ) for words in COMMANDS]
-    assert [one.returncode for one in done] == [0] * 5, [one.stderr for one in done]
+    assert [one.returncode for one in done] == [0] * len(COMMANDS), [one.stderr for one in done]
     assert {body["model"] for body in teachers.requests} == {"big-teacher", "teacher-a", "teacher-b", "teacher-c"}
 
     made = {path.name for path in (tmp_path / "bank-v1").iterdir() if not path.name.startswith(".")}
-    named = set(re.findall(r"`([a-z]+\.(?:jsonl|json|md))`", PAGE.partition("| file in `bank-v1`")[2]))
+    named = set(re.findall(r"`([a-z]+\.(?:jsonl|json|md|html))`", PAGE.partition("| file in `bank-v1`")[2]))
     assert made == named
     rows = [*(tmp_path / "bank-v1" / name for name in ("train.jsonl", "test.jsonl"))]
     assert sum(len(path.read_text().splitlines()) for path in rows) == 5
