@@ -112,6 +112,12 @@ def _metadata(trace: Trace, reply: Reply | None, feedback: Sequence[Feedback]) -
     return text if not said else text[:-1] + b',"feedback":' + feedback_list_json(said) + b"}"
 
 
+_DATABASES = ("traces.db", "work.db")
+_OWN_NAMES = frozenset({"journal", "raw", "key-salt", "proxy-keys.json", "ingest-settings.json", "otlp-position"})
+_DEPTH = 3
+"""A segment stands in the folder of its writer, which stands in `journal`."""
+
+
 class ExportFile:
     """A file that appears whole or not at all: written under a temporary name beside it, synced, then renamed.
 
@@ -128,10 +134,13 @@ class ExportFile:
         """Begin the file.
 
         Raises:
-            OSError: The path is a folder, or its folder is missing or may not be written to.
+            OSError: The path is a folder, or its folder is missing or may not be written to, or the file is one that
+                Tracemill itself lives on.
         """
         if self._path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self._path))
+        if _is_of_data_directory(self._path):
+            raise FileExistsError(errno.EEXIST, "it belongs to a data directory; choose another name", str(self._path))
         if self._path.exists() and not self._path.is_file():
             self._file = self._path.open("wb")
         else:
@@ -159,6 +168,15 @@ class ExportFile:
         finally:
             if self._temporary is not None:
                 self._temporary.unlink(missing_ok=True)
+
+
+def _is_of_data_directory(path: Path) -> bool:
+    """Whether a file is one of those that make up a data directory; other files may stand beside them."""
+    for folder in list(path.parents)[:_DEPTH]:
+        name = path.relative_to(folder).parts[0]
+        if (folder / "key-salt").exists() or any((folder / database).exists() for database in _DATABASES):
+            return name in _OWN_NAMES or name.startswith(_DATABASES)
+    return False
 
 
 def _sync_folder(folder: Path) -> None:

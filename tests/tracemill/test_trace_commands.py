@@ -335,6 +335,20 @@ def test_a_file_that_cannot_be_written_is_named(run: Run, data_dir: Path, tmp_pa
     assert result.err.startswith(f'error: "{path}" cannot be written: ')
 
 
+@pytest.mark.parametrize(
+    "name", ["traces.db", "traces.db-wal", "work.db", "key-salt", "journal/w/00000001.seg", "raw/1.raw"]
+)
+def test_an_export_never_replaces_a_file_of_the_store(run: Run, data_dir: Path, name: str) -> None:
+    path = data_dir / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before = path.read_bytes() if path.exists() else None
+    result = run("export", "--data-dir", data_dir, "-o", path)
+    assert result.code == 1
+    assert result.err == f'error: "{path}" cannot be written: it belongs to a data directory; choose another name.\n'
+    assert (path.read_bytes() if path.exists() else None) == before
+    assert run("export", "--data-dir", data_dir, "-o", data_dir / "out.jsonl").code == 0
+
+
 def test_the_environment_names_the_data_directory(run: Run, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACEMILL_DATA_DIR", str(data_dir))
     assert len(run("traces", "list", "--json").json["data"]) == 3
