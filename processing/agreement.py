@@ -1,10 +1,12 @@
 """Whether candidates agree, and what the label is when they do.
 
-Labels are voted on; tool calls by name and then argument by argument; JSON objects field by field; free text has no
-votes, so the candidate closest to all others is taken (minimum Bayes risk over character 3-grams, arXiv:2310.01387).
+Labels are voted on, by weight where it is known how far each source can be trusted (`processing.reliability`); tool
+calls by name and then argument by argument; JSON objects field by field; free text has no votes, so the candidate
+closest to all others is taken (minimum Bayes risk over character 3-grams, arXiv:2310.01387).
 The score in [0, 1] says how far the candidates agree; below the configured bound the caller asks an arbiter.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,9 +25,12 @@ from processing.answer_form import (
     similarity,
     sorted_keys,
 )
+from processing.reliability import decide
 from processing.repair import RepairError, check
 from store import json_text
 from store.recorded.message import Json, Message, ToolCall
+
+_NAMES_A_THING = re.compile(r"(?:^|_)(?:id|uuid|key)$|[a-z]I[dD]$")
 
 
 class Method(StrEnum):
@@ -50,21 +55,31 @@ class Agreement:
     Attributes:
         method: How it was found.
         score: How far they agree, in [0, 1].
-        label: The answer to take when the score is high enough; None when only an arbiter can tell.
+        label: The answer to take when it is sure enough; None when only an arbiter can tell.
+        confidence: How likely the label is right, in [0, 1], where candidates are weighed; else None.
     """
 
     method: Method
     score: float
     label: Answers | None
+    confidence: float | None = None
+
+    @property
+    def sureness(self) -> float:
+        """What is held against the bound below which an arbiter is asked; where all agree, none is needed."""
+        return self.score if self.confidence is None or self.method is Method.UNANIMOUS else self.confidence
 
 
-def agree(candidates: Sequence[Answers], form: Form) -> Agreement:
+def agree(candidates: Sequence[Answers], form: Form, right: Sequence[float] = ()) -> Agreement:
     """Find what the candidates agree on; the result does not depend on their order.
 
     Args:
         candidates: Two or more, each with the same number of messages, each valid for the form.
         form: What kind of answer is asked for.
+        right: How often each candidate's source is right, in their order; where it is known, labels are weighed by it.
     """
+    if right and form.classes and not any(message.tool_calls for answers in candidates for message in answers):
+        return _by_weight(candidates, form, right)
     candidates = sorted(candidates, key=lambda answers: canonical(answers, form))
     if len({canonical(answers, form) for answers in candidates}) == 1:
         return Agreement(Method.UNANIMOUS, 1.0, candidates[0])
@@ -109,9 +124,18 @@ def _by_vote(messages: Sequence[Message], form: Form) -> Agreement:
     return Agreement(Method.VOTE, count / len(messages), (label,))
 
 
+def _by_weight(candidates: Sequence[Answers], form: Form, right: Sequence[float]) -> Agreement:
+    votes = {str(number): canonical(answers, form) for number, answers in enumerate(candidates)}
+    decision = decide(votes, {str(number): share for number, share in enumerate(right)}, len(form.classes))
+    named = [answers for answers, text in zip(candidates, votes.values(), strict=True) if text == decision.label]
+    share = len(named) / len(candidates)
+    method = Method.UNANIMOUS if share == 1 else Method.VOTE
+    return Agreement(method, share, min(named, key=repr), decision.confidence)
+
+
 def _by_fields(messages: Sequence[Message], form: Form) -> Agreement:
     values = [json_of(message) for message in messages]
-    merged, score = _vote_by_key(values, {})
+    merged, score = _vote_by_key(values, form.schema)
     for message, value in zip(messages, values, strict=True):
         if value == merged:
             return Agreement(Method.FIELDS, score, (message,))
@@ -175,7 +199,7 @@ def _vote_by_key(values: Sequence[Mapping[str, Json]], schema: Json) -> tuple[di
         if 2 * len(present) < len(values):
             shares.append(1 - len(present) / len(values))
             continue
-        best, share = _winner(present, is_free=_is_free_text(schema, key))
+        best, share = _winner(present, is_free=_is_free_text(schema, key) and any(map(_is_worded, present)))
         shares.append(share * len(present) / len(values))
         merged[key] = best
     return merged, mean(shares)
@@ -191,10 +215,15 @@ def _winner(values: Sequence[Json], *, is_free: bool) -> tuple[Json, float]:
     return values[texts.index(text)], votes / len(values)
 
 
+def _is_worded(value: Json) -> bool:
+    """Whether a text has more than one word: codes, names and labels are alike by letters and mean other things."""
+    return isinstance(value, str) and len(value.split()) > 1
+
+
 def _is_free_text(schema: Json, key: str) -> bool:
     """Whether a property is text of any wording: a string without enum, const, format or pattern."""
     properties = schema.get("properties") if isinstance(schema, dict) else None
     found = properties.get(key) if isinstance(properties, dict) else None
-    if not isinstance(found, dict) or found.get("type") != "string" or key == "id" or key.endswith("_id"):
+    if not isinstance(found, dict) or found.get("type") != "string" or _NAMES_A_THING.search(key):
         return False
     return not any(rule in found for rule in ("enum", "const", "format", "pattern"))

@@ -97,6 +97,11 @@ class Task:
     description: JobDescription
     text: str
 
+    @property
+    def is_weighed(self) -> bool:
+        """Whether votes count by how far each source can be trusted; only labels are voted on as a whole."""
+        return self.config.trace_processing.weighted_votes and self.config.base.task == "classification"
+
     def form(self, example: Example) -> Form:
         """The kind of answer that an example asks for."""
         tools = example.tools or self.description.tools or ()

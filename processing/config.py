@@ -102,6 +102,10 @@ class TraceProcessing(_Section):
         max_correction_steps: How often an invalid answer may be corrected by its model.
         max_restarts: How often a model whose corrections are used up is asked anew, at a temperature of 0.7.
         min_agreement: Below this agreement the arbiter picks.
+        weighted_votes: Labels are voted on by weight: how far each model is right is estimated from how all of them
+            agree over the run; false counts all alike. Without effect below 50 examples and for other tasks.
+        arbiter_orders: 2 asks the arbiter between two answers in both orders, and leaves the example to review when the
+            order decides; 1 asks once. Among three answers or more it is asked once.
         num_traces_as_unfiltered_sample: Conversations drawn before any filter to score the base model on what it
             really saw; 0 leaves that score out and saves its calls.
     """
@@ -126,6 +130,8 @@ class TraceProcessing(_Section):
     max_correction_steps: int = Field(default=1, ge=0)
     max_restarts: int = Field(default=0, ge=0)
     min_agreement: float = Field(default=0.6, ge=0, le=1)
+    weighted_votes: bool = True
+    arbiter_orders: int = Field(default=2, ge=1, le=2)
     num_traces_as_unfiltered_sample: int = Field(default=50, ge=0)
 
     @field_validator("relabelling_committee_models")

@@ -8,7 +8,7 @@ Rows of one conversation are not independent, so what counts is how far conversa
   nothing of how alike rows of a conversation are: each conversation then counts as one row. So five of five right gives
   0.57 to 1 and not, as any resampling would, 1 to 1.
 - *Other scores*: conversations drawn with replacement, seeded. Where all draws give the same mean nothing was learned
-  of the spread, and Wilson's interval over conversations stands in, which is the widest that scores in [0, 1] can ask for.
+  of the spread, and Wilson's interval over conversations stands in: scores in [0, 1] ask for no wider one.
 """
 
 import math

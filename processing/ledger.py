@@ -88,6 +88,8 @@ class Reason(StrEnum):
     """Fewer than two valid answers: nothing to compare."""
     NONE_CORRECT = "none_correct"
     """The arbiter called every candidate wrong."""
+    ORDER_DECIDES = "order_decides"
+    """Asked in both orders, the arbiter picked another of the two answers each time."""
     NO_VERDICT = "no_verdict"
     """The arbiter gave no usable verdict."""
     NO_EXAMPLE_KEPT = "no_example_kept"

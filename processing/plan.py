@@ -211,7 +211,8 @@ def _plan_decisions(
             # The arbiter sees every candidate besides the conversation.
             seen = tokens + COMPLETION_TOKENS * (len(config.committee) + 1)
             arbiter = config.trace_processing.teacher_model_name
-            asked.tally.add("arbiter", arbiter, seen, least=0, expected=ARBITER_SHARE, most=1)
+            most = config.trace_processing.arbiter_orders
+            asked.tally.add("arbiter", arbiter, seen, least=0, expected=ARBITER_SHARE, most=most)
         if number >= judged and is_judged and asked.is_first("judge", example):
             judge = config.evaluation.llm_as_a_judge_model_name
             targets = len(example.targets) if config.evaluation.expand_tool_calling_turns else 1

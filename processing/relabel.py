@@ -1,37 +1,26 @@
 """Replaces assistant replies by what a committee of teachers agrees on.
 
 Agreement first, an arbiter only on disagreement: the committee's answers and the recorded one, all anonymous, are
-compared by `processing.agreement`; below the bound the teacher picks, seeing them in an order that the example's hash
-decides. Whatever happens, every candidate stays with the row.
+compared by `processing.agreement`; below the bound the teacher picks (`processing.arbiter`). Whatever happens, every
+candidate stays with the row.
 """
 
 import asyncio
-import hashlib
-import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from processing.agreement import Method, agree
 from processing.answer_form import Answers, Form, canonical, similarity
+from processing.arbiter import arbitrate
 from processing.candidates import ORIGINAL, Candidate, Task, answer, original
 from processing.example import Example
 from processing.ledger import Reason
-from processing.prompt import ask
+from processing.reliability import estimate
 from processing.teachers import Teachers
-from store.recorded.message import Json, Message, ToolCall
+from store.recorded.message import Json
 from store.recorded.message_form import to_openai
 
 QUORUM = 2
-ARBITER_SCHEMA: dict[str, Json] = {
-    "type": "object",
-    "properties": {
-        "reason": {"type": "string"},
-        "best": {"type": "string"},
-        "also_correct": {"type": "array", "items": {"type": "string"}},
-        "none_correct": {"type": "boolean"},
-    },
-    "required": ["reason", "best", "also_correct", "none_correct"],
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +32,10 @@ class Relabelled:
         problem: None when it has a label; else why not.
         method: How the label was found; None without one.
         agreement: How far the candidates agreed, in [0, 1]; None when nothing was compared.
+        confidence: How likely the voted label is right, in [0, 1]; None where votes were not weighed.
+        right: Source to how often it is right, as votes were weighed; empty where they were not.
         candidates: All of them, the recorded answer included.
+        is_arbitrated: Whether the arbiter was asked.
         arbiter_reason: The arbiter's words when it was asked.
         counterfactual_after: Position of a tool call that was changed, after which the conversation was cut.
         is_changed: Whether the label says something else than the recorded answer.
@@ -53,7 +45,10 @@ class Relabelled:
     problem: Reason | None = None
     method: Method | None = None
     agreement: float | None = None
+    confidence: float | None = None
+    right: Mapping[str, float] = field(default_factory=dict)
     candidates: tuple[Candidate, ...] = ()
+    is_arbitrated: bool = False
     arbiter_reason: str | None = None
     counterfactual_after: int | None = None
     is_changed: bool = False
@@ -75,39 +70,103 @@ class Relabelled:
         label = tuple(self.example.messages[target] for target in self.example.targets)
         return {
             "agreement": None if self.agreement is None else round(self.agreement, 6),
+            "confidence": None if self.confidence is None else round(self.confidence, 6),
             "method": None if self.method is None else str(self.method),
             "arbiter_reason": self.arbiter_reason,
             "is_changed": self.is_changed,
             "counterfactual_after_turn": self.counterfactual_after,
-            "votes": [_vote(candidate, label, form, has_label=self.problem is None) for candidate in self.candidates],
+            "votes": [
+                {**_vote(candidate, label, form, has_label=self.problem is None), **self._weight(candidate)}
+                for candidate in self.candidates
+            ],
         }
 
+    def _weight(self, candidate: Candidate) -> dict[str, Json]:
+        return {"reliability": self.right[candidate.source]} if candidate.source in self.right else {}
 
-async def relabel(example: Example, teachers: Teachers, task: Task) -> Relabelled:
-    """Find the label of one example.
+
+async def relabel(
+    example: Example, teachers: Teachers, task: Task, right: Mapping[str, float] | None = None
+) -> Relabelled:
+    """Find the label of one example: `candidates_of` and `decide` in one.
 
     Raises:
         TeacherError: The run has to stop.
     """
-    if task.config.trace_processing.use_demonstrations and (label := _demonstrated(example)):
-        form = task.form(example)
-        base = Relabelled(example, method=Method.DEMONSTRATION, candidates=(original(example, form),))
-        return _labelled(base, label, form)
-    if not task.config.trace_processing.relabel:
-        return Relabelled(example, method=Method.KEPT)
-    form = task.form(example)
+    return await decide(example, await candidates_of(example, teachers, task), right or {}, teachers, task)
+
+
+async def candidates_of(example: Example, teachers: Teachers, task: Task) -> tuple[Candidate, ...]:
+    """Let the committee answer; the recorded answer stands last. Nobody is asked where the label is known already.
+
+    Raises:
+        TeacherError: The run has to stop.
+    """
+    wanted = task.config.trace_processing
+    recorded = original(example, task.form(example))
+    if not wanted.relabel or (wanted.use_demonstrations and _demonstrated(example)):
+        return (recorded,)
     asked = await asyncio.gather(*(answer(teachers, model, example, task) for model in task.config.committee))
-    candidates = (*asked, original(example, form))
-    usable = [candidate.answers for candidate in candidates if candidate.answers is not None]
-    if not usable:
+    return (*asked, recorded)
+
+
+def reliability_of(
+    candidates: Sequence[Sequence[Candidate]], examples: Sequence[Example], task: Task
+) -> dict[str, float]:
+    """Estimate how often each source names the right class, from all examples; empty where votes are not weighed."""
+    if not task.is_weighed:
+        return {}
+    votes = []
+    for example, found in zip(examples, candidates, strict=True):
+        form = task.form(example)
+        votes.append({one.source: canonical(one.answers, form) for one in found if one.answers is not None})
+    return estimate(votes, len(task.description.classes_description or ()))
+
+
+async def decide(
+    example: Example, candidates: tuple[Candidate, ...], right: Mapping[str, float], teachers: Teachers, task: Task
+) -> Relabelled:
+    """Find the label among candidates.
+
+    Args:
+        example: What was asked.
+        candidates: From `candidates_of`.
+        right: Source to how often it is right; empty counts all alike.
+        teachers: For the arbiter.
+        task: The task.
+
+    Raises:
+        TeacherError: The run has to stop.
+    """
+    form = task.form(example)
+    wanted = task.config.trace_processing
+    if wanted.use_demonstrations and (label := _demonstrated(example)):
+        return _labelled(Relabelled(example, method=Method.DEMONSTRATION, candidates=candidates), label, form)
+    if not wanted.relabel:
+        return Relabelled(example, method=Method.KEPT)
+    usable = [one for one in candidates if one.answers is not None]
+    answers = [one.answers for one in usable if one.answers is not None]
+    if not answers:
         return Relabelled(example, Reason.NO_CANDIDATE, candidates=candidates)
-    if len(usable) < QUORUM:
+    if len(answers) < QUORUM:
         return Relabelled(example, Reason.NO_QUORUM, candidates=candidates)
-    found = agree(usable, form)
-    base = Relabelled(example, method=found.method, agreement=found.score, candidates=candidates)
-    if found.label is not None and found.score >= task.config.trace_processing.min_agreement:
+    known = {one.source: right[one.source] for one in usable if one.source in right}
+    found = agree(answers, form, list(known.values()) if len(known) == len(usable) else ())
+    base = Relabelled(
+        example,
+        method=found.method,
+        agreement=found.score,
+        confidence=found.confidence,
+        right=known,
+        candidates=candidates,
+    )
+    if found.label is not None and found.sureness >= wanted.min_agreement:
         return _labelled(base, found.label, form)
-    return await _arbitrate(base, usable, form, teachers, task)
+    pick = await arbitrate(example, answers, form, teachers, task)
+    base = replace(base, is_arbitrated=True, arbiter_reason=pick.reason)
+    if pick.best is None:
+        return replace(base, problem=pick.problem, method=None)
+    return _labelled(replace(base, method=Method.ARBITER), pick.best, form)
 
 
 def _demonstrated(example: Example) -> Answers | None:
@@ -115,50 +174,6 @@ def _demonstrated(example: Example) -> Answers | None:
     turns = [example.turns.get(target) for target in example.targets]
     found = [turn.demonstration for turn in turns if turn is not None and turn.demonstration is not None]
     return tuple(found) if len(found) == len(turns) else None
-
-
-async def _arbitrate(
-    base: Relabelled, usable: Sequence[Answers], form: Form, teachers: Teachers, task: Task
-) -> Relabelled:
-    lettered = dict(zip(string.ascii_uppercase, _shuffled(usable, base.example, form), strict=False))
-    data = {
-        "conversation": [to_openai(message) for message in base.example.messages[: base.example.targets[0]]],
-        "tools": list(form.tools),
-        "response_format": base.example.response_format,
-        "candidates": {
-            letter: [{"content": message.content, "tool_calls": _calls(message.tool_calls)} for message in answers]
-            for letter, answers in lettered.items()
-        },
-    }
-    if len(base.example.targets) > 1:
-        data["recorded_after"] = [to_openai(message) for message in _between(base.example)]
-    verdict = await teachers.ask_json(
-        task.config.trace_processing.teacher_model_name,
-        "arbiter",
-        ask("arbiter", data, job_description=task.text),
-        ARBITER_SCHEMA,
-        "tracemill_arbiter",
-    )
-    if verdict.value is None:
-        return replace(base, problem=Reason.NO_VERDICT, method=None)
-    reason = str(verdict.value["reason"])
-    if verdict.value["none_correct"]:
-        return replace(base, problem=Reason.NONE_CORRECT, method=None, arbiter_reason=reason)
-    best = lettered.get(str(verdict.value["best"]).strip().upper())
-    if best is None:
-        return replace(base, problem=Reason.NO_VERDICT, method=None, arbiter_reason=reason)
-    return _labelled(replace(base, method=Method.ARBITER, arbiter_reason=reason), best, form)
-
-
-def _shuffled(usable: Sequence[Answers], example: Example, form: Form) -> list[Answers]:
-    """The different answers, in an order that depends on the example and on what they say, not on who said it."""
-    distinct = {canonical(answers, form): answers for answers in sorted(usable, key=repr, reverse=True)}
-    return [
-        distinct[text]
-        for text in sorted(
-            distinct, key=lambda text: hashlib.blake2b(f"{example.id}{text}".encode("utf-8", "surrogatepass")).digest()
-        )
-    ]
 
 
 def _labelled(base: Relabelled, label: Answers, form: Form) -> Relabelled:
@@ -191,14 +206,6 @@ def _changed_call(example: Example, label: Answers, form: Form) -> int | None:
     return None
 
 
-def _between(example: Example) -> Sequence[Message]:
-    return [
-        message
-        for position, message in enumerate(example.messages)
-        if position > example.targets[0] and position not in example.targets
-    ]
-
-
 def _vote(candidate: Candidate, label: Answers, form: Form, *, has_label: bool) -> Mapping[str, Json]:
     vote: dict[str, Json] = {"source": candidate.source, "problem": candidate.problem, "agrees": None, "answer": None}
     if candidate.source != ORIGINAL:
@@ -212,7 +219,3 @@ def _vote(candidate: Candidate, label: Answers, form: Form, *, has_label: bool) 
         vote["agrees"] = canonical(candidate.answers[: len(label)], form) == canonical(label, form)
     vote["answer"] = [to_openai(message) for message in candidate.answers]
     return vote
-
-
-def _calls(calls: Sequence[ToolCall]) -> list[Json]:
-    return [{"name": call.name, "arguments": call.arguments} for call in calls]

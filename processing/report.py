@@ -120,6 +120,8 @@ def _relabel_counts(relabelled: Sequence[Relabelled]) -> dict[str, Json]:
     agreements = [one.agreement for one in relabelled if one.agreement is not None]
     return {
         "methods": dict(sorted(methods.items())),
+        "arbitrated": sum(one.is_arbitrated for one in relabelled),
+        "reliability": dict(sorted({name: share for one in relabelled for name, share in one.right.items()}.items())),
         "changed": sum(one.is_changed for one in relabelled),
         "cut_after_changed_call": sum(one.counterfactual_after is not None for one in relabelled),
         "mean_agreement": round(sum(agreements) / len(agreements), 6) if agreements else None,

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from processing.candidates import Task
+from processing.candidates import Candidate, Task
 from processing.convert import Converted, convert
 from processing.dedup import drop_exact, group_conversations
 from processing.example import Conversation, Example
@@ -13,7 +13,7 @@ from processing.ledger import End, Kind, Ledger, Reason, Stage, State
 from processing.message_trace import TraceColumns
 from processing.parallel import each
 from processing.progress import Progress, StageProgress, silent
-from processing.relabel import Relabelled, relabel
+from processing.relabel import Relabelled, candidates_of, decide, reliability_of
 from processing.split import Part, Split
 from processing.teachers import Teachers
 from processing.trace_kind import Step
@@ -31,6 +31,7 @@ class Run:
         progress: Is told how far each stage is.
         conversations: Every conversation by id.
         examples: Every example by id, as it was recorded.
+        reliability: Candidate's source to how often it is right; empty where nothing tells, None until asked.
         columns: Message traces that go beside the rows and lines of a conversation or example, by its id.
     """
 
@@ -40,6 +41,7 @@ class Run:
     progress: Progress = silent
     conversations: dict[str, Conversation] = field(default_factory=dict)
     examples: dict[str, Example] = field(default_factory=dict)
+    reliability: dict[str, float] | None = None
     columns: dict[str, dict[str, Json]] = field(default_factory=dict)
 
     async def trace_columns(self, step: Step, call: bytes | None) -> dict[str, Json]:
@@ -160,16 +162,30 @@ _FAILURES = {Reason.NO_CANDIDATE, Reason.NO_VERDICT}
 
 
 async def ask_committee(examples: Sequence[Example], run: Run, *, stage: str) -> list[Relabelled]:
-    """Relabel examples without noting their ends, as the unfiltered sample needs it."""
+    """Relabel examples without noting their ends, as the unfiltered sample needs it.
+
+    Where votes are weighed the committee answers everything first: how far each model is right is estimated once, from
+    all its answers, and holds for the sample too.
+    """
     done = 0
     run.tell(stage, 0, len(examples))
+    found: dict[str, tuple[Candidate, ...]] = {}
+    if run.task.is_weighed and run.reliability is None:
+
+        async def vote(example: Example) -> None:
+            found[example.id] = await candidates_of(example, run.teachers, run.task)
+            run.tell(f"{stage}: votes", len(found), len(examples))
+
+        await each(examples, vote, parallel=run.task.config.lanes)
+        run.reliability = reliability_of([found[example.id] for example in examples], examples, run.task)
 
     async def relabel_one(example: Example) -> Relabelled:
         nonlocal done
-        found = await relabel(example, run.teachers, run.task)
+        given = found.get(example.id) or await candidates_of(example, run.teachers, run.task)
+        labelled = await decide(example, given, run.reliability or {}, run.teachers, run.task)
         done += 1
         run.tell(stage, done, len(examples))
-        return found
+        return labelled
 
     return await each(examples, relabel_one, parallel=run.task.config.lanes)
 

@@ -134,3 +134,40 @@ def test_the_order_of_candidates_never_matters(candidates: list[Answers], dice: 
     assert 0.0 <= found.score <= 1.0
     if found.label is not None and again.label is not None:
         assert canonical(found.label, TOOLS) == canonical(again.label, TOOLS)
+
+
+def test_a_label_by_weight_may_be_that_of_the_fewer() -> None:
+    form = Form(classes=["a", "b", "c"])
+    found = agree([text("a"), text("b"), text("b")], form, [0.95, 0.5, 0.5])
+    assert (found.method, found.label, found.score) == (Method.VOTE, text("a"), pytest.approx(1 / 3))
+    assert found.confidence == found.sureness == pytest.approx(19 * 2 / (19 * 2 + 2 * 2 + 1))
+    again = agree([text("b"), text("a"), text("b")], form, [0.5, 0.95, 0.5])
+    assert (again.label, again.confidence) == (found.label, found.confidence)
+
+
+def test_all_of_one_mind_are_unanimous_also_by_weight() -> None:
+    found = agree([text("a"), text("A ")], Form(classes=["a", "b"]), [0.6, 0.6])
+    assert (found.method, found.score) == (Method.UNANIMOUS, 1.0)
+    assert found.confidence == pytest.approx(0.36 / (0.36 + 0.16))
+
+
+def test_json_text_fields_need_not_be_word_for_word_the_same() -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string"}, "note": {"type": "string"}}}
+    notes = ["please bring a warm coat", "please bring a warm coat!", "do bring a warm coat"]
+    values = [{"city": "Rome", "note": note} for note in notes]
+    loose = agree([text(json.dumps(value)) for value in values], Form(is_json=True, schema=schema))
+    strict = agree([text(json.dumps(value)) for value in values], Form(is_json=True))
+    assert loose.score > 0.85 > strict.score
+
+
+@pytest.mark.parametrize("name", ["id", "order_id", "orderId", "userID", "api_key"])
+def test_names_of_things_are_the_same_or_not(name: str) -> None:
+    schema = {"type": "object", "properties": {name: {"type": "string"}}}
+    values = [text(json.dumps({name: f"order number {n} of the year"})) for n in range(3)]
+    assert agree(values, Form(is_json=True, schema=schema)).score == pytest.approx(1 / 3)
+
+
+def test_single_words_are_the_same_or_not() -> None:
+    form = Form(is_json=True, schema={"type": "object", "properties": {"code": {"type": "string"}}})
+    values = [text(json.dumps({"code": code})) for code in ("A-10027", "A-10028", "A-10029")]
+    assert agree(values, form).score == pytest.approx(1 / 3)

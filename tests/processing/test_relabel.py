@@ -253,3 +253,61 @@ async def test_a_rewrite_of_the_wrong_positions_is_sent_back(teachers: Teachers,
     )
     assert found.problem is Reason.NO_QUORUM
     assert "exactly these positions: [2, 4]" in (found.candidates[0].problem or "")
+
+
+def pick(letter: str, also: tuple[str, ...] = (), *, none: bool = False) -> Body:
+    return {"reason": f"{letter} it is", "best": letter, "also_correct": list(also), "none_correct": none}
+
+
+def two_sides(body: Body) -> Body:
+    return {"content": "alpha and nothing else" if body["model"] == "one" else "beta gamma delta"}
+
+
+def arbiter_of(replies: list[Body]) -> Callable[[Body], Body]:
+    waiting = iter(replies)
+    return lambda _: next(waiting)
+
+
+async def test_an_arbiter_that_picks_by_place_is_no_arbiter(teachers: Teachers, tmp_path: Path) -> None:
+    teachers.arbiter = lambda _: pick("A")
+    line = asked({"content": "alpha and nothing else"})
+    found = await run(line, teachers, tmp_path, two_sides, min_agreement=0.9)
+    assert found.problem is Reason.ORDER_DECIDES
+    assert found.arbiter_reason == "A it is / A it is"
+    first, second = [data_of(body)["candidates"] for body in teachers.requests if kind_of(body) == "tracemill_arbiter"]
+    assert (first["A"], first["B"]) == (second["B"], second["A"])
+
+
+async def test_a_pick_that_holds_in_both_orders_is_the_label(teachers: Teachers, tmp_path: Path) -> None:
+    def the_beta(data: Body) -> Body:
+        (letter,) = [name for name, said in data["candidates"].items() if "beta" in said[0]["content"]]
+        return pick(letter)
+
+    teachers.arbiter = the_beta
+    line = asked({"content": "alpha and nothing else"})
+    found = await run(line, teachers, tmp_path, two_sides, min_agreement=0.9)
+    assert (found.problem, found.method, found.is_arbitrated) == (None, Method.ARBITER, True)
+    assert label(found).content == "beta gamma delta"
+
+
+async def test_two_answers_that_are_both_correct_need_no_review(teachers: Teachers, tmp_path: Path) -> None:
+    teachers.arbiter = lambda _: pick("A", ("B",))
+    line = asked({"content": "alpha and nothing else"})
+    found = await run(line, teachers, tmp_path, two_sides, min_agreement=0.9)
+    assert (found.problem, found.method) == (None, Method.ARBITER)
+
+
+async def test_no_verdict_in_one_of_the_orders_is_none(teachers: Teachers, tmp_path: Path) -> None:
+    teachers.arbiter = arbiter_of([pick("A"), {"oops": True}])
+    line = asked({"content": "alpha and nothing else"})
+    found = await run(line, teachers, tmp_path, two_sides, min_agreement=0.9)
+    assert found.problem is Reason.NO_VERDICT
+
+
+async def test_one_order_is_asked_for_once_and_so_are_three_answers(teachers: Teachers, tmp_path: Path) -> None:
+    teachers.arbiter = lambda _: pick("A")
+    line = asked({"content": "alpha and nothing else"})
+    await run(line, teachers, tmp_path, two_sides, min_agreement=0.9, arbiter_orders=1)
+    assert teachers.count("tracemill_arbiter") == 1
+    await run(asked({"content": "something else, third"}), teachers, tmp_path, two_sides, min_agreement=0.9)
+    assert teachers.count("tracemill_arbiter") == 2
