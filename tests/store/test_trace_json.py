@@ -19,7 +19,7 @@ BARE = Trace(
 
 def test_every_field_of_a_trace_is_there() -> None:
     shown = json.loads(trace_json(BARE))
-    assert set(shown) == {field.name for field in fields(Trace)} | {"is_complete"}
+    assert set(shown) == {field.name for field in fields(Trace)} | {"is_complete", "feedback"}
     assert (shown["id"], shown["created_at"]) == (str(UUID(int=7)), "2026-01-02T00:00:00+00:00")
     assert (shown["tools"], shown["prompt_tokens"], shown["messages"], shown["parameters"]) == (None, None, [], {})
 
