@@ -17,3 +17,15 @@ CREATE TABLE run_erasures (
     erased_at TEXT NOT NULL,
     traces INTEGER NOT NULL
 ) WITHOUT ROWID;
+
+CREATE TABLE filed_jobs (
+    run_id TEXT PRIMARY KEY,
+    filed_by TEXT NOT NULL,
+    request TEXT NOT NULL,
+    max_calls INTEGER,
+    max_cost REAL,
+    is_wanted INTEGER NOT NULL,
+    starts INTEGER NOT NULL,
+    calls INTEGER NOT NULL,
+    cost REAL NOT NULL
+) WITHOUT ROWID;
