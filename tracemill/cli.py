@@ -176,7 +176,7 @@ def audit() -> _Body:
 
 @app.command()
 def reingest() -> _Body:
-    """Make traces again of the calls' own bytes, with what this version knows."""
+    """Make traces again of their raw calls, and replace those that this version makes otherwise."""
     from tracemill.reingest_command import reingest
 
     return reingest
@@ -184,7 +184,7 @@ def reingest() -> _Body:
 
 @app.command()
 def plan() -> _Body:
-    """Tell what `process` would buy: calls, tokens and money by step."""
+    """Tell what `tracemill process` would buy: calls, tokens and money by step."""
     from tracemill.process_commands import plan
 
     return plan
