@@ -234,6 +234,7 @@ def split_examples(examples: Sequence[Example], inputs: Inputs) -> Split:
         test=wanted.num_traces_as_testing_base,
         seed=inputs.config.base.random_seed,
         curated=inputs.test.examples if inputs.test else (),
+        is_labelled=inputs.config.base.task == "classification",
     )
 
 

@@ -13,10 +13,16 @@ With fewer conversations than wanted both sides shrink in proportion. With more,
 out a little short although conversations are left over: that is the price, and the result tells the real numbers. A
 group larger than what is still wanted gives its first conversations and leaves the others unstructured.
 
+Small strata (classes, tools) should stand in both parts, which cannot be had by moving groups: it would take a look at
+the others. What can be chosen freely is who of a side is taken in step 2. So of each stratum the first few
+conversations of a side in hash order are taken before all others; no group changes sides for it, and strata that are
+not small are not touched. With fewer conversations than wanted everything is taken and nothing is balanced.
+
 The one exception: when all groups fall on the same side and there are at least two, the group nearest to the share
 changes sides, since a run without train or test is of no use to anybody. Only a handful of groups can come to that.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,9 +32,16 @@ from hashlib import blake2b
 from processing.dedup import prompt_document, prompt_key
 from processing.errors import SplitError
 from processing.example import Example
+from processing.metrics import answer_text
 from processing.near_text import TextDocument, near_matches
+from processing.strata import stratum_of
 
 _HASH_BITS = 64
+_LEAST_OF_A_STRATUM = 5
+"""Conversations of each class or tool that a part gets before any other, where there are so many."""
+_WORDS_IN_A_ROW = 12
+"""As is usual where training data are cleaned of test sets (Brown et al., arXiv:2005.14165, took 13)."""
+_WORD = re.compile(r"\w+")
 
 
 class Part(StrEnum):
@@ -47,15 +60,18 @@ class Leakage:
         groups: Groups with examples in both.
         exact: Test examples whose prompt (messages before the first target, tools) stands in train too.
         near: Test examples whose prompt is a near duplicate of one in train, the exact ones included.
+        overlapping: Test examples whose recorded answer shares twelve words in a row with one in train. A wording that
+            an application repeats does so too: it tells where to look, not that something leaks.
     """
 
     groups: int
     exact: int
     near: int
+    overlapping: int = 0
 
     @property
     def is_free(self) -> bool:
-        """Whether nothing leaks."""
+        """Whether no prompt leaks; answers may be worded alike for other reasons."""
         return not (self.groups or self.exact or self.near)
 
 
@@ -88,7 +104,13 @@ class Split:
 
 
 def split(
-    examples: Sequence[Example], *, train: int, test: int, seed: int | None, curated: Sequence[Example] = ()
+    examples: Sequence[Example],
+    *,
+    train: int,
+    test: int,
+    seed: int | None,
+    curated: Sequence[Example] = (),
+    is_labelled: bool = False,
 ) -> Split:
     """Share out examples between train, test and unstructured.
 
@@ -98,6 +120,7 @@ def split(
         test: Conversations wanted for test; without effect when there is a curated test set.
         seed: Part of every hash; None counts as the text "None", so it too gives the same split each time.
         curated: A test set of the person's own. It is the test part, unchanged; what is like it leaves train.
+        is_labelled: Whether answers are labels, each of which should stand in both parts.
 
     Raises:
         SplitError: A number is negative, or there are examples and none is wanted anywhere.
@@ -111,8 +134,8 @@ def split(
     left = [example for example in examples if example.id not in removed]
     sides, moved = _sides(sorted({example.group for example in left}), train, wanted_test, seed)
     chosen = {
-        **_choose(left, sides, Part.TEST, wanted_test, seed),
-        **_choose(left, sides, Part.TRAIN, train, seed),
+        **_choose(left, sides, Part.TEST, wanted_test, seed, is_labelled=is_labelled),
+        **_choose(left, sides, Part.TRAIN, train, seed, is_labelled=is_labelled),
     }
     parts: dict[Part, list[Example]] = {part: [] for part in Part}
     for example in left:
@@ -133,7 +156,8 @@ def measure_leakage(train: Iterable[Example], test: Iterable[Example]) -> Leakag
     """Count what two parts share: groups, equal prompts, near duplicate prompts."""
     trained, tested = list(train), list(test)
     groups = {example.group for example in trained} & {example.group for example in tested}
-    return Leakage(len(groups), len(_equal(trained, tested)), len(_alike(tested, trained)))
+    equal = _equal(tested, trained)
+    return Leakage(len(groups), len(equal), len(_alike(tested, trained)), _overlapping(tested, trained))
 
 
 def _sides(groups: Sequence[str], train: int, test: int, seed: int | None) -> tuple[dict[str, Part], str | None]:
@@ -147,16 +171,39 @@ def _sides(groups: Sequence[str], train: int, test: int, seed: int | None) -> tu
 
 
 def _choose(
-    examples: Iterable[Example], sides: Mapping[str, Part], side: Part, wanted: int, seed: int | None
+    examples: Iterable[Example],
+    sides: Mapping[str, Part],
+    side: Part,
+    wanted: int,
+    seed: int | None,
+    *,
+    is_labelled: bool,
 ) -> dict[str, Part]:
-    """Take conversations of one side, group by group in hash order, until there are enough."""
+    """Take conversations of one side, group by group in hash order, until there are enough; small strata go first."""
     conversations: dict[str, set[str]] = defaultdict(set)
+    strata: dict[str, set[str]] = defaultdict(set)
     for example in examples:
         if sides[example.group] is side:
             conversations[example.group].add(example.conversation_id)
+            strata[example.conversation_id].add(stratum_of(example, is_labelled=is_labelled))
     order = sorted(conversations, key=lambda group: (position_of(group, seed), group))
-    taken = [conversation for group in order for conversation in sorted(conversations[group])][:wanted]
+    waiting = [conversation for group in order for conversation in sorted(conversations[group])]
+    first = _first_of_each(waiting, strata, wanted)
+    taken = [*first, *(conversation for conversation in waiting if conversation not in first)][:wanted]
     return dict.fromkeys(taken, side)
+
+
+def _first_of_each(waiting: Sequence[str], strata: Mapping[str, Iterable[str]], wanted: int) -> dict[str, None]:
+    """The first few conversations of each stratum, the rarest stratum first."""
+    members: dict[str, list[str]] = defaultdict(list)
+    for conversation in waiting:
+        for stratum in strata[conversation]:
+            members[stratum].append(conversation)
+    if len(members) < 2 or len(waiting) <= wanted:
+        return {}
+    share = max(1, min(_LEAST_OF_A_STRATUM, wanted // len(members)))
+    rarest = sorted(members, key=lambda stratum: (len(members[stratum]), stratum))
+    return dict.fromkeys(conversation for stratum in rarest for conversation in members[stratum][:share])
 
 
 def _equal(examples: Iterable[Example], others: Iterable[Example]) -> dict[str, str]:
@@ -172,6 +219,26 @@ def _alike(examples: Sequence[Example], others: Sequence[Example]) -> dict[str, 
         return {}
     found = near_matches(_documents(examples), _documents(others))
     return {**found, **_equal(examples, others)}
+
+
+def _overlapping(examples: Iterable[Example], others: Iterable[Example]) -> int:
+    """Count examples of which some answer shares a run of words with an answer of the others."""
+    owners: dict[int, set[str]] = defaultdict(set)
+    for example in examples:
+        for run in _runs(example):
+            owners[run].add(example.id)
+    found: set[str] = set()
+    for other in others:
+        found.update(owner for run in _runs(other) if run in owners for owner in owners[run])
+    return len(found)
+
+
+def _runs(example: Example) -> Iterator[int]:
+    """Every twelve words in a row of the answers, as hashes: too many texts to keep."""
+    for target in example.targets:
+        words = _WORD.findall(answer_text(example.messages[target]).casefold())
+        for start in range(len(words) - _WORDS_IN_A_ROW + 1):
+            yield hash(tuple(words[start : start + _WORDS_IN_A_ROW]))
 
 
 def _documents(examples: Iterable[Example]) -> Iterator[TextDocument]:

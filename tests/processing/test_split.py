@@ -10,7 +10,7 @@ from processing.dedup import group_conversations
 from processing.errors import SplitError
 from processing.example import Conversation, Example
 from processing.split import measure_leakage, position_of, split
-from store.recorded.message import Json, Message
+from store.recorded.message import Json, Message, ToolCall
 
 
 def example(name: str, group: str | None = None, conversation: str | None = None, text: str | None = None) -> Example:
@@ -112,25 +112,91 @@ def test_leakage_is_measured_and_not_assumed() -> None:
     assert not leakage.is_free
 
 
-def test_planted_pairs_never_cross_the_split() -> None:
-    rng = random.Random(4)
-    conversations = []
-    for number in range(300):
-        words = [f"w{rng.randrange(999)}" for _ in range(30)]
-        changed = [*words[:12], "changed", *words[13:]]
-        for twin, spoken in enumerate((words, changed)):
-            messages = [Message("system", "s"), Message("user", " ".join(spoken)), Message("assistant", f"a{twin}")]
-            if twin and number % 2:
-                messages += [Message("user", f"and {number}?"), Message("assistant", "b")]
-            conversations.append(Conversation(f"{number}.{twin}", tuple(messages), f"{number}.{twin}", "f"))
+def planted(kind: str, number: int, rng: random.Random) -> list[Conversation]:
+    """Two conversations that must not part: nearly the same, one the beginning of the other, or regenerated."""
+    words = [f"w{rng.randrange(999)}" for _ in range(30)]
+    changed = [*words[:12], "changed", *words[13:]] if kind == "near" else words
+    pair = []
+    for twin, spoken in enumerate((words, changed)):
+        answer = " ".join(f"a{rng.randrange(9999)}" for _ in range(20))
+        messages = [Message("system", "s"), Message("user", " ".join(spoken)), Message("assistant", answer)]
+        if twin and kind == "prefix":
+            messages += [Message("user", f"and {number}?"), Message("assistant", f"b{number}")]
+        name = f"{kind}.{number}.{twin}"
+        pair.append(Conversation(name, tuple(messages), name, "f"))
+    return pair
+
+
+@pytest.mark.parametrize("kind", ["near", "prefix", "regenerated"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_500_planted_pairs_never_cross_the_split(kind: str, seed: int) -> None:
+    rng = random.Random(seed)
+    conversations = [one for number in range(500) for one in planted(kind, number, rng)]
     groups = group_conversations(conversations)
-    result = split(convert(conversations, single_turn=True, groups=groups).examples, train=300, test=300, seed=1)
+    result = split(convert(conversations, single_turn=True, groups=groups).examples, train=500, test=500, seed=seed)
     sides = {item.conversation_id: "train" for item in result.train} | {
         item.conversation_id: "test" for item in result.test
     }
-    crossed = [n for n in range(300) if len({sides.get(f"{n}.{twin}", "") for twin in (0, 1)} - {""}) > 1]
+    crossed = [n for n in range(500) if len({sides.get(f"{kind}.{n}.{twin}", "") for twin in (0, 1)} - {""}) > 1]
     assert crossed == []
     assert result.leakage.is_free
+    assert result.leakage.overlapping == 0
+    assert min(result.conversations["train"], result.conversations["test"]) > 400
+
+
+def test_answers_with_twelve_words_in_a_row_in_common_are_counted() -> None:
+    said = [f"word{n}" for n in range(30)]
+
+    def answering(name: str, words: list[str]) -> Example:
+        asked = example(name)
+        return replace(asked, messages=(asked.messages[0], Message("assistant", " ".join(words))))
+
+    train = [answering("a", said)]
+    test = [
+        answering("b", ["Well,", *said[3:15], "so"]),
+        answering("c", [*said[3:14], "otherwise"]),
+        answering("d", [word.upper() for word in said]),
+    ]
+    assert measure_leakage(train, test).overlapping == 2
+    assert measure_leakage(train, test).is_free
+
+
+def labelled(label: str, count: int) -> list[Example]:
+    made = []
+    for number in range(count):
+        asked = example(f"{label}{number}", text=f"question {label} {number * 7919}")
+        made.append(replace(asked, messages=(asked.messages[0], Message("assistant", label))))
+    return made
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_rare_class_stands_in_both_parts(seed: int) -> None:
+    items = [*labelled("usual", 2000), *labelled("Rare", 12)]
+    result = split(items, train=60, test=60, seed=seed, is_labelled=True)
+    for part in (result.train, result.test):
+        assert len(part) == 60
+        on_side = [one for one in items if (position_of(one.group, seed) < 0.5) == (part is result.test)]
+        there = sum(one.messages[-1].content == "Rare" for one in on_side)
+        assert sum(one.messages[-1].content == "Rare" for one in part) >= min(5, there)
+
+
+def test_balancing_moves_no_group_to_the_other_side() -> None:
+    items = [*labelled("usual", 500), *labelled("rare", 20)]
+    plain, balanced = (
+        split(items, train=50, test=50, seed=3, is_labelled=is_labelled) for is_labelled in (False, True)
+    )
+    assert not names(plain.train) & names(balanced.test)
+    assert not names(plain.test) & names(balanced.train)
+
+
+def test_a_tool_that_is_seldom_called_stands_in_test() -> None:
+    def calling(name: str, tool: str) -> Example:
+        asked = example(name, text=f"{name} please")
+        return replace(asked, messages=(asked.messages[0], Message("assistant", None, (ToolCall(tool, "{}"),))))
+
+    items = [calling(f"often{n}", "often") for n in range(900)] + [calling(f"seldom{n}", "seldom") for n in range(20)]
+    result = split(items, train=30, test=30, seed=1)
+    assert sum(one.id.startswith("seldom") for one in result.test) >= 5
 
 
 @pytest.mark.parametrize("wanted", [{"train": -1, "test": 1}, {"train": 0, "test": 0}])
