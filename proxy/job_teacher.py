@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -35,6 +36,9 @@ class JobTeacher(BaseModel):
         return self
 
 
-def teachers_line(teachers: Iterable[JobTeacher]) -> bytes:
-    """Return the line that a job's process reads first: which servers it may ask."""
-    return json.dumps({"teachers": [teacher.model_dump(mode="json") for teacher in teachers]}).encode() + b"\n"
+def teachers_line(
+    teachers: Iterable[JobTeacher], *, log_level: str = "info", log_format: Literal["console", "json"] = "console"
+) -> bytes:
+    """Return the line that a job's process reads first: which servers it may ask, and how it logs."""
+    told = [teacher.model_dump(mode="json") for teacher in teachers]
+    return json.dumps({"teachers": told, "log_level": log_level, "log_format": log_format}).encode() + b"\n"

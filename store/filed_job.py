@@ -10,7 +10,6 @@ The process that runs a job holds the lock of its folder (`store.job_folder`); w
 takes that lock first, so that no two write about one job at a time. `cancel` alone needs no lock.
 """
 
-import asyncio
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from store import json_text
-from store.work import JOB_COLUMNS, Call, Erased, Job, JobStatus, WorkStore, job_of
+from store.work import JOB_COLUMNS, Call, Erased, Job, JobStatus, Statement, WorkStore, insertion, job_of
 
 _COLUMNS = f"""{JOB_COLUMNS}, f.filed_by, f.request, f.max_calls, f.max_cost, f.is_wanted, f.starts, f.calls, f.cost,
     e.traces, e.erased_at"""
@@ -211,11 +210,11 @@ class OneFiledJob(FiledJobs):
     async def add_call(self, call: Call) -> None:
         """Commit a call that was bought, and count it in the same transaction."""
         cost = call.cost if call.cost is not None and math.isfinite(call.cost) else 0.0
-        counted = self._commit(
+        counted = Statement(
             "UPDATE filed_jobs SET calls = calls + 1, cost = cost + :cost WHERE run_id = :run_id",
             [{"run_id": self.run_id, "cost": cost}],
         )
-        await asyncio.gather(super().add_call(call), counted)
+        await self._commit_together(insertion(call), counted)
 
 
 def _filed(row: tuple[Any, ...]) -> FiledJob:

@@ -55,7 +55,7 @@ def job_json(filed: FiledJob) -> dict[str, JsonValue]:
         "id": job.run_id,
         "name": job.name,
         "status": job.status.value,
-        "is_wanted": filed.is_wanted,
+        "is_wanted": filed.is_wanted and job.status not in (JobStatus.SUCCESS, JobStatus.FAILURE),
         "error": job.error,
         "filed_by": filed.filed_by,
         "created_at": job.created_at,

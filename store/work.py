@@ -242,26 +242,7 @@ class WorkStore:
 
     async def add_call(self, call: Call) -> None:
         """Commit a call; one that is there already stays as it is."""
-        await self._commit(
-            "INSERT INTO calls (key, purpose, model, base_url, request, reply, usage, cost, attempts, created_at,"
-            " error) VALUES (:key, :purpose, :model, :base_url, :request, :reply, :usage, :cost, :attempts,"
-            " :created_at, :error) ON CONFLICT (key) DO NOTHING",
-            [
-                {
-                    "key": call.key,
-                    "purpose": call.purpose,
-                    "model": call.model,
-                    "base_url": call.base_url,
-                    "request": call.request.decode(),
-                    "reply": None if call.reply is None else call.reply.decode(),
-                    "usage": None if call.usage is None else call.usage.decode(),
-                    "cost": call.cost,
-                    "attempts": call.attempts,
-                    "created_at": _now(),
-                    "error": call.error,
-                }
-            ],
-        )
+        await self._commit_together(insertion(call))
 
     async def verdicts(self, keys: Sequence[bytes]) -> dict[bytes, Verdict]:
         """Look verdicts up; keys without one are left out."""
@@ -385,12 +366,16 @@ class WorkStore:
             raise store_error(exc, self._path) from exc
 
     async def _commit(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write rows, to the end even when the caller is cancelled: the answer is paid for.
+        """Write rows; see `_commit_together`."""
+        await self._commit_together(Statement(sql, rows))
+
+    async def _commit_together(self, *statements: "Statement") -> None:
+        """Write rows in one transaction, to the end even when the caller is cancelled: the answer is paid for.
 
         What is asked for while a transaction is under way goes into the next one together, since each is flushed to
         the disk: else answers that come fast would wait in line to be kept, and be lost with the process.
         """
-        pending = _Pending(sql, rows, asyncio.get_running_loop().create_future())
+        pending = _Pending(statements, asyncio.get_running_loop().create_future())
         self._pending.append(pending)
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_pending(), name="write work.db")
@@ -429,14 +414,45 @@ class WorkStore:
 def _write_all(batch: "Sequence[_Pending]", db: sqlite3.Connection) -> None:
     with transaction_now(db):
         for pending in batch:
-            db.executemany(pending.sql, pending.rows)
+            for statement in pending.statements:
+                db.executemany(*statement)
 
 
-class _Pending(NamedTuple):
-    """Rows to be written, and who waits for them."""
+class Statement(NamedTuple):
+    """Rows to be written in one way."""
 
     sql: str
     rows: Sequence[Mapping[str, Any]]
+
+
+def insertion(call: Call) -> Statement:
+    """Give what writes a call, unless one of its key is there."""
+    return Statement(
+        "INSERT INTO calls (key, purpose, model, base_url, request, reply, usage, cost, attempts, created_at, error)"
+        " VALUES (:key, :purpose, :model, :base_url, :request, :reply, :usage, :cost, :attempts, :created_at, :error)"
+        " ON CONFLICT (key) DO NOTHING",
+        [
+            {
+                "key": call.key,
+                "purpose": call.purpose,
+                "model": call.model,
+                "base_url": call.base_url,
+                "request": call.request.decode(),
+                "reply": None if call.reply is None else call.reply.decode(),
+                "usage": None if call.usage is None else call.usage.decode(),
+                "cost": call.cost,
+                "attempts": call.attempts,
+                "created_at": _now(),
+                "error": call.error,
+            }
+        ],
+    )
+
+
+class _Pending(NamedTuple):
+    """What is to be written all or not at all, and who waits for it."""
+
+    statements: Sequence[Statement]
     written: asyncio.Future[None]
 
     def end(self, error: StoreError | None = None) -> None:

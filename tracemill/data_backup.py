@@ -23,12 +23,16 @@ from proxy.key_salt import SALT_FILE
 from proxy.serve.ingest_process import SETTINGS_FILE
 from store.backup import CopiedDatabase, Progress, check_copy, copy_database, size_on_disk
 from store.database import TRACES, WORK, Schema
+from store.erasing.work_erasing import INPUTS_FOLDER
 from store.errors import DatabaseMissingError, StoreError, StoreFullError
+from store.job_folder import JOBS_FOLDER
 from store.raw_call_files import FOLDER as RAW_FOLDER
 from tracemill.doctor.place import TRACES_FILE, WORK_FILE
 
 MANIFEST = "backup.json"
 _FORMAT = 1
+_JOB_FILES = ("*/*.json*", "*/dataset/[!.]*", f"*/dataset/{INPUTS_FOLDER}/*")
+"""What a job was given, what it told and what it made."""
 _POSITION_FILE = "otlp-position"
 _SMALL_FILES = (SALT_FILE, KEY_FILE, SETTINGS_FILE, _POSITION_FILE)
 """What a data directory holds beside databases and journals, and would miss: a salt stands for all fingerprints, and a
@@ -125,6 +129,9 @@ def _fill(data_dir: Path, partial: Path, progress: Progress, *, has_raw: bool) -
             manifest.databases[name] = _told(copied)
     if has_raw:
         _copy_folder(data_dir, partial, RAW_FOLDER, "*.raw")
+    # After the database that speaks of them: a job's folder is made before its row.
+    for pattern in _JOB_FILES:
+        _copy_folder(data_dir, partial, JOBS_FOLDER, pattern)
     for path in sorted(path for path in partial.rglob("*") if path.is_file()):
         manifest.files[str(path.relative_to(partial))] = _digest(path)
     _write(partial / MANIFEST, json.dumps(asdict(manifest), indent=2).encode())
@@ -154,7 +161,8 @@ def _check_places(data_dir: Path, target: Path) -> None:
 
 def _check_room(data_dir: Path, target: Path, *, has_raw: bool) -> None:
     needed = sum(size_on_disk(data_dir / name) for name in _DATABASES)
-    for folder, pattern in ((JOURNAL_FOLDER, "*/*.seg"), (RAW_FOLDER, "*.raw" if has_raw else "")):
+    patterns = [(JOURNAL_FOLDER, "*/*.seg"), (RAW_FOLDER, "*.raw" if has_raw else "")]
+    for folder, pattern in [*patterns, *((JOBS_FOLDER, pattern) for pattern in _JOB_FILES)]:
         for path in (data_dir / folder).glob(pattern) if pattern else ():
             with suppress(FileNotFoundError):
                 needed += path.stat().st_size

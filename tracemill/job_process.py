@@ -30,6 +30,7 @@ from processing.pipeline import process as run_process
 from processing.progress import StageProgress
 from processing.sources import Intake
 from processing.sources import from_store as read_store
+from proxy.serve.logs import log_the_unforeseen, set_up_logging
 from store.errors import StoreError
 from store.filed_job import FiledJob, OneFiledJob
 from store.filter import parse_filter
@@ -54,8 +55,10 @@ def main(arguments: Sequence[str]) -> int:
     """Run or check one job; return the exit code."""
     os.umask(0o077)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    teachers: Teachers = json.loads(_read_line())["teachers"]
+    told = json.loads(_read_line())
+    set_up_logging(told["log_level"], told["log_format"])
+    log_the_unforeseen()
+    teachers: Teachers = told["teachers"]
     what, *rest = arguments
     if what == "check":
         print(json.dumps(_problem_of(Path(rest[0]), teachers)))

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from proxy.admin.refusal import AdminRefusal, Code
 from proxy.admin.shapes.job import JobTaken
@@ -42,6 +43,7 @@ class JobFiling:
         self._command = tuple(command)
         self._teachers = tuple(teachers)
         self._checks = asyncio.Semaphore(_CHECKS_AT_ONCE)
+        self._at_work: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def refuse_if_off(self) -> None:
         """Refuse what would have a job run where none does.
@@ -65,9 +67,12 @@ class JobFiling:
         run_id = str(uuid7()) if asked.id is None else _read_id(asked.id)
         given = asked.model_dump(mode="json", exclude={"id"})
         request = hashlib.blake2b(_written(given), digest_size=20).hexdigest()
-        earlier = await self._earlier(run_id, request)
-        if earlier is not None:
-            return earlier
+        # One after the other under one id: the loser would take the winner's folder away.
+        async with self._at_work.setdefault(run_id, asyncio.Lock()):
+            filed = await self._earlier(run_id, request)
+            return filed or await self._file(run_id, asked, given, request, who)
+
+    async def _file(self, run_id: str, asked: JobTaken, given: dict[str, Any], request: str, who: str) -> FiledJob:
         folder = JobFolder(self._data_dir, run_id)
         try:
             await asyncio.to_thread(folder.make, _files(folder, given))
@@ -147,4 +152,7 @@ def _files(folder: JobFolder, given: dict[str, Any]) -> dict[Path, bytes]:
 
 
 def _written(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=True).encode()
+    try:
+        return json.dumps(value, allow_nan=False).encode()
+    except ValueError as exc:
+        raise AdminRefusal(Code.INVALID_BODY, "The body holds a number that is too large to be one.") from exc

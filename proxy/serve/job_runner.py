@@ -18,7 +18,7 @@ from typing import Final
 
 from proxy.job_teacher import teachers_line
 from proxy.settings import ServeSettings
-from store.errors import DatabaseMissingError, OlderSchemaError, StoreError
+from store.errors import DatabaseMissingError, StoreError
 from store.filed_job import FiledJob, FiledJobs
 from store.job_folder import JOBS_FOLDER, EventKind, JobBusyError, JobFolder
 from store.work import JobStatus
@@ -121,6 +121,7 @@ class JobRunner:
         await ending
 
     async def _keep_running(self) -> None:
+        await self._migrate()
         while not self._stop.is_set():
             pause_s = _LOOK_S
             try:
@@ -134,6 +135,16 @@ class JobRunner:
             waits = [asyncio.create_task(self._stop.wait()), *(each.ended for each in self._running.values())]
             await asyncio.wait(waits, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
             waits[0].cancel()
+
+    async def _migrate(self) -> None:
+        """Lead an older `work.db` to today's schema, so that everybody can read it."""
+        path = self._data_dir / WORK_FILE
+        try:
+            if path.exists():
+                async with await FiledJobs.open(path):
+                    _log.debug("%s is of today's schema", WORK_FILE)
+        except (StoreError, OSError) as exc:
+            _log.error("%s cannot be used: %s", WORK_FILE, exc)
 
     async def _look(self) -> None:
         is_quiet = not any(each.ended.done() or each.told_at for each in self._running.values())
@@ -155,9 +166,6 @@ class JobRunner:
                 return await work.unsettled()
         except DatabaseMissingError:
             return []
-        except OlderSchemaError:
-            async with await FiledJobs.open(path) as work:
-                return await work.unsettled()
 
     def _has_changed(self) -> bool:
         """Whether there may be something new: an idle server asks the system for two file times and no more."""
@@ -178,7 +186,10 @@ class JobRunner:
                 running.tell_to_end()
             return
         folder = JobFolder(self._data_dir, run_id)
-        if not filed.is_wanted:
+        if not folder.path.is_dir():
+            async with await FiledJobs.open(self._data_dir / WORK_FILE) as work:
+                await work.give_up(run_id, f"its folder {folder.path} is gone; file it again")
+        elif not filed.is_wanted:
             await self._rest(filed, folder, "cancelled")
         elif filed.starts >= MOST_STARTS:
             await self._rest(filed, folder, f"its process died {filed.starts} times; the server's log has more")
@@ -214,22 +225,30 @@ class JobRunner:
         self._not_before.pop(run_id, None)
         async with await FiledJobs.open(self._data_dir / WORK_FILE) as work:
             await work.note_start(run_id, folder.dataset)
-        process = await asyncio.create_subprocess_exec(
-            *self._command,
-            "run",
-            str(self._data_dir),
-            run_id,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
-            env=self._environment,
-            start_new_session=True,
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._command,
+                "run",
+                str(self._data_dir),
+                run_id,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.DEVNULL,
+                env=self._environment,
+                start_new_session=True,
+            )
+        except OSError:
+            # No memory, process or descriptor to be had now: nothing of the job's died.
+            async with await FiledJobs.open(self._data_dir / WORK_FILE) as work:
+                await work.note_end(run_id)
+            raise
         ended = asyncio.create_task(process.wait(), name=f"job {run_id}")
         self._running[run_id] = _Running(process, folder, ended)
         _log.info("job %s runs in process %d", run_id, process.pid)
         assert process.stdin is not None  # noqa: S101 - a pipe was asked for
+        settings = self._settings()
+        line = teachers_line(settings.job_teachers, log_level=settings.log_level, log_format=settings.log_format)
         with contextlib.suppress(ConnectionError):
-            process.stdin.write(teachers_line(self._settings().job_teachers))
+            process.stdin.write(line)
             await process.stdin.drain()
 
     async def _after(self, run_id: str, code: int) -> None:

@@ -3,15 +3,19 @@
 import asyncio
 import json
 import os
+import shutil
+import sqlite3
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from proxy.serve.job_runner import JobRunner
 from proxy.settings import ServeSettings
+from store.errors import OlderSchemaError
 from store.filed_job import Bounds, FiledJob, FiledJobs
 from store.job_folder import EventKind, JobFolder
 from store.uuid7 import uuid7
@@ -107,7 +111,7 @@ async def test_a_job_is_told_the_servers_of_the_settings_and_no_token_of_the_adm
         return note.exists() and note.read_bytes().endswith(b"\n")
 
     await until(has_noted)
-    assert json.loads(note.read_text()) == {"teachers": [{"base_url": "http://t/v1", "api_key_env": None}]}
+    assert json.loads(note.read_text())["teachers"] == [{"base_url": "http://t/v1", "api_key_env": None}]
     await jobs.end(asyncio.Event(), 5)
     assert (await filed(tmp_path, run_id)).is_wanted
 
@@ -145,6 +149,37 @@ async def test_a_job_that_another_process_runs_is_left_alone_until_that_has_ende
         await asyncio.sleep(0.8)
         assert (await filed(tmp_path, run_id)).starts == 0
     await until(lambda: has_started(tmp_path, run_id))
+    await jobs.end(asyncio.Event(), 5)
+
+
+async def test_a_job_without_its_folder_comes_to_rest(tmp_path: Path) -> None:
+    """As after going back to a backup of the databases alone."""
+    gone, there = await file(tmp_path), await file(tmp_path)
+    shutil.rmtree(JobFolder(tmp_path, gone).path)
+    jobs = runner(tmp_path, WAITS_FOR_THE_END)
+    jobs.start()
+    await until(lambda: has_started(tmp_path, there))
+    assert await has_status(tmp_path, gone, JobStatus.STOPPED)
+    assert "is gone" in ((await filed(tmp_path, gone)).job.error or "")
+    await jobs.end(asyncio.Event(), 5)
+
+
+async def test_a_work_db_of_an_earlier_version_is_migrated_at_the_start(tmp_path: Path) -> None:
+    released = Path(__file__).parents[2] / "store" / "released" / "work-1.sql"
+    with closing(sqlite3.connect(tmp_path / "work.db")) as database:
+        database.executescript(released.read_text("utf-8"))
+        database.execute("PRAGMA journal_mode = WAL")
+    jobs = runner(tmp_path, DIES)
+    jobs.start()
+
+    async def can_be_read() -> bool:
+        try:
+            async with await FiledJobs.open_to_read(tmp_path / "work.db") as work:
+                return await work.page(None, 5) == []
+        except OlderSchemaError:
+            return False
+
+    await until(can_be_read)
     await jobs.end(asyncio.Event(), 5)
 
 
