@@ -18,6 +18,7 @@ from store.erasing.progress import Progress, find_progress
 from store.erasing.selector import Selector, SelectorKind
 from store.errors import DatabaseMissingError, FilterError
 from store.filter import parse_filter
+from store.search_query import SearchOffError
 from store.trace_lookup import find_trace
 from store.traces import TraceReader
 from tracemill.change_request import apply_written, ask, make_change
@@ -138,7 +139,10 @@ async def _trace_id(data_dir: Path, named: str) -> UUID:
 
 async def _preview(data_dir: Path, selector: Selector) -> Preview:
     async with await TraceReader.open(data_dir / TRACES_FILE) as reader:
-        return await reader.look(lambda db: preview(db, data_dir, selector))
+        try:
+            return await reader.look(lambda db: preview(db, data_dir, selector))
+        except SearchOffError:
+            _fail("texts are not indexed here, so text cannot be searched. Set search to true and restart the server.")
 
 
 async def _changes(data_dir: Path, kind: ChangeKind | None, limit: int) -> list[ChangeRecord]:

@@ -28,12 +28,13 @@ from store.chore import NOTHING_TO_DO, Step
 from store.connection import transaction_now
 from store.erasing.pace import Pace
 from store.erasing.removal import remove_by_id, remove_traces
-from store.erasing.selector import Selector, SelectorKind
+from store.erasing.selector import Picked, Selector, SelectorKind
 from store.erasing.sweep import Sweep
 from store.erasing.work_erasing import WorkErasing
 from store.follower import Follower
 from store.forgotten import forget_name, forget_traces
 from store.search_index import search_state
+from store.search_query import SearchOffError
 from store.trace_rows import from_micros, to_micros
 
 _STEP_S = 0.02
@@ -94,6 +95,8 @@ def apply_erasure(db: sqlite3.Connection, change: Change) -> Applied:
     """
     selector = Selector.decode(change.body)
     selector.check()
+    if selector.is_search and not search_state(db).is_on:
+        raise ValueError("texts are not indexed, so they cannot be searched for what is to go")
     counts = {"by": selector.kind.value, "traces": 0}
     db.execute(
         _INSERT,
@@ -196,7 +199,12 @@ class Erasing:
 
         def erase(count: int) -> None:
             with transaction_now(db):
-                picked = selector.pick(db, erasure.asked_at, erasure.place, count, deadline)
+                try:
+                    picked = selector.pick(db, erasure.asked_at, erasure.place, count, deadline)
+                except SearchOffError:
+                    # Put off meanwhile. What cannot be found must not keep other erasures waiting for ever.
+                    _add(erasure, {"search_off": 1})
+                    picked = Picked([], erasure.place, is_done=True)
                 if selector.kind is SelectorKind.TRACES:
                     # Also those that are not stored: they may be in flight, be dead letters, or have been judged.
                     ids = selector.trace_ids[erasure.place : picked.place]

@@ -1,6 +1,8 @@
 """What an erasure would take, without taking it."""
 
+import math
 import sqlite3
+import sys
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,13 +46,23 @@ class Preview(NamedTuple):
 
 
 def preview(db: sqlite3.Connection, data_dir: Path, selector: Selector) -> Preview:
-    """Count what a selector names now; reads one state of the database."""
+    """Count what a selector names now; reads one state of the database.
+
+    Raises:
+        SearchOffError: It searches texts, and they are not indexed.
+    """
     resolved = selector.resolved(db, datetime.now(UTC))
     if resolved is None:
         return Preview(0, None, None, ())
     selector = resolved
-    condition, parameters = selector.condition(datetime.now(UTC))
-    sql = f"SELECT count(*), min(t.created_at), max(t.created_at) FROM traces t WHERE {condition}"
+    now = datetime.now(UTC)
+    if selector.is_search:
+        picked = selector.pick(db, now, 0, sys.maxsize, math.inf).numbers
+        source, condition = "json_each(:numbers) w CROSS JOIN traces t ON t.number = w.value", "1"
+        parameters: dict[str, object] = {**number_list(picked)}
+    else:
+        source, (condition, parameters) = "traces t", selector.condition(db, now, ())
+    sql = f"SELECT count(*), min(t.created_at), max(t.created_at) FROM {source} WHERE {condition}"
     traces, first, last = db.execute(sql, parameters).fetchone()
     return Preview(
         traces,
@@ -76,9 +88,9 @@ def _datasets(db: sqlite3.Connection, path: Path, selector: Selector) -> set[str
 
 def _among(db: sqlite3.Connection, ids: set[bytes], selector: Selector) -> set[bytes]:
     """Tell which of these traces are selected."""
-    condition, parameters = selector.condition(datetime.now(UTC))
+    numbers = [row[0] for row in db.execute(_NUMBERS, id_list(ids))]
+    condition, parameters = selector.condition(db, datetime.now(UTC), numbers)
     sql = f"""
         SELECT t.id FROM json_each(:held) w CROSS JOIN traces t ON t.number = w.value WHERE {condition}
     """
-    numbers = [row[0] for row in db.execute(_NUMBERS, id_list(ids))]
     return {row[0] for row in db.execute(sql, {**parameters, "held": number_list(numbers)["numbers"]})}

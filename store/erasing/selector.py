@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -15,6 +15,8 @@ from store.conversation_lookup import conversation_of_id
 from store.errors import FilterError
 from store.filter import parse_filter
 from store.id_list import WANTED, id_list
+from store.search import TextMatches
+from store.search_query import SearchQuery
 from store.trace_rows import to_micros
 
 MAX_TRACES = 10_000
@@ -31,6 +33,7 @@ _OF_CONVERSATION = """
     SELECT t.id FROM conversation_traces s CROSS JOIN traces t ON t.number = s.trace
     WHERE s.conversation = :conversation AND t.created_at <= :until
 """
+_WINDOW = "SELECT number FROM traces WHERE number > :place AND number <= :end"
 _NEWEST = "SELECT coalesce(max(number), 0) FROM traces"
 
 
@@ -123,8 +126,24 @@ class Selector:
             except FilterError as exc:
                 raise ValueError(f"the expression cannot be understood at position {exc.position}") from exc
 
-    def condition(self, asked_at: datetime) -> tuple[str, dict[str, object]]:
-        """Give what it selects as a condition over `traces t`, with its parameters; of a resolved one alone."""
+    @property
+    def is_search(self) -> bool:
+        """Whether texts have to be searched for it."""
+        return self.kind is SelectorKind.WHERE and bool(parse_filter(self.value).searches)
+
+    def condition(
+        self, db: sqlite3.Connection, asked_at: datetime, numbers: Sequence[int]
+    ) -> tuple[str, dict[str, object]]:
+        """Give what it selects as a condition over `traces t`, with its parameters; of a resolved one alone.
+
+        Args:
+            db: Texts are searched in it.
+            asked_at: UTC.
+            numbers: The rows that it is asked about; of matter where texts are searched alone.
+
+        Raises:
+            SearchOffError: It searches texts, and they are not indexed.
+        """
         until: dict[str, object] = {"until": to_micros(asked_at)}
         name = self.value.encode("utf-8", "surrogatepass")
         if self.kind is SelectorKind.TRACES:
@@ -133,7 +152,8 @@ class Selector:
         if self.kind in (SelectorKind.SESSION, SelectorKind.USER):
             return f"t.{self.kind.value} = :name AND t.created_at <= :until", {**until, "name": name}
         selection = parse_filter(self.value)
-        return f"({selection.sql}) AND t.created_at <= :until", {**until, **selection.parameters}
+        found = TextMatches(db, selection.searches).among(numbers) if selection.searches else {}
+        return f"({selection.sql}) AND t.created_at <= :until", {**until, **selection.parameters, **found}
 
     def resolved(self, db: sqlite3.Connection, asked_at: datetime) -> "Selector | None":
         """Give a selector that means the same while traces go, None when it selects nothing.
@@ -156,6 +176,9 @@ class Selector:
             place: Where the last picking said to go on; 0 at the beginning.
             count: Most traces.
             deadline: Give what is found by then, by the monotonic clock.
+
+        Raises:
+            SearchOffError: Texts are to be searched, and they are not indexed.
         """
         if self.kind is SelectorKind.TRACES:
             return self._pick_ids(db, place, count)
@@ -177,12 +200,22 @@ class Selector:
     def _pick_by_filter(
         self, db: sqlite3.Connection, wanted: dict[str, int], place: int, count: int, deadline: float
     ) -> Picked:
-        sql, parameters = _filter_statement(self.value)
+        sql, parameters, searches = _filter_statement(self.value)
+        texts = TextMatches(db, searches)
         newest = db.execute(_NEWEST).fetchone()[0]
         numbers: list[int] = []
         while place < newest:
             end = place + _WINDOW_ROWS
-            left = {**wanted, **parameters, "place": place, "end": end, "count": count - len(numbers)}
+            left: dict[str, object] = {
+                **wanted,
+                **parameters,
+                "place": place,
+                "end": end,
+                "count": count - len(numbers),
+            }
+            if texts:
+                window = [row[0] for row in db.execute(_WINDOW, {"place": place, "end": end})]
+                left.update(texts.among(window))
             found = [row[0] for row in db.execute(sql, left)]
             numbers += found
             if len(numbers) >= count:
@@ -194,11 +227,11 @@ class Selector:
 
 
 @cache
-def _filter_statement(expression: str) -> tuple[str, dict[str, object]]:
+def _filter_statement(expression: str) -> tuple[str, dict[str, object], Mapping[str, SearchQuery]]:
     selection = parse_filter(expression)
     sql = f"""
         SELECT t.number FROM traces t
         WHERE t.number > :place AND t.number <= :end AND +t.created_at <= :until AND ({selection.sql})
         ORDER BY t.number LIMIT :count
     """
-    return sql, dict(selection.parameters)
+    return sql, dict(selection.parameters), selection.searches

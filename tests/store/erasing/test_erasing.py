@@ -4,13 +4,15 @@ import random
 from pathlib import Path
 from uuid import UUID
 
+from store.change import find_change
 from store.conversation_lookup import conversation_of_trace, id_of_conversation
 from store.erasing.erasure import erasures_under_way
+from store.erasing.preview import preview
 from store.erasing.selector import Selector, SelectorKind
 from store.search_index import SearchChore
 from store.trace import DeadLetter
 from store.traces import TraceReader, TraceWriter
-from tests.store.erasing.store import asked, chat, do, erase, faults, ids, rows, sizes
+from tests.store.erasing.store import asked, chat, do, erase, erasing, faults, ids, rows, sizes
 
 
 async def test_an_erased_trace_goes_with_all_that_only_it_held(tmp_path: Path) -> None:
@@ -84,6 +86,39 @@ async def test_by_session_user_and_filter_the_named_go_and_no_others(tmp_path: P
             assert record.result["by"] == kind
             assert await ids(path) == left
             assert faults(path) == []
+
+
+async def test_by_what_was_said_the_named_go_and_no_others(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+    traces = [chat(n, f"q{n} {'apple' if n % 3 else 'pear'}", f"a{n}", route=f"r{n % 2}") for n in range(1, 100)]
+    async with await TraceWriter.open(path) as writer:
+        await writer.write(traces)
+        await do(writer, SearchChore())
+        expected = {UUID(int=n) for n in range(1, 100) if n % 3 == 0 and n % 2}
+        selector = Selector(SelectorKind.WHERE, "text ~ pear and route = r1")
+        async with await TraceReader.open(path) as reader:
+            assert (await reader.look(lambda db: preview(db, tmp_path, selector))).traces == len(expected)
+        record = await erase(writer, "where", selector.value)
+        assert record.result["traces"] == len(expected)
+        assert await ids(path) == {trace.id for trace in traces} - expected
+        assert faults(path) == []
+
+
+async def test_without_an_index_what_was_said_selects_nothing_and_holds_up_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+    async with await TraceWriter.open(path) as writer:
+        await writer.write([chat(1, "apple", "a", user="jane")])
+        await writer.perform(SearchChore(is_on=False))
+        refused = asked(Selector(SelectorKind.WHERE, "text ~ apple"))
+        await writer.write(changes=[refused])
+        async with await TraceReader.open(path) as reader:
+            told = await reader.look(lambda db: find_change(db, refused.id))
+        assert told is not None
+        assert "not indexed" in str(told.result)
+        other = asked(Selector(SelectorKind.USER, "jane"))
+        await writer.write(changes=[other])
+        await do(writer, SearchChore(is_on=False), erasing(tmp_path))
+        assert await ids(path) == set()
 
 
 async def test_the_audit_log_names_no_one(tmp_path: Path) -> None:
