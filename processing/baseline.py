@@ -1,8 +1,10 @@
 """How good the base model is: its recorded answer is the prediction, the relabelled answer the reference."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import NamedTuple
 
 from processing.answer_form import canonical
@@ -26,6 +28,18 @@ VERDICT_SCHEMA: dict[str, Json] = {
 }
 
 
+class Judging(StrEnum):
+    """How an answer came to its judge's score. A closed list."""
+
+    EQUAL = "equal"
+    """The answer says what the reference says: good, and nobody is asked."""
+    VERDICT = "verdict"
+    UNPARSABLE = "unparsable"
+    """The judge answered without one verdict that can be read: no score."""
+    UNANSWERED = "unanswered"
+    """The judge's server gave no answer: no score."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """One recorded answer beside its reference.
@@ -37,6 +51,7 @@ class Prediction:
         prediction: What the base model answered.
         reference: The label.
         scores: Metric to score; None where a metric cannot be computed.
+        judging: How the judge's score came about; None where there is none to come.
         judge_call: The judge's call; None where the judge was not asked.
         columns: Message traces that go beside it.
     """
@@ -47,6 +62,7 @@ class Prediction:
     prediction: Message
     reference: Message
     scores: Mapping[str, float | None]
+    judging: Judging | None = None
     judge_call: bytes | None = None
     columns: Mapping[str, Json] = field(default_factory=dict)
 
@@ -73,6 +89,7 @@ class Performance:
         rows: Answers scored.
         conversations: Conversations they come from.
         test_set_hash: Names the questions and references; scores over different hashes must not be compared.
+        judge: How many answers the judge was asked about, and of how many it gave no verdict; None without a judge.
     """
 
     scores: Mapping[str, Json]
@@ -80,6 +97,7 @@ class Performance:
     rows: int
     conversations: int
     test_set_hash: str
+    judge: Mapping[str, int] | None = None
 
     def as_json(self) -> dict[str, Json]:
         """For the report."""
@@ -89,6 +107,7 @@ class Performance:
             "rows": self.rows,
             "conversations": self.conversations,
             "test_set_hash": self.test_set_hash,
+            "judge": self.judge,
         }
 
 
@@ -126,14 +145,16 @@ async def predict(
         prediction, reference = before.messages[target], after.messages[target]
         tools = list(task.form(before).tools)
         scores = score_reply(prediction, reference, task=task.config.base.task, tools=tools)
-        judged = _Judged(None)
+        judged = Judged(None)
         if task.config.base.task != "classification":
             judged = await _judge(before, target, reference, teachers, task)
             scores[JUDGE] = judged.score
         finished += 1
         done(finished)
         prompt = before.messages[:target]
-        return Prediction(before.id, before.conversation_id, prompt, prediction, reference, scores, judged.call)
+        return Prediction(
+            before.id, before.conversation_id, prompt, prediction, reference, scores, judged.judging, judged.call
+        )
 
     return await each(pairs, score_pair, parallel=task.config.lanes)
 
@@ -157,38 +178,74 @@ def performance(predictions: Sequence[Prediction], task: Task) -> Performance | 
         for name in names
     }
     conversations = len({prediction.conversation_id for prediction in predictions})
-    return Performance(_rounded(scores), _rounded(intervals), len(predictions), conversations, _set_hash(predictions))
+    judge = judge_counts([one.judging for one in predictions])
+    set_hash = _set_hash(predictions)
+    return Performance(_rounded(scores), _rounded(intervals), len(predictions), conversations, set_hash, judge)
 
 
-class _Judged(NamedTuple):
-    """A score, and the call that gave it."""
+def judge_counts(judgings: Sequence[Judging | None]) -> dict[str, int] | None:
+    """Count how the judge did; None where nothing was to be judged."""
+    known = Counter(one for one in judgings if one is not None)
+    if not known:
+        return None
+    return {
+        "asked": known.total() - known[Judging.EQUAL],
+        "without_question": known[Judging.EQUAL],
+        "unparsable": known[Judging.UNPARSABLE],
+        "unanswered": known[Judging.UNANSWERED],
+    }
+
+
+class Judged(NamedTuple):
+    """A score, how it came about, and the call that gave it."""
 
     score: float | None
+    judging: Judging | None = None
     call: bytes | None = None
 
 
-async def _judge(example: Example, target: int, reference: Message, teachers: Teachers, task: Task) -> _Judged:
+async def _judge(example: Example, target: int, reference: Message, teachers: Teachers, task: Task) -> Judged:
     """Ask whether the recorded answer is good: 1 or 0, None for an answer that is no verdict."""
     prediction = example.messages[target]
     form = task.form(example)
     # The judge holds an answer against the reference; one that says the same needs nobody to tell.
     if canonical((prediction,), form) == canonical((reference,), form):
-        return _Judged(1.0)
+        return Judged(1.0, Judging.EQUAL)
     data = {
         "conversation": [to_openai(message) for message in example.messages[:target]],
         "reference": answer_text(reference),
         "answer": answer_text(prediction) or prediction.refusal or "",
     }
-    instructions = task.description.llm_as_a_judge_instructions or ""
+    return await judge(data, teachers, task)
+
+
+async def judge(data: Mapping[str, Json], teachers: Teachers, task: Task) -> Judged:
+    """Ask the judge about one answer.
+
+    Args:
+        data: `conversation`, `answer`, and `reference` where there is one.
+        teachers: One of them is the judge.
+        task: Says what to look at.
+
+    Raises:
+        TeacherError: The run has to stop.
+    """
     verdict = await teachers.ask_json(
         task.config.evaluation.llm_as_a_judge_model_name,
         "judge",
-        ask("judge", data, job_description=task.text, instructions=instructions),
+        ask(
+            "judge" if "reference" in data else "judge_alone",
+            data,
+            job_description=task.text,
+            instructions=task.description.llm_as_a_judge_instructions or "",
+        ),
         VERDICT_SCHEMA,
         "tracemill_judge",
     )
-    score = None if verdict.value is None else float(verdict.value["verdict"] == "good")
-    return _Judged(score, verdict.answer.key)
+    if verdict.value is None:
+        end = Judging.UNPARSABLE if verdict.answer.fault is None else Judging.UNANSWERED
+        return Judged(None, end, verdict.answer.key)
+    return Judged(float(verdict.value["verdict"] == "good"), Judging.VERDICT, verdict.answer.key)
 
 
 def _scored_targets(example: Example, task: Task) -> Sequence[int]:

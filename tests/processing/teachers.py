@@ -37,6 +37,7 @@ class Teachers:
         wraps_json: Puts verdicts into prose and fences.
         repeats_first: Scores the first of several conversations a second time, otherwise.
         arbiter: Answers the arbiter's question.
+        judge: The judge's whole answer as text; None compares answer and reference.
     """
 
     def __init__(self) -> None:
@@ -51,6 +52,7 @@ class Teachers:
         self.wraps_json = False
         self.repeats_first = False
         self.arbiter: Callable[[Body], Body] = pick_good
+        self.judge: Callable[[Body], str] | str | None = None
         self._lock = threading.Lock()
 
     def count(self, kind: str) -> int:
@@ -98,6 +100,8 @@ class Teachers:
             value = self.arbiter(data_of(body))
         elif kind == "tracemill_judge":
             data = data_of(body)
+            if self.judge is not None:
+                return {"content": self.judge if isinstance(self.judge, str) else self.judge(data)}
             value = {"reason": "compared", "verdict": "good" if data["answer"] == data["reference"] else "bad"}
         else:
             return self.reply(body)
