@@ -149,10 +149,21 @@ class Evaluation(_Section):
     Attributes:
         llm_as_a_judge_model_name: The judge.
         expand_tool_calling_turns: Multi-turn rows are scored message by message.
+        calibration: Name of a JSON Lines file beside the configuration, of answers that people have judged (`prompt` or
+            `messages`, `answer`, maybe `reference`, `label` good or bad): the judge judges them too, and the report
+            tells how far both agree.
     """
 
     llm_as_a_judge_model_name: ModelName = DEFAULT_TEACHER
     expand_tool_calling_turns: bool = True
+    calibration: ModelName | None = None
+
+    @field_validator("calibration")
+    @classmethod
+    def _is_a_bare_name(cls, calibration: str | None) -> str | None:
+        if calibration is not None and ("/" in calibration or "\\" in calibration or calibration in (".", "..")):
+            raise ValueError("has to be the name of a file beside the configuration, without a folder")
+        return calibration
 
 
 class Synthgen(_Section):
@@ -254,6 +265,12 @@ class Config(_Section):
     def committee(self) -> tuple[str, ...]:
         """The models that answer every example."""
         return self.trace_processing.relabelling_committee_models or (self.trace_processing.teacher_model_name,)
+
+    @property
+    def has_judge(self) -> bool:
+        """Whether anything is judged: recorded answers against new labels that are no classes."""
+        wanted = self.trace_processing
+        return wanted.relabel and wanted.evaluate_original_model and self.base.task != "classification"
 
     @property
     def message_traces(self) -> MessageTraces:

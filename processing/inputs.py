@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from processing import config_file, curated, job_description
+from processing import calibration, config_file, curated, job_description
+from processing.calibration import Calibration
 from processing.config import Config
 from processing.curated import Curated
 from processing.errors import InputError
@@ -56,6 +57,7 @@ class Inputs:
         config: The configuration.
         description: The job description.
         test: The person's own test set.
+        calibration: Answers that people have judged, to hold the judge against.
         hashes: Name of each input to the SHA-256 of its bytes, for the manifest.
         origin: Where they came from; None when nothing of them is to be kept.
     """
@@ -64,6 +66,7 @@ class Inputs:
     config: Config
     description: JobDescription
     test: Curated | None = None
+    calibration: Calibration | None = None
     hashes: Mapping[str, str] = field(default_factory=dict)
     origin: Origin | None = None
 
@@ -105,14 +108,18 @@ def read_inputs(
         intake = read_traces(files.traces, config.trace_processing.observation_format, strict=strict)
     if intake is None:
         raise InputError("traces", "are missing.")
+    named_set = config.evaluation.calibration
+    judged = None if named_set is None else files.config.parent / named_set
+    judgements = None if judged is None else calibration.load(judged)
     named = {
         "traces": files.traces,
         "job_description": files.job_description,
         "test": files.test,
+        "calibration": judged,
     }
     given = {name: path for name, path in named.items() if path is not None}
     hashes = {name: _sha256(path) for name, path in given.items()}
-    return Inputs(intake, config, description, test, hashes, Origin(given, where, strict))
+    return Inputs(intake, config, description, test, judgements, hashes, Origin(given, where, strict))
 
 
 def _required(folder: Path, names: list[str]) -> Path:

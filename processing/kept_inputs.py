@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from processing import curated, job_description
+from processing import calibration, curated, job_description
 from processing.config import Config, without_credentials
 from processing.errors import InputError
 from processing.inputs import Inputs, Origin
@@ -161,6 +161,7 @@ def read_kept(kept: KeptInputs, config: Config, *, stored: Intake | None = None)
     notes = [_moved(file) for file in kept.files.values() if not file.is_unchanged]
     description = job_description.load(_copy_of(kept, "job_description"), task=config.base.task)
     test = curated.load(_copy_of(kept, "test")) if "test" in kept.files else None
+    judged = calibration.load(_copy_of(kept, "calibration")) if "calibration" in kept.files else None
     if stored is None:
         stored = _read_traces(kept, config)
     elif kept.trace_ids is not None and len(stored.trace_ids) < len(kept.trace_ids):
@@ -168,7 +169,7 @@ def read_kept(kept: KeptInputs, config: Config, *, stored: Intake | None = None)
         notes.append(f"{gone} of the run's {len(kept.trace_ids)} traces are no longer in the store: they are left out.")
     hashes = {name: file.sha256 for name, file in kept.files.items()}
     origin = Origin({name: file.path for name, file in kept.files.items()}, kept.where, kept.strict, kept.folder)
-    return Inputs(stored, config, description, test, hashes, origin), notes
+    return Inputs(stored, config, description, test, judged, hashes, origin), notes
 
 
 def _hand_on(source: Path, target: Path) -> None:

@@ -14,6 +14,7 @@ from processing import report as reports
 from processing.base_model import base_models, score_sample, score_test
 from processing.baseline import performance
 from processing.budget import Budget
+from processing.calibration import calibrate
 from processing.candidates import Task
 from processing.dataset_files import FILES, row_files
 from processing.errors import BudgetError, ProcessingError
@@ -167,6 +168,7 @@ async def build(inputs: Inputs, teachers: Teachers, progress: Progress) -> Datas
     tested = [number for number, example in enumerate(chosen) if part_of[example.id] is Part.TEST]
     scored = await score_test([chosen[number] for number in tested], [relabelled[number] for number in tested], run)
     sample = await score_sample(inputs.intake.conversations, run)
+    calibrated = await calibrate(inputs.calibration, teachers, task)
 
     rows = [
         (part_of[example.id], _row(example, found, part_of[example.id], scores.get(example.conversation_id), run))
@@ -194,6 +196,7 @@ async def build(inputs: Inputs, teachers: Teachers, progress: Progress) -> Datas
         teachers,
         [*notes, *warnings_of(counts, parts, task, inputs.test, base_models(inputs))],
     )
+    found["judge_calibration"] = calibrated
     files |= report_files(found)
     return Dataset(files, _manifest(inputs), found)
 
@@ -206,7 +209,7 @@ def models_of(inputs: Inputs) -> list[str]:
         models.append(wanted.teacher_model_name)
     if wanted.relabel:
         models += inputs.config.committee
-        if wanted.evaluate_original_model and inputs.config.base.task != "classification":
+        if inputs.config.has_judge:
             models.append(inputs.config.evaluation.llm_as_a_judge_model_name)
     return models
 

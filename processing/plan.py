@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from processing.answer import Answer, Fault
+from processing.calibration import calibrate
 from processing.convert import convert
 from processing.endpoint import Endpoint
 from processing.example import Conversation, Example
@@ -175,6 +176,7 @@ async def make_plan(inputs: Inputs, teachers: Teachers) -> Plan:
     relabelled = await ask_committee(chosen, run, stage=Part.TRAIN)
     _plan_decisions(chosen, relabelled, run, asked, judged=len(parts.train))
     await _plan_sample(inputs, run, asked)
+    await calibrate(inputs.calibration, asked, task)
     steps = await _steps(asked)
     return Plan(steps, len(inputs.intake.conversations), len(parts.train), len(drawn), unscored)
 
@@ -202,7 +204,7 @@ def _plan_decisions(
 ) -> None:
     """Count what follows the committee's answers: the arbiter and, for the examples from `judged` on, the judge."""
     config = run.task.config
-    is_judged = config.trace_processing.evaluate_original_model and config.base.task != "classification"
+    is_judged = config.has_judge
     for number, (example, found) in enumerate(zip(examples, relabelled, strict=True)):
         if not any(candidate.problem == f"{Fault.FAILING}: {_PLANNED}" for candidate in found.candidates):
             continue

@@ -84,8 +84,21 @@ def performance_table(found: Mapping[str, Json]) -> Table:
         if (base_model[name] or {}).get("test_set_hash")
     ]
     note = "Filtering keeps the easy conversations: the unfiltered sample tells how the base model really does."
+    note += _judge_against_people(found.get("judge_calibration"))
     head = ["on", "metric", "mean", "95 % interval", "answers", "conversations", "not computed"]
     return Table("Base model performance", head, lines, f"{note} Hashes: {', '.join(hashes)}." if hashes else "")
+
+
+def _judge_against_people(calibrated: Mapping[str, Json] | None) -> str:
+    if calibrated is None:
+        return ""
+    lost = calibrated["unparsable"] + calibrated["unanswered"]
+    return (
+        f" The judge {calibrated['judge']} against people ({calibrated['file']}, {calibrated['rows']} rows): agreement "
+        f"{calibrated['agreement']} ({calibrated['low']} to {calibrated['high']}), κ {calibrated['kappa']}, "
+        f"{calibrated['bad_called_good']} bad called good, {calibrated['good_called_bad']} good called bad, "
+        f"{lost} without a verdict."
+    )
 
 
 def committee_table(found: Mapping[str, Json]) -> Table:
