@@ -5,6 +5,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -311,6 +312,21 @@ def test_calls_that_are_nowhere_are_a_finding_and_declared_ones_are_not(data_dir
     found = by_name(data_dir)
     assert wrong(found) == set()
     assert "3 wait in the journal" in found["capture"].what
+
+
+async def test_what_was_imported_meanwhile_stands_for_no_call_that_is_nowhere(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracemill.doctor.count_checks._PATIENCE_S", 0.1)
+    imported = UUID("00000000-0000-8000-a000-000000000001")
+    async with await TraceWriter.open(data_dir / "traces.db") as writer:
+        await writer.write([make_trace(1, id=imported, created_at=datetime.now(UTC))])
+        with made_folder() as folder:
+            server = Posted(folder, data_dir)
+            server.tell("worker", calls(1))
+            server.tell("ingest", {})
+            found = await asyncio.to_thread(by_name, data_dir)
+    assert wrong(found) == {"calls_unaccounted"}
 
 
 def test_gaps_are_held_against_what_was_shed(data_dir: Path, posted: Posted) -> None:
