@@ -24,7 +24,9 @@ from tracemill.terminal_text import many_lines, one_line
 from tracemill.trace_commands import check_folder
 from tracemill.trace_text import feedback_line
 
-feedback = typer.Typer(no_args_is_help=True, help="Say what a trace is worth, and see what was said.")
+feedback = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Say what a trace is worth, and see what was said."
+)
 
 TraceId = Annotated[str, typer.Argument(help="A trace id, a completion's id, or an answer's x-request-id.")]
 DataDir = Annotated[

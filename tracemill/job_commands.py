@@ -28,6 +28,7 @@ JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id, or the o
 
 jobs = typer.Typer(
     no_args_is_help=True,
+    add_completion=False,
     help="Look at jobs that were filed with a server, cancel and resume them. docs/jobs.md tells how to file one.",
 )
 

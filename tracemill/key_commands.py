@@ -9,7 +9,9 @@ import typer
 from proxy.calls.key_file import add_key, read_keys, revoke_key
 from tracemill.terminal_text import one_line
 
-keys = typer.Typer(no_args_is_help=True, help="Make and revoke keys for the clients of the proxy.")
+keys = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Make and revoke keys for the clients of the proxy."
+)
 
 DataDir = Annotated[
     Path, typer.Option("--data-dir", envvar="TRACEMILL_DATA_DIR", help="The data directory of `tracemill serve`.")

@@ -33,7 +33,7 @@ from store.unchanged_view import OrphanedLogError
 from tracemill.terminal_text import many_lines, one_line
 from tracemill.trace_text import table_lines, trace_lines
 
-traces = typer.Typer(no_args_is_help=True, help="Look at captured traces.")
+traces = typer.Typer(no_args_is_help=True, add_completion=False, help="Look at captured traces.")
 
 DataDir = Annotated[
     Path, typer.Option("--data-dir", envvar="TRACEMILL_DATA_DIR", help="The data directory of `tracemill serve`.")

@@ -53,3 +53,9 @@ def test_an_unknown_command_is_a_usage_error_with_the_nearest_one() -> None:
     result = CliRunner().invoke(app, ["expot"])
     assert result.exit_code == 2
     assert "'export'" in result.output
+
+
+def test_no_group_of_commands_offers_to_install_anything() -> None:
+    for name, command in load_all().commands.items():
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert not options & {"--install-completion", "--show-completion"}, name
