@@ -20,7 +20,7 @@ from proxy.journal.change_writer import ChangeWriter
 from proxy.journal.writer import JOURNAL_FOLDER
 from proxy.serve.ingest_process import ingest_as_served
 from store.change import Change, ChangeKind, ChangeRecord, find_change
-from store.errors import DatabaseMissingError, WriterBusyError
+from store.errors import DatabaseMissingError, StoreError, WriterBusyError
 from store.traces import TraceReader
 from store.uuid7 import uuid7
 
@@ -38,9 +38,19 @@ def ask(data_dir: Path, change: Change, *, wait_s: float = _WAIT_S) -> ChangeRec
 
     Returns:
         What became of it; None when a server has it, but did not apply it in time: it will.
+
+    Raises:
+        StoreError: It could not be written to the journal; nothing was asked for.
     """
-    with ChangeWriter(data_dir / JOURNAL_FOLDER) as writer:
-        writer.write(change)
+    folder = data_dir / JOURNAL_FOLDER
+    try:
+        with ChangeWriter(folder) as writer:
+            writer.write(change)
+    except OSError as exc:
+        message = (
+            f"{folder}: cannot be written ({exc.strerror or exc}), so nothing was asked for. Mend that, and try again."
+        )
+        raise StoreError(message, folder) from exc
     return apply_written(data_dir, change.id, wait_s=wait_s)
 
 

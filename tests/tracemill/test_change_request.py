@@ -1,6 +1,7 @@
 """A change asked for on the command line is applied with a server and without one, by the server's rules."""
 
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from proxy.journal.writer import JOURNAL_FOLDER
 from proxy.serve.ingest_process import SETTINGS_FILE
 from store.change import ChangeKind, ChangeRecord
+from store.errors import StoreError
 from tests.server import Server, export
 from tests.upstream import Answer, ReceivedCall, ScriptedUpstream, plain
 from tracemill.change_request import ask, make_change
@@ -30,6 +32,20 @@ def noted(data_dir: Path, number: int) -> ChangeRecord:
     found = ask(data_dir, make_change(ChangeKind.EXPORT, {"number": number}))
     assert found is not None
     return found
+
+
+def test_a_journal_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, limit[1]))
+        with pytest.raises(
+            StoreError, match=r"journal: cannot be written \(File too large\), so nothing was asked for"
+        ):
+            ask(tmp_path, make_change(ChangeKind.EXPORT, {}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, before)
 
 
 def test_a_change_is_applied_without_a_server_and_beside_one(upstream: ScriptedUpstream, tmp_path: Path) -> None:
