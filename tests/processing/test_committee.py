@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processing.committees import CLASSES, FORMS, simulate
+from benchmarks.simulated_committees import CLASSES, FORMS, baseline, simulate
 from tests.processing.teachers import Body, Teachers, last_user
 from tests.processing.test_pipeline import chat, inputs, rows, run
 
@@ -24,6 +24,11 @@ def test_the_voted_label_is_at_least_as_right_as_the_best_member(kind: str, accu
     best = max(map(sum, zip(*(one.members_right for one in found), strict=True)))
     assert sum(one.voted_right for one in found) >= best
     assert sum(one.arbitrated for one in found) < 0.3 * sum(one.rows for one in found)
+
+
+def test_the_unfiltered_baseline_holds_the_truth_in_nine_runs_of_ten() -> None:
+    found = [baseline(seed) for seed in range(60)]
+    assert sum(one.holds for one in found) >= 0.9 * len(found)
 
 
 def right_class(body: Body) -> str:

@@ -4,14 +4,16 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from processing.agreement import agree
 from processing.answer_form import Answers, Form, canonical
 from processing.candidates import ORIGINAL
+from processing.interval import Interval, Scored, interval
 from processing.reliability import estimate
-from store.recorded.message import Message, ToolCall
+from store.recorded.message import Json, Message, ToolCall
 
+BOUND = 0.6
+"""As `min_agreement` is by default."""
 CLASSES = tuple(f"class {number}" for number in range(6))
 CITIES = ("London", "Paris", "Rome", "Oslo", "Madrid")
 WORDS = [f"word{number}" for number in range(400)]
@@ -71,6 +73,7 @@ class Outcome:
 
     @property
     def voted(self) -> int:
+        """Rows that no arbiter gets."""
         return self.rows - self.arbitrated
 
     def with_arbiter(self, accuracy: float) -> float:
@@ -78,7 +81,7 @@ class Outcome:
         return (self.voted_right + accuracy * self.arbitrated) / self.rows
 
 
-def simulate(kind: str, accuracies: Sequence[float], *, rows: int, seed: int, bound: float = 0.6) -> Outcome:
+def simulate(kind: str, accuracies: Sequence[float], *, rows: int, seed: int, bound: float = BOUND) -> Outcome:
     """Let a committee of known accuracy answer; the last accuracy is that of the recorded answers."""
     dice = random.Random(f"{kind} {accuracies} {seed}")
     form = FORMS[kind]
@@ -102,6 +105,54 @@ def simulate(kind: str, accuracies: Sequence[float], *, rows: int, seed: int, bo
         outcome.voted_right += _is_right(kind, truth, found.label)
         outcome.members_right = [n + hit for n, hit in zip(outcome.members_right, hits, strict=True)]
     return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What a run would report of a base model whose truth is known.
+
+    Attributes:
+        truth: How often it is right over all that it ever answered.
+        interval: From a sample of conversations, against the committee's labels.
+    """
+
+    truth: float
+    interval: Interval
+
+    @property
+    def holds(self) -> bool:
+        """Whether the interval holds the truth."""
+        low, high = self.interval.low, self.interval.high
+        return low is not None and high is not None and low <= self.truth <= high
+
+
+def baseline(
+    seed: int, *, members: Sequence[float] = (0.9, 0.85, 0.8), sample: int = 50, arbiter: float = 0.95
+) -> Baseline:
+    """Score recorded labels, wrong more often in hard conversations, against those of a committee that errs too."""
+    dice = random.Random(f"baseline {members} {sample} {seed}")
+    form = FORMS["labels"]
+    names = [*(f"member {number}" for number in range(len(members))), ORIGINAL]
+    conversations: list[list[tuple[Answers, list[Answers]]]] = []
+    for _ in range(400):
+        share = 0.4 if dice.random() < 0.3 else 0.9
+        rows = []
+        for _ in range(dice.randint(1, 4)):
+            truth = _truth("labels", dice)
+            rows.append((truth, [_said("labels", truth, dice.random() < one, dice) for one in (*members, share)]))
+        conversations.append(rows)
+    every = [row for rows in conversations for row in rows]
+    votes = [dict(zip(names, [canonical(one, form) for one in said], strict=True)) for _, said in every]
+    right = estimate(votes, len(CLASSES))
+    scores = []
+    for number in dice.sample(range(len(conversations)), sample):
+        for truth, said in conversations[number]:
+            found = agree(said, form, [right[name] for name in names])
+            label = found.label if found.sureness >= BOUND and found.label is not None else None
+            label = label or _said("labels", truth, dice.random() < arbiter, dice)
+            scores.append(Scored(str(number), float(canonical(said[-1], form) == canonical(label, form))))
+    hits = sum(canonical(said[-1], form) == canonical(truth, form) for truth, said in every)
+    return Baseline(hits / len(every), interval(scores, seed=seed))
 
 
 def _truth(kind: str, dice: random.Random) -> Answers:
@@ -147,7 +198,7 @@ def _is_right(kind: str, truth: Answers, said: Answers) -> bool:
     return sum(one == other for one, other in pairs) >= 18
 
 
-def _other(values: Sequence[Any], but: Any, dice: random.Random) -> Any:
+def _other(values: Sequence[Json], but: Json, dice: random.Random) -> Json:
     return dice.choice([value for value in values if value != but])
 
 
@@ -159,5 +210,5 @@ def _text(said: str) -> Answers:
     return (Message("assistant", said),)
 
 
-def _call(name: str, **arguments: Any) -> Answers:
+def _call(name: str, **arguments: Json) -> Answers:
     return (Message("assistant", None, (ToolCall(name, json.dumps(arguments)),)),)
