@@ -99,7 +99,7 @@ async def calibrate(calibration: Calibration | None, teachers: Teachers, task: T
         seed=task.config.base.random_seed,
     )
     return {
-        "file": calibration.name,
+        "file": task.config.evaluation.calibration or calibration.name,
         "judge": task.config.evaluation.llm_as_a_judge_model_name,
         "rows": len(calibration.rows),
         "unparsable": sum(one.judging is Judging.UNPARSABLE for one in judged),

@@ -107,7 +107,7 @@ async def calls_behind(
         )
         example = next((each for each in converted.examples if each.id == entry.id), None)
         if example is not None and wanted.relabel:
-            found.relabelled = await relabel(example, teachers, task)
+            found.relabelled = await relabel(example, teachers, task, _reliability(kept))
             for scored in await predict([example], [found.relabelled], teachers, task):
                 # Equal to the label, nobody was asked: then only a row of test was scored at all.
                 asked = scored.judge_call
@@ -117,6 +117,15 @@ async def calls_behind(
                     found.judge.append({"scores": dict(scored.scores), "reason": reason})
         found.calls = [_shown(call) for call in teachers.found.values()]
     return found
+
+
+def _reliability(kept: KeptInputs) -> dict[str, float]:
+    """How votes were weighed in the run, from its report; empty where they were not, or nothing tells."""
+    try:
+        found = json_text.loads((kept.folder / "report.json").read_bytes())["relabel"]["reliability"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return dict(found)
 
 
 def _then(kept: KeptInputs, environ: Mapping[str, str]) -> dict[str, str]:

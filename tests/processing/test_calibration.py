@@ -10,6 +10,7 @@ import pytest
 from processing.calibration import kappa, load
 from processing.errors import InputError
 from processing.inputs import Files, read_inputs
+from processing.kept_inputs import load_inputs, read_kept
 from tests.processing.teachers import Body, Teachers, kind_of
 from tests.processing.test_pipeline import inputs, run, traces
 
@@ -102,6 +103,17 @@ def test_the_set_is_read_beside_the_configuration(tmp_path: Path) -> None:
     assert given.calibration is not None
     assert given.calibration.rows[0].is_good
     assert "calibration" in given.hashes
+
+
+async def test_the_set_is_kept_with_the_other_inputs_of_a_run(teachers: Teachers, tmp_path: Path) -> None:
+    written(tmp_path, [row(1, "good"), row(2, "bad")])
+    given = read_inputs(upload(tmp_path, "calibration.jsonl"))
+    settings = inputs(traces(5)).config.model_copy(update={"evaluation": given.config.evaluation})
+    await run(replace(given, config=settings), teachers, tmp_path)
+    (tmp_path / "calibration.jsonl").unlink()
+    kept = load_inputs(tmp_path / "out")
+    again, _ = read_kept(kept, kept.config)
+    assert again.calibration == given.calibration
 
 
 @pytest.mark.parametrize("name", ["../secret.jsonl", "/etc/passwd", "a/../../b.jsonl"])

@@ -1,10 +1,16 @@
 """Committees whose truth is known: their common label is better than the best of them, and few rows need an arbiter."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from benchmarks.simulated_committees import CLASSES, FORMS, baseline, simulate
+from processing.inputs import Files, read_inputs
+from processing.kept_inputs import load_inputs
+from processing.lineage import Entry
+from processing.lineage_calls import calls_behind
+from store.work import WorkStore
 from tests.processing.teachers import Body, Teachers, last_user
 from tests.processing.test_pipeline import chat, inputs, rows, run
 
@@ -77,3 +83,39 @@ async def test_votes_count_all_alike_where_that_is_wanted(teachers: Teachers, tm
     _, dataset = await run(given, teachers, tmp_path)
     assert dataset.report["relabel"]["reliability"] == {}
     assert {row["metadata"]["confidence"] for row in rows(tmp_path / "out", "train.jsonl")} == {None}
+
+
+async def test_a_row_can_be_explained_by_the_weights_of_its_run(teachers: Teachers, tmp_path: Path) -> None:
+    teachers.reply = one_that_knows
+    lines = [chat(f"Case number {n} is about {n * 7919 % 9973} things", CLASSES[n * 5 % 6]) for n in range(80)]
+    traces = tmp_path / "traces.jsonl"
+    traces.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    description = {"task_description": "Sort.", "classes_description": {name: name for name in CLASSES}}
+    (tmp_path / "job_description.json").write_text(json.dumps(description))
+    config = inputs(lines, task="classification", description=description).config.model_dump(mode="json")
+    del config["not_used"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    files = Files(tmp_path / "job_description.json", tmp_path / "config.json", traces)
+    await run(read_inputs(files), teachers, tmp_path)
+    paid = len(teachers.requests)
+    row = next(one for one in rows(tmp_path / "out", "train.jsonl") if one["metadata"]["method"] == "vote")
+    made = row["metadata"]
+    entry = Entry(
+        "example",
+        row["row_id"],
+        made["conversation_id"],
+        made["source"],
+        (),
+        "kept",
+        "output",
+        "train",
+        "train.jsonl",
+        1,
+    )
+    environ = {"TRACEMILL_TEACHER_BASE_URL": teachers.base_url}
+    async with await WorkStore.open(tmp_path / "work.db") as work:
+        found = await calls_behind(entry, load_inputs(tmp_path / "out"), work, environ)
+    assert found.relabelled is not None
+    assert found.relabelled.confidence == pytest.approx(row["metadata"]["confidence"], abs=1e-6)
+    assert found.relabelled.example.messages[-1].content == row["response"]
+    assert len(teachers.requests) == paid
