@@ -106,8 +106,18 @@ async def candidates_of(example: Example, teachers: Teachers, task: Task) -> tup
     recorded = original(example, task.form(example))
     if not wanted.relabel or (wanted.use_demonstrations and _demonstrated(example)):
         return (recorded,)
-    asked = await asyncio.gather(*(answer(teachers, model, example, task) for model in task.config.committee))
+    asked = await _ask_committee(example, teachers, task)
     return (*asked, recorded)
+
+
+async def _ask_committee(example: Example, teachers: Teachers, task: Task) -> list[Candidate]:
+    """Ask all members at once; when the run has to stop, the answers under way are still waited for and kept."""
+    asked = (answer(teachers, model, example, task) for model in task.config.committee)
+    ends = await asyncio.gather(*asked, return_exceptions=True)
+    for end in ends:
+        if isinstance(end, BaseException):
+            raise end
+    return [end for end in ends if isinstance(end, Candidate)]
 
 
 def reliability_of(

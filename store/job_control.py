@@ -24,8 +24,11 @@ async def cancel(work: FiledJobs, folder: JobFolder, filed: FiledJob) -> FiledJo
     filed = await work.cancel(run_id)
     try:
         with folder.held():
-            if filed.job.status not in (JobStatus.SUCCESS, JobStatus.FAILURE):
+            # Asked once more: its process may have heard of the cancel first, and told its end by itself.
+            status = (await work.filed(run_id) or filed).job.status
+            if status not in (JobStatus.SUCCESS, JobStatus.FAILURE):
                 await work.rest(run_id, "cancelled")
+            if status in (JobStatus.NOT_STARTED, JobStatus.PENDING, JobStatus.RUNNING):
                 folder.tell(EventKind.STATUS, status=JobStatus.STOPPED, error="cancelled")
     except JobBusyError:
         pass

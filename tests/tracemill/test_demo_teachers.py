@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from processing.arbiter import ARBITER_SCHEMA
 from processing.baseline import VERDICT_SCHEMA
 from processing.candidates import REWRITE_SCHEMA
 from processing.filter import SCORES_SCHEMA
 from processing.prompt import ask
-from processing.relabel import ARBITER_SCHEMA
 from processing.repair import check
 from tracemill.demo.bank_tools import TOOLS
 from tracemill.demo.cast import ARBITER, CAST, perform
