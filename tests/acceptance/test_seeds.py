@@ -149,7 +149,7 @@ def test_the_pages_directory_and_config_as_printed_make_a_dataset_and_a_baseline
     report = json.loads((tmp_path / "bank" / "report.json").read_text())
     interval = report["base_model"]["test"]["intervals"]["accuracy"]
     assert 0 <= interval["low"] <= found["accuracy"] <= interval["high"] <= 1
-    assert report["split"]["leakage"] == {"groups": 0, "exact": 0, "near": 0}
+    assert report["split"]["leakage"] == {"groups": 0, "exact": 0, "near": 0, "overlapping": 0}
 
     told = run(tmp_path, teachers, "predictions", "bank")
     assert told.stdout == "bank-traces-predictions.jsonl\n"

@@ -157,8 +157,22 @@ def test_the_fence_comes_from_the_data_and_cannot_stand_in_it() -> None:
 
 
 def test_prompts_ask_for_reasons_before_verdicts() -> None:
-    for name, verdict in (("filter", '"relevance"'), ("arbiter", '"best"'), ("judge", '"verdict"')):
+    for name, verdict in (
+        ("filter", '"relevance"'),
+        ("arbiter", '"best"'),
+        ("judge", '"verdict"'),
+        ("judge_alone", '"verdict"'),
+    ):
         text = prompt(name).text
         assert text.index('"reason"') < text.index(verdict)
-    assert set(hashes()) == {"application", "arbiter", "compress", "filter", "judge", "relabel", "rewrite"}
+    assert set(hashes()) == {
+        "application",
+        "arbiter",
+        "compress",
+        "filter",
+        "judge",
+        "judge_alone",
+        "relabel",
+        "rewrite",
+    }
     assert all(len(found) == 16 for found in hashes().values())
