@@ -31,6 +31,8 @@ def as_lines(_context: SerializationContext, value: Any) -> bytes:
 schema = schemathesis.openapi.from_dict(document(OPERATIONS))
 LISTS = {"/admin/api/erasures": "/admin/api/changes"}
 """Where ids are found of what has no list of its own."""
+NEED_TEACHERS = {"file_job", "get_job", "job_events", "job_report", "job_predictions", "job_rows"}
+"""Asked rightly in `test_jobs`: no example of a schema names a model that a server may ask."""
 answered: dict[str, set[int]] = defaultdict(set)
 
 
@@ -77,7 +79,9 @@ def test_every_operation_answers_what_its_description_says(case: Case, server: S
 def test_every_operation_was_asked_rightly_and_wrongly(operation: Operation, server: Server) -> None:
     """Were all examples of one kind, the test before would have told little."""
     told = answered[f"{operation.method} {operation.path}"]
-    if not operation.path_parts:
+    if operation.name in NEED_TEACHERS:
+        assert told
+    elif not operation.path_parts:
         assert told & {good.status for good in (operation.good, operation.later) if good is not None}
     elif operation.method == "GET":
         path = operation.path.partition("/{")[0]
