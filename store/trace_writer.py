@@ -18,6 +18,7 @@ from store.change import Applied, Applier, Change, ChangeKind, apply_change
 from store.chore import Chore, Step
 from store.connection import close, run, transaction_now
 from store.database import TRACES, open_writer, store_error
+from store.filter_functions import add_functions
 from store.follower import Follower
 from store.forgotten import Forgotten
 from store.id_list import KNOWN_BLOBS, KNOWN_DEAD_LETTERS, KNOWN_NODES, KNOWN_TRACES, id_list
@@ -103,6 +104,7 @@ class TraceWriter:
         try:
             for pragma in _TUNING:
                 await connection.execute(pragma)
+            await run(connection, add_functions)  # an erasure selects by filter, too
         except BaseException:
             await asyncio.shield(connection.close())
             raise
