@@ -93,6 +93,10 @@ class WorkErasing:
                 done = self._mark_runs(traces, work, place)
                 # The last copy is in the log.
                 return None if done.is_done and not _cut_log(work) else done
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            return None  # whoever opens or closes it has it to itself for a moment, without the lock of writers
         finally:
             lock.release()
 

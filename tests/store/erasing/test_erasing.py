@@ -1,18 +1,27 @@
 """Erasing on demand: what is asked for goes, what others hold stays, and nothing of it comes back."""
 
 import random
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from uuid import UUID
+
+import pytest
 
 from store.change import find_change
 from store.conversation_lookup import conversation_of_trace, id_of_conversation
 from store.erasing.erasure import erasures_under_way
 from store.erasing.preview import preview
 from store.erasing.selector import Selector, SelectorKind
+from store.erasing.work_erasing import WorkErasing
+from store.filter_fields import FIELDS, ID, OUTCOME, TEXT, TIME, TRUTH
 from store.search_index import SearchChore
 from store.trace import DeadLetter
 from store.traces import TraceReader, TraceWriter
+from store.work import WorkStore
 from tests.store.erasing.store import asked, chat, do, erase, erasing, faults, ids, rows, sizes
+
+VALUES = {TIME: "2026-01-01", OUTCOME: "completed", ID: str(UUID(int=1)), TRUTH: "true"}
 
 
 async def test_an_erased_trace_goes_with_all_that_only_it_held(tmp_path: Path) -> None:
@@ -101,6 +110,22 @@ async def test_by_what_was_said_the_named_go_and_no_others(tmp_path: Path) -> No
         record = await erase(writer, "where", selector.value)
         assert record.result["traces"] == len(expected)
         assert await ids(path) == {trace.id for trace in traces} - expected
+        assert faults(path) == []
+
+
+@pytest.mark.parametrize("field", [name for name in [*FIELDS, "tag.a", "metadata.a", "feedback.a"] if name != "text"])
+async def test_whatever_a_filter_asks_for_the_erasure_ends(tmp_path: Path, field: str) -> None:
+    """One that cannot be carried out would hold up all that are asked for after it."""
+    path = tmp_path / "traces.db"
+    kind = FIELDS[field].kind if field in FIELDS else TEXT
+    where = (
+        f"{field} != null" if kind.null else f"{field} = {VALUES.get(kind, '1' if 'number' in kind.expects else 'a')}"
+    )
+    async with await TraceWriter.open(path) as writer:
+        await writer.write([chat(1, "q", "a", tags={"a": "b"}, metadata=b'{"a":"b"}', user="jane")])
+        record = await erase(writer, "where", where)
+        assert record.finished_at is not None
+        assert "error" not in record.result
         assert faults(path) == []
 
 
@@ -221,3 +246,18 @@ async def test_a_conversation_goes_as_a_whole_and_its_neighbour_stays(tmp_path: 
         assert record.result["traces"] == 0
     for file in tmp_path.iterdir():
         assert b"canary" not in file.read_bytes(), file
+
+
+async def test_a_working_memory_that_somebody_has_to_himself_is_waited_for(tmp_path: Path) -> None:
+    """Whoever opens or closes it last has it so for a moment; the erasure was called failed, and left for a minute."""
+    async with await WorkStore.open(tmp_path / "work.db"):
+        pass
+    async with await TraceWriter.open(tmp_path / "traces.db"):
+        pass
+    erasing = WorkErasing(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "traces.db")) as traces:
+        with closing(sqlite3.connect(tmp_path / "work.db", isolation_level=None)) as other:
+            other.execute("PRAGMA locking_mode = EXCLUSIVE")
+            other.execute("BEGIN EXCLUSIVE")
+            assert erasing.step(traces, 0) is None
+        assert erasing.step(traces, 0) is not None
