@@ -75,8 +75,9 @@ async def in_thread(url: str, work: Callable[[Client], T]) -> T:
 
 DECLARED = {
     name: made
-    for name, made in vars(operations).items()
-    if inspect.isfunction(made) and made.__module__ == operations.__name__ and not name.startswith("_")
+    for resource in map(operations.__dict__.__getitem__, operations.__all__)
+    for name, made in vars(resource).items()
+    if inspect.isfunction(made) and made.__module__ == resource.__name__ and not name.startswith("_")
 }
 
 

@@ -19,6 +19,9 @@ T_co = TypeVar("T_co", covariant=True)
 
 JSON = "application/json"
 LINES = "application/x-ndjson"
+API = "/admin/api"
+PAGE = 200
+"""Entries of a page when a client walks through all of them."""
 
 
 @dataclass(frozen=True, slots=True)
