@@ -1,6 +1,6 @@
 """An ingest that stands still or dies holds up no call, and all is stored when it is back.
 
-A round freezes ingest for half a second under load, lets it go on, and kills it while it catches up.
+A round freezes ingest for a second under load, lets it go on, and kills it while it catches up.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from tests.server import Server
 from tests.upstream import ScriptedUpstream
 
 ROUNDS = 20
-ALLOWED_MS = 250
+SECONDS_FROZEN = 1.0
 
 
 async def drill(folder: Path, rounds: int) -> Report:
@@ -26,10 +26,13 @@ async def drill(folder: Path, rounds: int) -> Report:
         async with load.on(server):
             await load.more(200)
             before = list(load.received)
+            waited = 0
             for _ in range(rounds):
                 (ingest,) = await wait_until(lambda: server.children("ingest"))
+                seen = len(load.received)
                 os.kill(ingest, signal.SIGSTOP)
-                await asyncio.sleep(0.5)  # the fault itself
+                await asyncio.sleep(SECONDS_FROZEN)  # the fault itself
+                waited += load.waiting_since(seen)
                 os.kill(ingest, signal.SIGCONT)
                 await load.more(5)
                 await kill_and_wait(server, "ingest")
@@ -39,7 +42,7 @@ async def drill(folder: Path, rounds: int) -> Report:
         dropped = int((await settled_metrics(server, len(load.received))).total(DROPPED))
         await check_each_once(report, data_dir, load.received)
     report.promise(len(load.whole) == len(load.received), f"{len(load.received) - len(load.whole)} calls failed")
-    report.promise(p99_ms(during) <= p99_ms(before) + ALLOWED_MS, "calls waited for ingest")
+    report.promise(not waited, f"{waited} clients waited for ingest")
     report.promise(not dropped, f"{dropped} were shed")
     return report
 

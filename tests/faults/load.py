@@ -24,6 +24,7 @@ class Received(NamedTuple):
         trace_id: As the answer's header says; None when no head came.
         is_whole: Whether the client was sent the last byte, or `[DONE]`.
         seconds: From the call to its end, whatever end that was.
+        client: Number of the client that asked, from 0.
     """
 
     question: str
@@ -32,6 +33,7 @@ class Received(NamedTuple):
     status: int | None
     trace_id: str | None
     seconds: float
+    client: int
 
 
 def own_words(question: str) -> str:
@@ -52,7 +54,7 @@ def answer_in_own_words(call: ReceivedCall) -> Answer:
     return [STREAM_HEAD, *pieces, framed(event(b"[DONE]")), Dawdle(0.02), STREAM_END]
 
 
-async def ask(client: httpx.AsyncClient, base_url: str, question: str, *, stream: bool) -> Received:
+async def ask(client: httpx.AsyncClient, base_url: str, question: str, *, stream: bool, number: int = 0) -> Received:
     """Make one call; a call that fails is an answer that is not whole."""
     body = {"model": chat.MODEL, "stream": stream, "messages": [{"role": "user", "content": question}]}
     text, is_whole, status, trace_id = "", False, None, None
@@ -75,7 +77,8 @@ async def ask(client: httpx.AsyncClient, base_url: str, question: str, *, stream
                 text = json.loads(read)["choices"][0]["message"]["content"] if status == 200 else ""
     except (httpx.TransportError, json.JSONDecodeError):
         pass
-    return Received(question, text, is_whole and status == 200, status, trace_id, time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    return Received(question, text, is_whole and status == 200, status, trace_id, seconds, number)
 
 
 class Load:
@@ -93,17 +96,17 @@ class Load:
         if stop is not None:
             self._stop = stop
 
-        async def keep_asking(client: httpx.AsyncClient) -> None:
+        async def keep_asking(client: httpx.AsyncClient, asker: int) -> None:
             while not self._stop.is_set():
                 number = next(self._numbers)
-                got = await ask(client, base_url(), f"question {number}", stream=number % 2 == 0)
+                got = await ask(client, base_url(), f"question {number}", stream=number % 2 == 0, number=asker)
                 self.received.append(got)
                 # A server that is not there refuses at once; nobody is helped by asking it a thousand times.
                 await asyncio.sleep(0 if got.status else 0.02)
 
         async with httpx.AsyncClient(timeout=self._timeout_s) as client, asyncio.TaskGroup() as group:
-            for _ in range(self._clients):
-                group.create_task(keep_asking(client))
+            for asker in range(self._clients):
+                group.create_task(keep_asking(client, asker))
         return self
 
     @asynccontextmanager
@@ -120,6 +123,14 @@ class Load:
     @property
     def whole(self) -> list[Received]:
         return [each for each in self.received if each.is_whole]
+
+    def waiting_since(self, seen: int) -> int:
+        """Return how many clients have had no call end since that many had ended.
+
+        A machine that is busy slows every call, so no time can tell whether one waited for a fault. But a client whose
+        call waits for the end of a fault ends none as long as the fault lasts.
+        """
+        return self._clients - len({each.client for each in self.received[seen:]})
 
     async def more(self, count: int, timeout_s: float = 30) -> None:
         """Wait until that many more calls are answered whole."""
