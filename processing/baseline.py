@@ -13,6 +13,7 @@ from processing.example import Example
 from processing.interval import Scored, interval
 from processing.metrics import answer_text, classification_scores, mean_scores, score_reply
 from processing.parallel import each
+from processing.prediction_line import prediction_line
 from processing.prompt import ask
 from processing.relabel import Relabelled
 from processing.teachers import Teachers
@@ -68,15 +69,8 @@ class Prediction:
 
     def as_json(self) -> dict[str, Json]:
         """The line of the predictions file."""
-        return {
-            "row_id": self.row_id,
-            "question": _question(self.prompt),
-            "answer": answer_text(self.reference),
-            "prediction": answer_text(self.prediction) or self.prediction.refusal or "",
-            "context": None,
-            **self.scores,
-            **self.columns,
-        }
+        said = prediction_line(self.prompt, self.reference, self.prediction)
+        return {"row_id": self.row_id, **said, **self.scores, **self.columns}
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,14 +244,6 @@ async def judge(data: Mapping[str, Json], teachers: Teachers, task: Task) -> Jud
 
 def _scored_targets(example: Example, task: Task) -> Sequence[int]:
     return example.targets if task.config.evaluation.expand_tool_calling_turns else example.targets[-1:]
-
-
-def _question(prompt: Sequence[Message]) -> str:
-    """The one user message's text; a longer conversation as JSON text, as the older row format has it."""
-    said = [message for message in prompt if message.role not in ("system", "developer")]
-    if len(said) == 1 and said[0].role == "user":
-        return text_of(said[0])
-    return json_text.dumps([to_openai(message) for message in prompt]).decode()
 
 
 def _set_hash(predictions: Sequence[Prediction]) -> str:

@@ -15,6 +15,7 @@ from processing.example import Example
 from processing.job_description import JobDescription
 from processing.prompt import ask, prompt
 from processing.repair import MAX_ERROR_CHARS, RepairError, check, find_json
+from processing.sent_form import as_sent, sent_messages
 from processing.teachers import Teachers
 from store.recorded.message import Json, Message, ToolCall
 from store.recorded.message_form import read_call, text_of
@@ -230,56 +231,20 @@ def _label(text: str, classes: Sequence[str]) -> str:
 
 def _request(example: Example, task: Task) -> list[dict[str, Json]]:
     """The conversation up to the target, under our guidance; one system message, since many servers take only one."""
-    prefix = [_as_sent(message, position) for position, message in enumerate(example.messages[: example.targets[-1]])]
+    prefix = sent_messages(example.messages[: example.targets[-1]])
     guidance = prompt("relabel").fill(job_description=task.text)
     if prefix and prefix[0]["role"] in ("system", "developer") and isinstance(prefix[0]["content"], str):
         instructions = prompt("application").fill(instructions=prefix[0]["content"])
         guidance = f"{guidance}\n\n{instructions}"
         prefix = prefix[1:]
-    sent = [{"role": "system", "content": guidance}, *prefix]
-    _pair(sent)
-    return sent
+    return [{"role": "system", "content": guidance}, *prefix]
 
 
 def _rewrite_request(example: Example, task: Task) -> list[dict[str, Json]]:
-    shown = [{"position": position, **_as_sent(message, position)} for position, message in enumerate(example.messages)]
+    shown = [{"position": position, **as_sent(message, position)} for position, message in enumerate(example.messages)]
     data = {"messages": shown, "tools": list(task.form(example).tools), "response_format": example.response_format}
     positions = ", ".join(str(target) for target in example.targets)
     return ask("rewrite", data, job_description=task.text, positions=positions)
-
-
-def _as_sent(message: Message, position: int) -> dict[str, Json]:
-    """Only the fields that every server knows; a call without an id gets one, since servers ask for it."""
-    sent: dict[str, Json] = {"role": message.role, "content": message.content}
-    if message.name is not None:
-        sent["name"] = message.name
-    if message.tool_calls:
-        sent["tool_calls"] = [
-            {
-                "id": call.id or f"call_{position}_{number}",
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-            }
-            for number, call in enumerate(message.tool_calls)
-        ]
-    if message.tool_call_id is not None:
-        sent["tool_call_id"] = message.tool_call_id
-    if message.role == "assistant" and message.refusal and not message.content:
-        sent["content"] = message.refusal
-    return sent
-
-
-def _pair(sent: Sequence[dict[str, Json]]) -> None:
-    """Give results without an id those of the open calls, in order."""
-    waiting: list[str] = []
-    for message in sent:
-        if message.get("tool_calls"):
-            waiting = [call["id"] for call in message["tool_calls"]]
-        elif message["role"] == "tool":
-            if message.get("tool_call_id") in waiting:
-                waiting.remove(message["tool_call_id"])
-            elif waiting and "tool_call_id" not in message:
-                message["tool_call_id"] = waiting.pop(0)
 
 
 def _correction(message: Message, problem: str) -> list[dict[str, Json]]:

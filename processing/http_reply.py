@@ -39,6 +39,7 @@ class Completion:
         detail: For a person; the upstream's own words for a rejection.
         attempts: Requests that were sent and counted.
         is_final: Whether asking again would be pointless, so that the end may be remembered.
+        duration_ms: From sending the attempt that was answered to its last byte; None when none was answered whole.
     """
 
     body: dict[str, Any] | None
@@ -46,6 +47,7 @@ class Completion:
     detail: str | None = None
     attempts: int = 1
     is_final: bool = True
+    duration_ms: float | None = None
 
 
 class TryAgain(Exception):  # noqa: N818 - a signal, not an error

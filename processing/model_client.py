@@ -173,6 +173,8 @@ class ModelClient:
         if where.api_key:
             headers["authorization"] = f"Bearer {where.api_key}"
         url = where.completions_url
+        clock = asyncio.get_running_loop().time
+        sent_at = clock()
         try:
             async with self._http.stream("POST", url, content=json.dumps(body).encode(), headers=headers) as response:
                 raw = bytearray()
@@ -188,9 +190,11 @@ class ModelClient:
             raise TryAgain(f"the answer broke off ({type(exc).__name__})") from exc
         except httpx.DecodingError as exc:
             raise TryAgain("the answer cannot be decoded") from exc
+        duration_ms = round((clock() - sent_at) * 1000, 3)
         self._reached.add(where.shown_url)
         try:
-            return read_reply(response.status_code, response.headers, bytes(raw))
+            completion = read_reply(response.status_code, response.headers, bytes(raw))
+            return replace(completion, duration_ms=duration_ms)
         except Stop as stop:
             raise _stopped(where, stop.code, stop.problem) from None
 

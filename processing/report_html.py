@@ -1,15 +1,9 @@
-"""The report as one HTML page that needs nothing else: no network, no script, charts drawn into it.
+"""The report as one HTML page that needs nothing else: no network, no script, charts drawn into it."""
 
-A policy in its head forbids the rest, styles but its own included, so that a trace that writes HTML cannot do a thing
-even where a reader's browser would let it.
-"""
-
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 
 from processing import report_tables as tables
+from processing.html_frame import html_frame, section, tiles, warnings_section
 from processing.report_chart import Bar, Mark, bars, columns, intervals, text
 from processing.report_page import votes_text
 from store.recorded.message import Json
@@ -25,69 +19,35 @@ def html_page(found: Mapping[str, Json], *, name: str | None = None, notes: Sequ
         name: Of the run, for the head of the page.
         notes: What has become known of the run since, before all else.
     """
-    style = files("processing").joinpath("report.css").read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     title = f"Dataset report: {found['task']}" if name is None else f"{name}: dataset report ({found['task']})"
     parts = [
         _tiles(found),
-        _warnings([*notes, *found["warnings"]]),
-        _section(tables.composition_table(found)),
-        _section(tables.funnel_table(found), _funnel(found)),
-        _section(tables.performance_table(found), _performance(found)),
+        warnings_section([*notes, *found["warnings"]]),
+        section(tables.composition_table(found)),
+        section(tables.funnel_table(found), _funnel(found)),
+        section(tables.performance_table(found), _performance(found)),
         _examples(found),
-        _section(tables.committee_table(found), _agreement(found)),
-        _section(tables.calls_table(found), _calls(found)),
-        _section(tables.split_table(found)),
-        _section(tables.files_table(found)),
-        _section(tables.intake_table(found)),
+        section(tables.committee_table(found), _agreement(found)),
+        section(tables.calls_table(found), _calls(found)),
+        section(tables.split_table(found)),
+        section(tables.files_table(found)),
+        section(tables.intake_table(found)),
     ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{text(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n"
-        f"<h1>{text(title)}</h1>\n" + "\n".join(parts) + "\n</main>\n</body>\n</html>\n"
-    )
+    return html_frame(title, parts)
 
 
 def _tiles(found: Mapping[str, Json]) -> str:
     rows = found["rows"]
     waiting = rows["review.jsonl"] + rows["failed.jsonl"]
-    tiles = [("train rows", rows["train.jsonl"]), ("test rows", rows["test.jsonl"]), ("failed or to review", waiting)]
+    facts = [("train rows", rows["train.jsonl"]), ("test rows", rows["test.jsonl"]), ("failed or to review", waiting)]
     for name, title in (("unfiltered_sample", "base model, unfiltered"), ("test", "base model on test")):
         best = ((found["base_model"][name] or {}).get("intervals") or {}).items()
         # The judge's score where there is one: it is the last of the metrics.
         for metric, one in list(best)[-1:]:
             mean = "?" if one["mean"] is None else f"{one['mean']:.2f}"
-            tiles.append((f"{title}: {metric}", mean))
-    tiles.append(("warnings", len(found["warnings"])))
-    shown = "".join(f"<div><b>{text(value)}</b><span>{text(name)}</span></div>" for name, value in tiles)
-    return f'<div class="tiles">{shown}</div>'
-
-
-def _warnings(warnings: Sequence[str]) -> str:
-    items = "".join(f"<li>{text(warning)}</li>" for warning in warnings)
-    return f'<section class="warn"><h2>Warnings</h2>{f"<ul>{items}</ul>" if items else "<p>None.</p>"}</section>'
-
-
-def _section(table: tables.Table, chart: str = "") -> str:
-    note = f"<p>{text(table.note)}</p>" if table.note else ""
-    return f"<section><h2>{text(table.title)}</h2>{chart}{_table(table)}{note}</section>"
-
-
-def _table(table: tables.Table) -> str:
-    if not table.lines:
-        return "<p>None.</p>"
-    head = "".join(f"<th>{text(name)}</th>" for name in table.head)
-    lines = "".join(f"<tr>{''.join(_cell(cell) for cell in line)}</tr>" for line in table.lines)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
-
-
-def _cell(value: Json) -> str:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return f'<td class="num">{value:,}</td>'
-    return f"<td>{text('' if value is None else value)}</td>"
+            facts.append((f"{title}: {metric}", mean))
+    facts.append(("warnings", len(found["warnings"])))
+    return tiles(facts)
 
 
 def _funnel(found: Mapping[str, Json]) -> str:

@@ -1,4 +1,6 @@
 import json
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -142,3 +144,23 @@ async def test_a_server_that_is_not_there_stops_the_run(teachers: Teachers) -> N
     with pytest.raises(TeacherError, match=r"teacher m at http://127\.0\.0\.1:9/v1: cannot be reached") as caught:
         await ask(teachers)
     assert caught.value.code == "unreachable"
+
+
+async def test_the_duration_is_that_of_the_attempt_that_was_answered(teachers: Teachers) -> None:
+    """Waits that a 429 asks for and attempts that failed are no part of how long the model takes."""
+    answering = threading.Event()
+
+    def script(number: int, _body: Body) -> None:
+        if number == 1:
+            raise Fault(429, headers={"retry-after": "30"})
+        if number == 2:
+            answering.wait(0.3)
+            raise Fault(500)
+
+    teachers.fault = script
+    began_at = time.monotonic()
+    completion = await ask(teachers)
+    took_ms = (time.monotonic() - began_at) * 1000
+    assert took_ms > 300
+    assert completion.duration_ms is not None
+    assert 0 < completion.duration_ms <= took_ms - 300
