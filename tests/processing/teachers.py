@@ -38,6 +38,7 @@ class Teachers:
         repeats_first: Scores the first of several conversations a second time, otherwise.
         arbiter: Answers the arbiter's question.
         judge: The judge's whole answer as text; None compares answer and reference.
+        judge_row: Scores a row that it is shown; a text is the judge's whole answer.
     """
 
     def __init__(self) -> None:
@@ -53,6 +54,7 @@ class Teachers:
         self.repeats_first = False
         self.arbiter: Callable[[Body], Body] = pick_good
         self.judge: Callable[[Body], str] | str | None = None
+        self.judge_row: Callable[[Body], Body | str] = all_fives
         self._lock = threading.Lock()
 
     def count(self, kind: str) -> int:
@@ -103,6 +105,10 @@ class Teachers:
             if self.judge is not None:
                 return {"content": self.judge if isinstance(self.judge, str) else self.judge(data)}
             value = {"reason": "compared", "verdict": "good" if data["answer"] == data["reference"] else "bad"}
+        elif kind == "tracemill_judge_row":
+            value = self.judge_row(data_of(body))
+            if isinstance(value, str):
+                return {"content": value}
         else:
             return self.reply(body)
         text = json.dumps(value)
@@ -144,6 +150,21 @@ def good_reply(body: Body) -> Body:
 def by_words(conversation: Body) -> tuple[int, int]:
     said = json.dumps(conversation["messages"])
     return (1 if "off topic" in said else 5), (1 if "garbled" in said else 5)
+
+
+def all_fives(_row: Body) -> Body:
+    return row_scores(5, 5, 5, 5)
+
+
+def row_scores(helpfulness: int, relevance: int, form: int, criteria: int) -> Body:
+    """A judge's verdict on a row."""
+    return {
+        "reason": "as scripted",
+        "helpfulness": helpfulness,
+        "relevance": relevance,
+        "format": form,
+        "criteria": criteria,
+    }
 
 
 def pick_good(data: Body) -> Body:

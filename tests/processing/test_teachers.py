@@ -162,6 +162,7 @@ def test_prompts_ask_for_reasons_before_verdicts() -> None:
         ("arbiter", '"best"'),
         ("judge", '"verdict"'),
         ("judge_alone", '"verdict"'),
+        ("judge_row", '"helpfulness"'),
     ):
         text = prompt(name).text
         assert text.index('"reason"') < text.index(verdict)
@@ -172,6 +173,7 @@ def test_prompts_ask_for_reasons_before_verdicts() -> None:
         "filter",
         "judge",
         "judge_alone",
+        "judge_row",
         "relabel",
         "rewrite",
     }
