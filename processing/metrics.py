@@ -10,9 +10,8 @@ from itertools import pairwise
 
 from processing.porter import stem
 from processing.tool_metrics import calls_of, score_calls
-from store import json_text
+from store.recorded.answer_text import answer_text as answer_text
 from store.recorded.message import Json, Message
-from store.recorded.message_form import text_of
 
 TEXT_METRICS = ("binary", "rouge", "meteor")
 TOOL_METRICS = ("rouge", "tool_call_equivalence", "binary_tool_call", "staged_tool_call")
@@ -56,17 +55,6 @@ def score_reply(
         "binary_tool_call": scores.binary,
         "staged_tool_call": scores.staged,
     }
-
-
-def answer_text(message: Message) -> str:
-    """Write a reply as one text: a call as `{"name", "arguments"}`, several as an array, else what was said."""
-    if not message.tool_calls:
-        return text_of(message)
-    calls = [
-        b'{"name":%b,"arguments":%b}' % (json_text.dumps(call.name), _json_or_text(call.arguments))
-        for call in message.tool_calls
-    ]
-    return (calls[0] if len(calls) == 1 else b"[%b]" % b",".join(calls)).decode()
 
 
 def binary(prediction: str, reference: str) -> float:
@@ -141,13 +129,6 @@ def mean_scores(rows: Sequence[Mapping[str, float | None]]) -> dict[str, float |
         values = [value for row in rows if (value := row.get(name)) is not None]
         means[name] = sum(values) / len(values) if values else None
     return means
-
-
-def _json_or_text(arguments: str) -> bytes:
-    try:
-        return json_text.compact(arguments.encode())
-    except ValueError:  # not JSON, or a lone surrogate
-        return json_text.dumps(arguments)
 
 
 def _stems(tokens: Iterable[str]) -> list[str]:
