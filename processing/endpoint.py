@@ -36,13 +36,12 @@ class Endpoint:
         """The base URL without credentials or query: what messages, keys and the call table hold."""
         return without_credentials(self.base_url)
 
-    @property
-    def completions_url(self) -> str:
-        """Where requests go; a query of the base URL (Azure's `api-version`) stays at the end."""
+    def url_of(self, path: str) -> str:
+        """Where requests for a service go; a query of the base URL (Azure's `api-version`) stays at the end."""
         parts = urlsplit(self.base_url)
         # httpx would send credentials of the URL in place of the key.
         host = parts.netloc.rpartition("@")[2] if self.api_key else parts.netloc
-        return urlunsplit((parts.scheme, host, f"{parts.path.rstrip('/')}/chat/completions", parts.query, ""))
+        return urlunsplit((parts.scheme, host, f"{parts.path.rstrip('/')}/{path}", parts.query, ""))
 
 
 def endpoint(name: str, config: Config, environ: Mapping[str, str]) -> Endpoint:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from store.recorded.errors import LineError
 from store.recorded.line import load_line
@@ -27,6 +27,22 @@ STOPS = {
 }
 """Statuses after which no other question would fare better, each with a code and a remedy."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class Service(NamedTuple):
+    """What a server is asked for.
+
+    Attributes:
+        path: Of the requests, behind the base URL.
+        field: The array that every answer holds.
+    """
+
+    path: str
+    field: str
+
+
+CHAT = Service("chat/completions", "choices")
+EMBEDDINGS = Service("embeddings", "data")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +103,14 @@ class Stop(Exception):  # noqa: N818 - a signal, not an error
         self.problem = problem
 
 
-def read_reply(status: int, headers: Mapping[str, str], raw: bytes) -> Completion:
+def read_reply(status: int, headers: Mapping[str, str], raw: bytes, service: Service = CHAT) -> Completion:
     """Read a whole answer.
 
     Args:
         status: The status code.
         headers: Header fields; names in any case when the mapping takes them so.
         raw: The body, content codings removed.
+        service: What was asked for.
 
     Raises:
         Patience: 429, or 503 that names a time.
@@ -118,9 +135,9 @@ def read_reply(status: int, headers: Mapping[str, str], raw: bytes) -> Completio
         raise TryAgain(f"answered {status} with a body that is no completion ({exc.reason})") from exc
     if status >= 400:
         return Completion(None, *_rejection(status, body.get("error")))
-    if not isinstance(body.get("choices"), list):
+    if not isinstance(body.get(service.field), list):
         # Some gateways answer 200 when the server behind them failed.
-        raise TryAgain(f"answered {status} without choices{_told(body.get('error'))}")
+        raise TryAgain(f"answered {status} without {service.field}{_told(body.get('error'))}")
     return Completion(body)
 
 

@@ -18,7 +18,7 @@ import httpx2 as httpx
 
 from processing.endpoint import Endpoint
 from processing.errors import TeacherError
-from processing.http_reply import MAX_WAIT_S, Completion, Patience, Stop, TryAgain, read_reply
+from processing.http_reply import CHAT, MAX_WAIT_S, Completion, Patience, Service, Stop, TryAgain, read_reply
 from processing.pace import AutoPace, FixedPace, Pace
 
 MAX_RETRIES = 4
@@ -74,14 +74,17 @@ class ModelClient:
     ) -> None:
         await self._http.aclose()
 
-    async def complete(self, where: Endpoint, body: Mapping[str, Any], keep: Keep | None = None) -> Completion:
-        """Ask for one chat completion and wait until it has ended for good.
+    async def complete(
+        self, where: Endpoint, body: Mapping[str, Any], keep: Keep | None = None, *, service: Service = CHAT
+    ) -> Completion:
+        """Ask for one completion and wait until it has ended for good.
 
         Args:
             where: Whom to ask.
             body: The request body.
             keep: Awaited with the completion before another call may take this one's place: whatever kills the
                 process, no more calls than were in flight are paid for and not kept.
+            service: What is asked for: chat completions, or embeddings, whose answer is a completion all the same.
 
         Raises:
             TeacherError: The key is refused, the server cannot be reached or keeps failing, the model calls every
@@ -95,7 +98,7 @@ class ModelClient:
                 async with self._slot(where):
                     await self._wait_for_brake(where)
                     began_at = asyncio.get_running_loop().time()
-                    completion = self._ended(where, await self._send(where, body))
+                    completion = self._ended(where, await self._send(where, body, service))
                     completion = replace(completion, attempts=attempts + 1)
                     if keep is not None:
                         await keep(completion)
@@ -168,11 +171,11 @@ class ModelClient:
             raise _stopped(where, code, problem)
         return Completion(None, "failing", fault.problem, attempts, is_final=False)
 
-    async def _send(self, where: Endpoint, body: Mapping[str, Any]) -> Completion:
+    async def _send(self, where: Endpoint, body: Mapping[str, Any], service: Service) -> Completion:
         headers = {"content-type": "application/json"}
         if where.api_key:
             headers["authorization"] = f"Bearer {where.api_key}"
-        url = where.completions_url
+        url = where.url_of(service.path)
         clock = asyncio.get_running_loop().time
         sent_at = clock()
         try:
@@ -193,7 +196,7 @@ class ModelClient:
         duration_ms = round((clock() - sent_at) * 1000, 3)
         self._reached.add(where.shown_url)
         try:
-            completion = read_reply(response.status_code, response.headers, bytes(raw))
+            completion = read_reply(response.status_code, response.headers, bytes(raw), service)
             return replace(completion, duration_ms=duration_ms)
         except Stop as stop:
             raise _stopped(where, stop.code, stop.problem) from None

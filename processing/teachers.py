@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from processing.budget import Budget
 from processing.config import Config
 from processing.endpoint import Endpoint, endpoint
 from processing.errors import TeacherError
-from processing.http_reply import Completion
+from processing.http_reply import CHAT, Completion, Service
 from processing.model_client import ModelClient
 from processing.provenance import current_sources
 from processing.repair import RepairError, check, find_json
@@ -248,30 +248,61 @@ class Teachers:
             self._endpoints[model] = endpoint(model, self.config, self.environ)
         return self._endpoints[model]
 
-    async def _buy(self, where: Endpoint, key: bytes, purpose: str, body: Mapping[str, Json]) -> Call:
+    async def buy(
+        self,
+        where: Endpoint,
+        body: Mapping[str, Json],
+        record: Callable[[Completion], Call],
+        keep: Callable[[Completion], Awaitable[None]],
+        *,
+        service: Service = CHAT,
+    ) -> Call:
+        """Buy one answer within the budget.
+
+        Args:
+            where: Whom to ask.
+            body: The request body.
+            record: Makes the row of the call table of an answer.
+            keep: Writes an answer that is final down, before it is used.
+            service: What is asked for.
+
+        Raises:
+            TeacherError: The run has to stop.
+            BudgetError: So it has, since nothing more may be bought.
+        """
         reserved = self._budget.reserve(where, body)
         self.counts.in_flight += 1
         self._changed()
 
-        async def keep(completion: Completion) -> None:
+        async def keep_final(completion: Completion) -> None:
             if completion.is_final:
-                await self.work.add_call(record_call(where, key, purpose, body, completion))
+                await keep(completion)
 
         try:
-            completion = await self.client.complete(where, body, keep)
+            completion = await self.client.complete(where, body, keep_final, service=service)
         except BaseException:
             self._budget.release(reserved)
             raise
         finally:
             self.counts.in_flight -= 1
-        call = record_call(where, key, purpose, body, completion)
+        call = record(completion)
         usage = json_text.loads(call.usage) if call.usage else {}
         self._budget.settle(reserved, call.cost, reported(usage, "completion_tokens"))
         if call.error is None:
             self.counts.paid += 1
         else:
             self.counts.failed += 1
+        self._note(call)
         return call
+
+    async def _buy(self, where: Endpoint, key: bytes, purpose: str, body: Mapping[str, Json]) -> Call:
+        def record(completion: Completion) -> Call:
+            return record_call(where, key, purpose, body, completion)
+
+        async def keep(completion: Completion) -> None:
+            await self.work.add_call(record(completion))
+
+        return await self.buy(where, body, record, keep)
 
     def _note(self, call: Call) -> None:
         if call.error != Fault.FAILING:

@@ -10,7 +10,7 @@ from processing.errors import InputError
 
 def test_a_query_of_the_base_url_stays_at_the_end() -> None:
     found = Endpoint("m", "http://u:p@x/openai/?api-version=1", "m", api_key="k")
-    assert found.completions_url == "http://x/openai/chat/completions?api-version=1"
+    assert found.url_of("chat/completions") == "http://x/openai/chat/completions?api-version=1"
     assert found.shown_url == "http://x/openai"
 
 
