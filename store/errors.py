@@ -10,6 +10,7 @@ StoreError
 ├── WriterBusyError           another process holds the right to write
 ├── StoreFullError            disk or quota is full; the batch was rolled back
 ├── UnstorableTraceError      one trace holds a value no column can hold; nothing was written
+├── DatasetError              a dataset has no such version or row, or may not change so (`store.datasets`)
 └── FilterError               a `--where` expression cannot be understood (`store.filter`)
 """
 
@@ -101,6 +102,10 @@ class UnstorableTraceError(StoreError):
     def __init__(self, message: str, trace_id: UUID) -> None:
         super().__init__(message)
         self.trace_id = trace_id
+
+
+class DatasetError(StoreError):
+    """A dataset or version is not there, is not what the command needs, or may not change as was asked."""
 
 
 class FilterError(StoreError):

@@ -1,0 +1,344 @@
+"""Datasets in `work.db`: versions that are opened, filled and frozen, their rows, and what people decided about them.
+
+A version is made by a *birth*, whose rows become the version's all at once when its block ends; one that fails or is
+killed leaves nothing behind:
+
+    async with store.birth("invoices", birth=Birth.UPLOAD, manifest={...}) as born:
+        async for batch in batches:
+            await born.add_rows(batch)
+    version = born.version
+
+`add=True` adds to the active version, or opens one that begins with the rows of the newest frozen version;
+`freeze=True` freezes in the same transaction. An active version is worked on by `replace_rows`, `set_ends`, `set_parts`
+and `add_rows`, each call one transaction.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import aiosqlite
+
+from store import json_text
+from store.connection import run, transaction_now
+from store.database import store_error, write_lock
+from store.datasets import birth as births
+from store.datasets import decision_table, freezing, row_table, version_table
+from store.datasets.birth_lock import BirthLock
+from store.datasets.decision import Decision, standing
+from store.datasets.row import Part, Row, RowEnd, RowState
+from store.datasets.version import Birth, DatasetSummary, Diff, Progress, Version, read_reference
+from store.datasets.version_table import Wanted
+from store.datasets.warnings import warnings_of
+from store.errors import DatasetError
+from store.work import WorkStore
+
+T = TypeVar("T")
+BATCH_ROWS = 200
+"""Rows that are read or written at a time: at 20 KB a row, 4 MB."""
+
+
+class DatasetStore(WorkStore):
+    """`work.db` as those see it who make, curate and read datasets.
+
+    Usage:
+        async with await DatasetStore.open(data_dir / "work.db") as store: ...
+    """
+
+    def __init__(self, connection: aiosqlite.Connection, path: Path) -> None:
+        super().__init__(connection, path)
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await super().__aexit__(exc_type, exc, tb)
+
+    async def datasets(self) -> list[DatasetSummary]:
+        """Give all datasets by name."""
+        return await self._read(version_table.summaries)
+
+    async def versions(self, dataset: str) -> list[Version]:
+        """Give the versions of a dataset by number.
+
+        Raises:
+            DatasetError: There is no such dataset.
+        """
+        await self.version(read_reference(dataset).dataset)
+        return await self._read(partial(version_table.versions, dataset=dataset))
+
+    async def version(self, reference: str, *, wants: Wanted = "any") -> Version:
+        """Find a version: `NAME-v3`, or `NAME` for the newest of the wanted kind.
+
+        Raises:
+            DatasetError: There is none; the message tells what there is instead.
+        """
+        return await self._read(partial(version_table.find, reference=reference, wants=wants))
+
+    async def open_version(
+        self, name: str, *, birth: Birth, manifest: Mapping[str, Any], note: str | None = None, add: bool = False
+    ) -> Version:
+        """Open the next version of a dataset, or give the active one when rows are to be added to it.
+
+        Whoever makes a version of new rows uses `birth`, which leaves no half of one.
+
+        Args:
+            name: Of the dataset; `NAME-v3` insists that the version has that number.
+            birth: How it comes to be; one that is curated begins with the rows of the newest frozen version.
+            manifest: What makes it.
+            note: A few words that lists show.
+            add: Take the active version, or begin with the rows of the newest frozen one.
+
+        Raises:
+            DatasetError: A version is active and `add` is not given, or the number is another.
+        """
+
+        def open_(db: sqlite3.Connection) -> Version:
+            id_ = version_table.open_version(db, name, birth=birth, manifest=manifest, note=note, add=add, now=_now())
+            return version_table.by_id(db, id_)
+
+        return await self.transact(open_)
+
+    @asynccontextmanager
+    async def birth(
+        self,
+        name: str,
+        *,
+        birth: Birth,
+        manifest: Mapping[str, Any],
+        note: str | None = None,
+        add: bool = False,
+        freeze: bool = False,
+    ) -> AsyncIterator[births.DatasetBirth]:
+        """Make a version of the rows that the block adds: whole when the block ends, or not at all.
+
+        Args:
+            name: As in `open_version`, and so are the other arguments but the last.
+            birth: How it comes to be.
+            manifest: What makes it; `born.manifest` replaces it.
+            note: A few words that lists show.
+            add: Add to the active version, or to the rows of the newest frozen one.
+            freeze: Freeze it at once.
+
+        Raises:
+            DatasetError: As `open_version`, before the block runs; another process is making a version of the dataset;
+                a version that is to be frozen has no kept row.
+        """
+        lock = await asyncio.to_thread(BirthLock(self._path, read_reference(name).dataset).acquire)
+        try:
+            id_ = await self.transact(partial(births.begin, work=self._path, reference=name, add=add, now=_now()))
+            born = births.DatasetBirth(self, id_, name, birth, manifest, note)
+            try:
+                yield born
+                completed = await self.transact(partial(self._complete, born, add=add, freeze=freeze))
+            except BaseException:
+                await self.transact(partial(births.end, id_=id_))
+                raise
+            born.version = completed
+        finally:
+            lock.release()
+
+    def _complete(self, born: births.DatasetBirth, db: sqlite3.Connection, *, add: bool, freeze: bool) -> Version:
+        id_ = born.complete(db, add=add, now=_now())
+        if freeze:
+            version = version_table.by_id(db, id_)
+            manifest = {**version.manifest, "warnings": warnings_of(db, version)}
+            freezing.freeze(db, id_, manifest, None, _now())
+        return version_table.by_id(db, id_)
+
+    async def add_rows(self, version: Version, rows: Sequence[Row]) -> int:
+        """Add rows to an active version; one whose id is there stays as it is. Tell how many were added.
+
+        Raises:
+            DatasetError: The version is frozen; a row cannot be stored, or was erased with a trace.
+        """
+
+        def add(db: sqlite3.Connection) -> int:
+            version_table.require_active(db, version.id)
+            added = row_table.add(db, "version_rows", version.id, rows)
+            version_table.count_in(db, version.id, added)
+            return added
+
+        return await self.transact(add)
+
+    async def replace_rows(self, version: Version, rows: Sequence[Row]) -> None:
+        """Have rows of an active version hold something else, by their ids; they keep the traces they came from.
+
+        Raises:
+            DatasetError: The version is frozen, or a row is not there; none is replaced.
+        """
+        await self._change(version, partial(row_table.replace, version=version.id, rows=rows))
+
+    async def set_ends(self, version: Version, ends: Mapping[str, RowEnd]) -> None:
+        """Give rows of an active version another end, by their ids. Raises as `replace_rows`."""
+        await self._change(version, partial(row_table.set_ends, version=version.id, ends=ends))
+
+    async def set_parts(self, version: Version, parts: Mapping[str, Part | None]) -> None:
+        """Put rows of an active version into another part, by their ids. Raises as `replace_rows`."""
+        await self._change(version, partial(row_table.set_parts, version=version.id, parts=parts))
+
+    async def set_manifest(self, version: Version, manifest: Mapping[str, Any]) -> None:
+        """Replace what is said to have made an active version. Raises DatasetError when it is frozen."""
+
+        def write(db: sqlite3.Connection) -> None:
+            text = json_text.dumps(manifest).decode()
+            db.execute("UPDATE versions SET manifest = ? WHERE id = ?", (text, version.id))
+
+        await self._change(version, write)
+
+    async def _change(self, version: Version, work: Callable[[sqlite3.Connection], None]) -> None:
+        def change(db: sqlite3.Connection) -> None:
+            version_table.require_active(db, version.id)
+            work(db)
+
+        await self.transact(change)
+
+    async def rows(
+        self,
+        version: Version,
+        *,
+        state: RowState | None = None,
+        part: Part | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+        unsplit: bool = False,
+    ) -> AsyncIterator[Row]:
+        """Read rows in the order of their ids, each held against its hash; those erased since are left out.
+
+        Args:
+            version: Of which version.
+            state: Only rows of that state.
+            part: Only rows of that part.
+            after: Begin behind this id.
+            limit: At most so many.
+            unsplit: Only rows that have no part.
+
+        Raises:
+            CorruptDatabaseError: A row is not what its hash says.
+        """
+        place, left = after or "", limit
+        while left is None or left > 0:
+            reading = partial(
+                row_table.read,
+                version=version.id,
+                state=state,
+                part="" if unsplit else part,
+                after=place,
+                limit=BATCH_ROWS if left is None else min(left, BATCH_ROWS),
+            )
+            found = await self._read(reading)
+            if not found:
+                return
+            for stored in found:
+                row = row_table.sound(stored, version.label)
+                if row is not None:
+                    yield row
+                    left = None if left is None else left - 1
+            place = found[-1].row_id
+
+    async def row(self, version: Version, row_id: str) -> Row | None:
+        """Read one row; None when the version has none of that id, or it was erased.
+
+        Raises:
+            CorruptDatabaseError: It is not what its hash says.
+        """
+        stored = await self._read(partial(row_table.read_one, version=version.id, row_id=row_id))
+        return None if stored is None else row_table.sound(stored, version.label)
+
+    async def freeze(self, version: Version, *, note: str | None = None) -> Version:
+        """Freeze a version: from here on it never changes. One that is frozen stays as it is, and is given back.
+
+        The manifest takes up what there is to warn of.
+
+        Raises:
+            DatasetError: No row is kept, rows are missing, or a frozen version was to get another note.
+        """
+
+        def freeze_(db: sqlite3.Connection) -> Version:
+            found = version_table.by_id(db, version.id)
+            if not found.is_frozen:
+                manifest = {**found.manifest, "warnings": warnings_of(db, found)}
+                freezing.freeze(db, found.id, manifest, note, _now())
+            elif note not in (None, found.note):
+                raise DatasetError(f"{found.label} is frozen, its note too; it stays {found.note!r}.")
+            return version_table.by_id(db, version.id)
+
+        return await self.transact(freeze_)
+
+    async def discard(self, version: Version) -> None:
+        """Delete an active version with its rows. Raises DatasetError when it is frozen."""
+        await self.transact(partial(version_table.discard, version=version.id))
+
+    async def diff(self, first: Version, second: Version) -> Diff:
+        """Tell how the kept rows of two versions differ."""
+        return await self._read(partial(version_table.diff, first=first.id, second=second.id))
+
+    async def progress(self, version: Version) -> Progress:
+        """Tell what became of an active version since the one that it follows."""
+        return await self._read(partial(version_table.progress, version=version))
+
+    async def warnings(self, version: Version) -> list[str]:
+        """Tell what speaks against learning from a version."""
+        return await self._read(partial(warnings_of, version=version))
+
+    async def note_decision(self, decision: Decision) -> Decision:
+        """Note what a person decided; give it back with its time.
+
+        Raises:
+            DatasetError: There is no such dataset, or nothing to undo.
+        """
+        return await self.transact(partial(decision_table.add, decision=decision, now=_now()))
+
+    async def decisions(self, dataset: str) -> Mapping[str, Decision]:
+        """Give the decision that stands for each row, by learned hash; what was undone counts no more."""
+        return standing(await self.decision_log(dataset))
+
+    async def decision_log(self, dataset: str) -> list[Decision]:
+        """Give all decisions about a dataset in the order they were made."""
+        return await self._read(partial(decision_table.read, dataset=dataset))
+
+    async def decided_row(self, learned_hash: str) -> Mapping[str, Any] | None:
+        """Give what a row held about which something was decided, also when no version has it any more."""
+        return await self._read(partial(decision_table.decided_row, learned_hash=learned_hash))
+
+    async def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do some work on the connection in one transaction, to the end even when the caller is cancelled."""
+        task = asyncio.create_task(self._in_turn(work), name="write work.db")
+        self._tasks.add(task)
+        task.add_done_callback(self._has_ended)
+        return await asyncio.shield(task)
+
+    def _has_ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            # Asked for, so that nobody is told of it once more when the caller was cancelled.
+            task.exception()
+
+    async def _in_turn(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        def write(db: sqlite3.Connection) -> T:
+            with write_lock(self._path), transaction_now(db):
+                return work(db)
+
+        try:
+            return await run(self._connection, write)
+        except sqlite3.IntegrityError as exc:
+            raise DatasetError(f"{self._path}: {exc}.") from exc
+        except sqlite3.Error as exc:
+            raise store_error(exc, self._path) from exc
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return await run(self._connection, work)
+        except sqlite3.Error as exc:
+            raise store_error(exc, self._path) from exc
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
