@@ -139,7 +139,7 @@ class ExportFile:
         """
         if self._path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self._path))
-        if _is_of_data_directory(self._path):
+        if is_of_data_directory(self._path):
             raise FileExistsError(errno.EEXIST, "it belongs to a data directory; choose another name", str(self._path))
         if self._path.exists() and not self._path.is_file():
             self._file = self._path.open("wb")
@@ -170,7 +170,7 @@ class ExportFile:
                 self._temporary.unlink(missing_ok=True)
 
 
-def _is_of_data_directory(path: Path) -> bool:
+def is_of_data_directory(path: Path) -> bool:
     """Whether a file is one of those that make up a data directory; other files may stand beside them."""
     for folder in list(path.parents)[:_DEPTH]:
         name = path.relative_to(folder).parts[0]

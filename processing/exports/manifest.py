@@ -1,0 +1,62 @@
+"""What the manifest of an export says, and what is told to the person who asked for it."""
+
+from importlib.metadata import version as installed
+
+from processing.exports.destination import KIND
+from processing.exports.format import Format
+from processing.exports.preflight import Tally
+from processing.exports.reason import LeftOut
+from processing.exports.wanted import Wanted
+from store.datasets.version import Version
+from store.recorded.message import Json
+
+
+def manifest_of(target: Format, version: Version, tally: Tally, warnings: list[str], wanted: Wanted) -> dict[str, Json]:
+    """Say what is exported and what becomes of it; without the files, which are known last."""
+    return {
+        "kind": KIND,
+        "made_by": f"tracemill {installed('tracemill')}",
+        "format": target.name,
+        "part": None if wanted.part is None else str(wanted.part),
+        "license": None,
+        "version": {
+            "dataset": version.dataset,
+            "label": version.label,
+            "state": str(version.state),
+            "birth": str(version.birth),
+            "note": version.note,
+            "hash": version.hash,
+            "test_hash": version.test_hash,
+            "rows": version.counts.as_json(),
+            "erased": version.erased,
+            "manifest": dict(version.manifest),
+        },
+        "parts": {str(part): {"rows": tally.rows[part], "lines": tally.lines[part]} for part in tally.parts},
+        "unsplit": tally.unsplit,
+        "left_out": {str(reason): tally.left_out[reason] for reason in LeftOut if tally.left_out[reason]},
+        "not_carried": {str(what): count for what, count in sorted(tally.not_carried.items())},
+        "models": dict(sorted(tally.models.items())),
+        "warnings": warnings,
+    }
+
+
+def notes_of(version: Version, tally: Tally) -> tuple[str, ...]:
+    """Give what a person should know of the files."""
+    notes = []
+    if not version.is_frozen:
+        notes.append(
+            f"{version.label} is active: it may still change, and has no hash. `tracemill datasets freeze` ends that."
+        )
+    if tally.unsplit:
+        notes.append(f"{tally.unsplit} rows are not split yet and count as train.")
+    if tally.formulas:
+        notes.append(
+            f"{tally.formulas} cells begin with a sign that a spreadsheet takes for a formula; they are written as "
+            "they are. Import such a file with all columns as text."
+        )
+    return tuple(notes)
+
+
+def counted(tally: Tally) -> str:
+    """Write how many rows are left out, by reason."""
+    return ", ".join(f"{tally.left_out[reason]} {reason}" for reason in LeftOut if tally.left_out[reason])
