@@ -247,8 +247,16 @@ def where() -> _Body:
 
 
 @app.command()
+def datasets() -> typer.Typer:
+    """Make, look at, curate, freeze and compare versions of datasets."""
+    from tracemill.dataset_commands import datasets
+
+    return datasets
+
+
+@app.command()
 def jobs() -> typer.Typer:
-    """Look at jobs that were filed with a server, cancel and resume them."""
+    """Look at jobs that were filed with a server, cancel, resume and delete them."""
     from tracemill.job_commands import jobs
 
     return jobs

@@ -29,11 +29,12 @@ from store import json_text
 from store.connection import run, transaction_now
 from store.database import store_error, write_lock
 from store.datasets import birth as births
-from store.datasets import decision_table, freezing, row_table, version_table
+from store.datasets import decision_table, freezing, row_table, version_check, version_table
 from store.datasets.birth_lock import BirthLock
 from store.datasets.decision import Decision, standing
 from store.datasets.row import Part, Row, RowEnd, RowState
 from store.datasets.version import Birth, DatasetSummary, Diff, Progress, Version, read_reference
+from store.datasets.version_check import VersionCheck
 from store.datasets.version_table import Wanted
 from store.datasets.warnings import warnings_of
 from store.errors import DatasetError
@@ -287,6 +288,19 @@ class DatasetStore(WorkStore):
     async def warnings(self, version: Version) -> list[str]:
         """Tell what speaks against learning from a version."""
         return await self._read(partial(warnings_of, version=version))
+
+    async def verify(self, reference: str | None = None) -> tuple[list[VersionCheck], list[str]]:
+        """Derive every hash of a version, or of all, again.
+
+        Returns:
+            What was found of each version, and the triggers that should guard them and do not.
+
+        Raises:
+            DatasetError: There is no such version.
+        """
+        there = await self._read(version_check.all_versions) if reference is None else [await self.version(reference)]
+        checks = [await self._read(partial(version_check.check_version, version=version)) for version in there]
+        return checks, await self._read(version_check.check_guards)
 
     async def note_decision(self, decision: Decision) -> Decision:
         """Note what a person decided; give it back with its time.
