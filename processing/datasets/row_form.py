@@ -105,7 +105,7 @@ def row_of(
         response_format: As a request has it, or none.
         metadata: Kept as they are; what every row has and is missing here is added as null.
         targets: Positions of the assistant messages to learn from, in place of the weights; None for the weights, and
-            where no message has one for every assistant message that says something.
+            where no message has one for every assistant message that says something to something that was said.
 
     Raises:
         RowFormError: It is no row; the reason is of the closed list.
@@ -222,9 +222,10 @@ def _weights(messages: Sequence[Message], targets: Sequence[int] | None) -> dict
     if targets is not None:
         return {position: int(position in targets) for position in spoken}
     are_weighed = any(_WEIGHT in message.extra for message in spoken.values())
+    if are_weighed:
+        return {position: int(message.extra.get(_WEIGHT, 1)) for position, message in spoken.items()}
     return {
-        position: int(message.extra.get(_WEIGHT, 1)) if are_weighed else int(not is_empty(message))
-        for position, message in spoken.items()
+        position: int(not is_empty(message) and _is_asked(messages[:position])) for position, message in spoken.items()
     }
 
 
@@ -232,12 +233,16 @@ def _require_answer(messages: Sequence[Message], weights: Mapping[int, int]) -> 
     if not weights:
         raise RowFormError(RowFault.NO_RESPONSE, "no message is the assistant's")
     learned = [position for position, weight in weights.items() if weight]
-    if is_empty(messages[max(learned or weights)]) or (not learned and all(is_empty(messages[at]) for at in weights)):
+    if is_empty(messages[max(learned or weights)]):
         raise RowFormError(RowFault.EMPTY_RESPONSE, "the last assistant message says nothing")
+    if not _is_asked(messages[: min(learned or weights)]) and not (not learned and _is_asked(messages[: max(weights)])):
+        raise RowFormError(RowFault.NO_PROMPT, "nothing but system messages stands before the answer")
     if not learned:
         raise RowFormError(RowFault.NOTHING_LEARNED, "no assistant message has a weight of 1")
-    if all(message.role in _SYSTEM_ROLES or is_empty(message) for message in messages[: min(learned)]):
-        raise RowFormError(RowFault.NO_PROMPT, "nothing but system messages stands before the answer")
+
+
+def _is_asked(before: Sequence[Message]) -> bool:
+    return any(message.role not in _SYSTEM_ROLES and not is_empty(message) for message in before)
 
 
 def _written(messages: Sequence[Message], weights: Mapping[int, int]) -> list[Json]:

@@ -1,0 +1,74 @@
+"""One record of a data file, or why it could not be read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from store.recorded.errors import LineError, RejectReason
+from store.recorded.message import Json
+
+
+class RecordFault(StrEnum):
+    """Why a record could not be read. A closed list."""
+
+    NOT_UTF8 = "not_utf8"
+    """It is not UTF-8 text."""
+    NOT_JSON = "not_json"
+    """The line is not one JSON value; NaN and Infinity are none either."""
+    NOT_OBJECT = "not_object"
+    """The line is JSON, but not an object."""
+    TOO_LONG = "too_long"
+    """The line has more than 64 MiB."""
+    TOO_DEEP = "too_deep"
+    """It nests deeper than 200 levels."""
+    BROKEN_FILE = "broken_file"
+    """Here the file is damaged or cut short; nothing behind it could be read."""
+    NOT_CSV = "not_csv"
+    """The quotes of the record are wrong."""
+    WRONG_CELLS = "wrong_cells"
+    """The record has more or fewer cells than the header."""
+
+
+_OF_LINES: Final = {
+    RejectReason.TOO_LONG: RecordFault.TOO_LONG,
+    RejectReason.BROKEN_FILE: RecordFault.BROKEN_FILE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of a data file.
+
+    Attributes:
+        file: Name of the file, as a person knows it.
+        number: Its line for text formats (the first one, where it spans several), else its place; from 1.
+        value: Column to value; None when it could not be read.
+        split: The split that the data set names for its file; None where it names none.
+        fault: Why it could not be read.
+        detail: More of it for a person; holds no content.
+        is_columnar: Whether it comes from typed columns, where a null in an object may stand for a missing field.
+    """
+
+    file: str
+    number: int
+    value: Mapping[str, Json] | None
+    split: str | None = None
+    fault: RecordFault | None = None
+    detail: str | None = None
+    is_columnar: bool = False
+
+    @property
+    def place(self) -> str:
+        """Where it stands, for a person."""
+        return f"{self.file}:{self.number}"
+
+
+def failed(file: str, number: int, fault: RecordFault, detail: str) -> Record:
+    """Make the record of what could not be read."""
+    return Record(file, number, None, fault=fault, detail=detail)
+
+
+def failed_line(file: str, number: int, error: LineError) -> Record:
+    """Make the record of a line that could not be taken off its file."""
+    return failed(file, number, _OF_LINES[error.reason], error.detail)

@@ -1,0 +1,233 @@
+"""Datasets born from files: every record ends as a kept row, a dropped one or a failed one, and the counts add up.
+
+Records are read piece by piece and rows stored in batches, so memory does not grow with the file but for a hash of each
+row, by which exact duplicates are known. The version appears whole or not at all.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from processing.datasets.data_set import DataSet, Format, find_data
+from processing.datasets.mapped_row import MappedRow, mapped_row
+from processing.datasets.mapping import SAMPLE_RECORDS, FieldMapping, guess_mapping
+from processing.datasets.record import Record
+from processing.datasets.row_form import RowFault, RowFormError, example_of
+from processing.datasets.upload_report import UploadReason, UploadReport
+from processing.dedup import content_key
+from processing.errors import InputError
+from store import json_text
+from store.datasets.dataset_store import DatasetStore
+from store.datasets.row import Part, Row, RowEnd, RowState
+from store.datasets.version import Birth, Version, read_reference
+from store.errors import DatasetError
+from store.recorded.message import Json
+
+STAGE: Final = "upload"
+_ROWS_AT_ONCE: Final = 200
+
+
+class _Ended(NamedTuple):
+    """A record with its end, where it stands, and how many messages were left out behind its last answer."""
+
+    row: Row
+    place: str
+    trailing: int
+
+
+async def upload(
+    path: Path,
+    name: str,
+    store: DatasetStore,
+    *,
+    told: Mapping[str, str] | None = None,
+    wanted: Format = Format.AUTO,
+    subset: str | None = None,
+    has_header: bool | None = None,
+    part: Part | None = None,
+    add: bool = False,
+    note: str | None = None,
+    strict: bool = False,
+    mapped: Callable[[FieldMapping, str], None] = lambda _mapping, _source: None,
+    done: Callable[[int], None] = lambda _: None,
+) -> UploadReport:
+    """Make a version of the rows of a file or folder.
+
+    Args:
+        path: A file, or a folder as a hub has it or `save_to_disk` writes it.
+        name: Of the dataset; `NAME-v1` insists that the version will be its first.
+        store: Where it goes.
+        told: Target to column, from `mapping.read_map`; what is not told is guessed.
+        wanted: What the file is; `auto` to tell by its name.
+        subset: See `find_data`.
+        has_header: See `find_data`.
+        part: Put all rows there, whatever the files say.
+        add: Add to the active version, or begin with the rows of the newest frozen one.
+        note: A few words that lists show.
+        strict: A record that cannot be a row is an error, and nothing is written.
+        mapped: Told the mapping and the name of the source before anything is written.
+        done: Told how many records are through.
+
+    Raises:
+        InputError: The file cannot be read, its columns are not clear, no record is a row, or `strict` and one is not.
+        DatasetError: The version cannot be made.
+    """
+    data = find_data(path, wanted, subset=subset, has_header=has_header)
+    mapping = _mapping(data, told or {})
+    report = UploadReport(str(path), data.format, mapping)
+    mapped(mapping, data.name)
+    files = data.digests()
+    intake = _Intake(mapping, part, {str(file["name"]): str(file["sha256"]) for file in files})
+    beginning = await beginning_of(name, store) if add else None
+    if beginning is not None:
+        await intake.know(beginning, store)
+    manifest = {"source": {"name": data.name, "format": str(data.format), "files": files}, "mapping": mapping.as_json()}
+    async with store.birth(name, birth=Birth.UPLOAD, manifest=manifest, note=note, add=add) as born:
+        for batch in _batches(intake.ends(data)):
+            if strict:
+                _require_rows_only(batch, data.name)
+            for ended in await _stored(batch, born.add_rows):
+                report.take(ended.row, ended.place, trailing=ended.trailing)
+            done(report.entered)
+        _require_rows(report, data.name)
+        born.manifest = {**manifest, "upload": report.counts()}
+    report.version = born.version
+    report.warn()
+    return report
+
+
+class _Intake:
+    """Gives every record its end."""
+
+    def __init__(self, mapping: FieldMapping, part: Part | None, digests: Mapping[str, str]) -> None:
+        self._mapping = mapping
+        self._part = part
+        self._digests = digests
+        self._seen: dict[bytes, str] = {}
+
+    async def know(self, version: Version, store: DatasetStore) -> None:
+        """Know the rows that the version begins with."""
+        async for row in store.rows(version, state=RowState.KEPT):
+            self._seen.setdefault(taught_key(row.content), row.row_id)
+
+    def ends(self, data: DataSet) -> Iterator[_Ended]:
+        """Read everything."""
+        for record in data.records():
+            if record.value is None:
+                yield self._failed(record, str(record.fault), record.detail or "")
+                continue
+            try:
+                found = mapped_row(record.value, self._mapping, record)
+                key = taught_key(found.content)
+            except RowFormError as exc:
+                yield self._failed(record, str(exc.reason), exc.detail)
+            except json_text.JsonTextError:
+                yield self._failed(record, str(RowFault.NOT_JSON), "a number is too large, or is none")
+            else:
+                yield self._once(found, key, record)
+
+    def _once(self, found: MappedRow, key: bytes, record: Record) -> _Ended:
+        part = self._part or found.part
+        detail: dict[str, Json] = {"place": record.place}
+        first = self._seen.get(key)
+        if first is not None:
+            content = {**found.content, "row_id": f"{found.content['row_id']}-{self._place_hash(record)}"}
+            end = RowEnd(RowState.DROPPED, STAGE, UploadReason.EXACT_DUPLICATE, {**detail, "duplicate_of": first})
+            return _Ended(Row(content, part, end), record.place, 0)
+        self._seen[key] = found.content["row_id"]
+        if found.trailing:
+            detail["trailing_messages"] = found.trailing
+        end = RowEnd(RowState.KEPT, STAGE, UploadReason.UPLOADED, detail)
+        return _Ended(Row(found.content, part, end), record.place, found.trailing)
+
+    def _failed(self, record: Record, reason: str, problem: str) -> _Ended:
+        end = RowEnd(RowState.FAILED, STAGE, reason, {"place": record.place, "problem": problem})
+        return _Ended(Row(_nothing(f"failed-{self._place_hash(record)}"), None, end), record.place, 0)
+
+    def _place_hash(self, record: Record) -> str:
+        """Names a record by its file's content, so that the same file gives the same ids again."""
+        place = f"{self._digests.get(record.file)}:{record.place}"
+        return blake2b(place.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def taught_key(content: Mapping[str, Json]) -> bytes:
+    """Hash what a row teaches, so that rows which say the same are equal: ids and white space aside.
+
+    Raises:
+        RowFormError: It is no row.
+    """
+    example = example_of(content)
+    return blake2b(content_key(example) + repr(example.targets).encode(), digest_size=16).digest()
+
+
+async def beginning_of(name: str, store: DatasetStore) -> Version | None:
+    """Give the version whose rows a birth that adds begins with: the active one, or the newest frozen one."""
+    dataset = read_reference(name).dataset
+    if dataset not in [summary.name for summary in await store.datasets()]:
+        return None
+    versions = await store.versions(dataset)
+    active = [version for version in versions if not version.is_frozen]
+    return (active or versions)[-1] if versions else None
+
+
+def _mapping(data: DataSet, told: Mapping[str, str]) -> FieldMapping:
+    sample = [record.value for record in islice(data.records(), SAMPLE_RECORDS) if record.value is not None]
+    return guess_mapping(sample, told, data.name)
+
+
+def _batches(ends: Iterator[_Ended]) -> Iterator[list[_Ended]]:
+    while batch := list(islice(ends, _ROWS_AT_ONCE)):
+        yield batch
+
+
+async def _stored(batch: list[_Ended], add: Callable[[Sequence[Row]], Awaitable[int]]) -> list[_Ended]:
+    """Store a batch; what the store does not take fails alone."""
+    try:
+        await add([ended.row for ended in batch])
+    except DatasetError:
+        stored: list[_Ended] = []
+        for ended in batch:
+            try:
+                await add([ended.row])
+            except DatasetError as exc:
+                stored.append(_not_stored(ended, str(exc)))
+                await add([stored[-1].row])
+            else:
+                stored.append(ended)
+        return stored
+    return batch
+
+
+def _not_stored(ended: _Ended, problem: str) -> _Ended:
+    end = RowEnd(RowState.FAILED, STAGE, UploadReason.NOT_STORED, {"place": ended.place, "problem": problem})
+    named = blake2b(ended.place.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    return _Ended(Row(_nothing(f"failed-{named}"), None, end), ended.place, 0)
+
+
+def _nothing(row_id: str) -> dict[str, Json]:
+    """The content of a record that is no row: where it stands is enough to mend it."""
+    return {"row_id": row_id, "messages": [], "metadata": {}}
+
+
+def _require_rows_only(batch: Sequence[_Ended], name: str) -> None:
+    for ended in batch:
+        if ended.row.end.state is RowState.FAILED:
+            problem = ended.row.end.detail.get("problem")
+            raise InputError(
+                ended.place,
+                f"{problem} ({ended.row.end.reason}). Mend it, or leave out --strict to count it and go on. "
+                f"Nothing of {name} was written.",
+            )
+
+
+def _require_rows(report: UploadReport, name: str) -> None:
+    if report.count(RowState.KEPT) or report.count(RowState.DROPPED):
+        return
+    reasons = report.reasons.get(RowState.FAILED, Counter[str]())
+    counted = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()) or "it holds no records"
+    first = f" The first: {report.problems[0].place}: {report.problems[0].detail}." if report.problems else ""
+    read_as = "; ".join(report.mapping.lines())
+    raise InputError(name, f"gave no row: {counted}.{first} It was read as: {read_as}. Another --map may help.")
