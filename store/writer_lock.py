@@ -4,12 +4,11 @@ SQLite before 3.51.3 can lose commits when two connections write and checkpoint 
 one process writes a file at a time. The lock dies with its holder, whatever kills it.
 """
 
-import asyncio
 import fcntl
 import os
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from store.errors import StoreError, WriterBusyError
@@ -51,8 +50,8 @@ class WriterLock:
                 self.database,
                 pid,
             ) from exc
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        # Always as long: a file whose size changes is written to the disk's journal, which takes a millisecond.
+        os.pwrite(descriptor, b"%-10d\n" % os.getpid(), 0)
         self._descriptor = descriptor
 
     def acquire(self, timeout_s: float) -> None:
@@ -82,23 +81,17 @@ class WriterLock:
         return None
 
 
-@asynccontextmanager
-async def write_lock(database: Path, timeout_s: float = 30.0) -> AsyncIterator[None]:
+@contextmanager
+def write_lock(database: Path, timeout_s: float = 30.0) -> Iterator[None]:
     """Hold the right to write a database for one batch, for files that several processes write in turn.
+
+    Blocks its thread meanwhile.
 
     Raises:
         WriterBusyError: The lock was not free within `timeout_s`.
     """
     lock = WriterLock(database)
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            lock.acquire_nowait()
-            break
-        except WriterBusyError:
-            if time.monotonic() >= deadline:
-                raise
-        await asyncio.sleep(_RETRY_S)
+    lock.acquire(timeout_s)
     try:
         yield
     finally:

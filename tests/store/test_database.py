@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -267,17 +268,15 @@ async def test_processes_that_write_in_turn_wait_for_each_other(tmp_path: Path) 
     one, two = [await open_writer(path, WORK, keep_lock=False) for _ in range(2)]
     order: list[str] = []
 
-    async def batch(name: str) -> None:
-        async with write_lock(path):
+    def batch(name: str) -> None:
+        with write_lock(path):
             order.append(f"{name} in")
-            await asyncio.sleep(0)
+            time.sleep(0.01)  # the time in which another would come in
             order.append(f"{name} out")
 
-    await asyncio.gather(batch("a"), batch("b"))
-    async with write_lock(path):
-        with pytest.raises(WriterBusyError):
-            async with write_lock(path, timeout_s=0):
-                order.append("never")
+    await asyncio.gather(asyncio.to_thread(batch, "a"), asyncio.to_thread(batch, "b"))
+    with write_lock(path), pytest.raises(WriterBusyError), write_lock(path, timeout_s=0):
+        order.append("never")
     await one.close()
     await two.close()
     assert order in (["a in", "a out", "b in", "b out"], ["b in", "b out", "a in", "a out"])
