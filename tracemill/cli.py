@@ -249,6 +249,8 @@ def where() -> _Body:
 @app.command()
 def datasets() -> typer.Typer:
     """Make, look at, curate, freeze and compare versions of datasets."""
+    # The modules that add a command to the group, which they do when they are imported.
+    from tracemill import upload_command  # noqa: F401
     from tracemill.dataset_commands import datasets
 
     return datasets

@@ -16,9 +16,10 @@ from processing.datasets.mapped_row import MappedRow, mapped_row
 from processing.datasets.mapping import SAMPLE_RECORDS, FieldMapping, guess_mapping
 from processing.datasets.record import Record
 from processing.datasets.row_form import RowFault, RowFormError, example_of
+from processing.datasets.row_split import DEFAULT_SEED, split_rows
 from processing.datasets.upload_report import UploadReason, UploadReport
 from processing.dedup import content_key
-from processing.errors import InputError
+from processing.errors import InputError, SplitError
 from store import json_text
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.row import Part, Row, RowEnd, RowState
@@ -51,6 +52,8 @@ async def upload(
     add: bool = False,
     note: str | None = None,
     strict: bool = False,
+    test_fraction: float | None = None,
+    seed: int | None = DEFAULT_SEED,
     mapped: Callable[[FieldMapping, str], None] = lambda _mapping, _source: None,
     done: Callable[[int], None] = lambda _: None,
 ) -> UploadReport:
@@ -68,13 +71,18 @@ async def upload(
         add: Add to the active version, or begin with the rows of the newest frozen one.
         note: A few words that lists show.
         strict: A record that cannot be a row is an error, and nothing is written.
+        test_fraction: Share of the groups of near duplicates that go to test; None to leave the parts as they are.
+        seed: Of that split.
         mapped: Told the mapping and the name of the source before anything is written.
         done: Told how many records are through.
 
     Raises:
+        SplitError: The share leaves a part empty; nothing was written.
         InputError: The file cannot be read, its columns are not clear, no record is a row, or `strict` and one is not.
         DatasetError: The version cannot be made.
     """
+    if test_fraction is not None and not 0 < test_fraction < 1:
+        raise SplitError(f"--test-fraction {test_fraction:g} leaves a part empty; expected a share between 0 and 1.")
     data = find_data(path, wanted, subset=subset, has_header=has_header)
     mapping = _mapping(data, told or {})
     report = UploadReport(str(path), data.format, mapping)
@@ -95,6 +103,9 @@ async def upload(
         _require_rows(report, data.name)
         born.manifest = {**manifest, "upload": report.counts()}
     report.version = born.version
+    if born.version is not None and test_fraction is not None:
+        report.split = await split_rows(store, born.version.label, test_fraction=test_fraction, seed=seed)
+        report.version = report.split.version
     report.warn()
     return report
 

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from processing.datasets.data_set import Format
 from processing.datasets.mapping import FieldMapping
+from processing.datasets.row_split import SplitRows
 from store.datasets.row import Row, RowState
 from store.datasets.version import Version
 from store.recorded.message import Json
@@ -55,6 +56,7 @@ class UploadReport:
         trailing_messages: Left out behind the last answers.
         problems: The first records that did not become rows.
         version: The version; None when nothing was written.
+        split: What the split came to, where one was asked for.
         warnings: What to look at.
     """
 
@@ -67,6 +69,7 @@ class UploadReport:
     trailing_messages: int = 0
     problems: list[Problem] = field(default_factory=list)
     version: Version | None = None
+    split: SplitRows | None = None
     warnings: list[str] = field(default_factory=list)
 
     def count(self, state: RowState) -> int:
@@ -92,7 +95,7 @@ class UploadReport:
         if self.trailing_messages:
             left_out = f"{self.trailing_messages:,} messages after a last answer were left out"
             self.warnings.append(f"{left_out}: nothing answers them.")
-        if self.parts[""] and sum(self.parts.values()) > self.parts[""]:
+        if self.split is None and self.parts[""] and sum(self.parts.values()) > self.parts[""]:
             self.warnings.append(f"{self.parts['']:,} rows stand in no part, while others do; they count as train.")
 
     def as_json(self) -> dict[str, Json]:
@@ -103,6 +106,7 @@ class UploadReport:
             "format": str(self.format),
             "mapping": self.mapping.as_json(),
             **self.counts(),
+            "split": None if self.split is None else self.split.as_json(),
             "problems": [problem._asdict() | {"state": str(problem.state)} for problem in self.problems],
             "warnings": self.warnings,
         }

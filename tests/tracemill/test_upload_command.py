@@ -1,0 +1,41 @@
+"""`tracemill datasets upload` as a person gives it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+
+def tracemill(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "tracemill.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_file_is_uploaded_and_what_became_of_its_lines_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "tickets.csv"
+    rows = "".join(f"ticket number {n} about the {n}th thing,billing\n" for n in range(40))
+    path.write_text(f"question,answer\n{rows}only one cell\n")
+    found = tracemill("datasets", "upload", path, "--name", "tickets-v1", "--split", "--data-dir", tmp_path / "data")
+    assert found.returncode == 4, found.stderr
+    lines = found.stdout.splitlines()
+    assert lines[:3] == ["tickets.csv is read as", "  prompt   <- question", "  response <- answer"]
+    assert lines[3] == "tickets-v1: 41 records: 40 kept, 0 dropped, 1 failed"
+    assert lines[4] == (
+        "  tickets.csv:42: failed, wrong_cells: 1 cells where the header has 2; put quotes round cells that hold one more"
+    )
+    again = tracemill(
+        "datasets", "upload", path, "--name", "tickets", "--add", "--json", "--data-dir", tmp_path / "data"
+    )
+    told = json.loads(again.stdout)
+    assert (told["version"], told["dropped"], told["kept"]) == ("tickets-v1", 40, 0)
+    shown = tracemill("datasets", "list", "--data-dir", tmp_path / "data")
+    assert "tickets-v1" in shown.stdout
+
+
+def test_columns_that_are_not_clear_end_with_what_to_write(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"a": 1, "b": 2}\n')
+    found = tracemill("datasets", "upload", path, "--name", "x", "--data-dir", tmp_path / "data")
+    assert found.returncode == 1
+    assert "--map prompt=a,response=b" in found.stderr
+    assert "Traceback" not in found.stderr

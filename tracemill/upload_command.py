@@ -1,0 +1,110 @@
+"""`tracemill datasets upload`: a dataset out of a file."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from processing.datasets.data_set import Format
+from processing.datasets.mapping import FieldMapping, read_map
+from processing.datasets.row_split import DEFAULT_SEED
+from processing.datasets.upload import upload as run_upload
+from processing.datasets.upload_report import UploadReport
+from processing.progress import StageProgress
+from store.datasets.dataset_store import DatasetStore
+from store.datasets.row import Part, RowState
+from tracemill.dataset_commands import datasets
+from tracemill.progress_lines import show_progress
+from tracemill.run_command import DEFAULT_DATA_DIR, PARTIAL, WORK_FILE, AsJson, DataDir, run_to_end, usage
+
+_SHOWN = 10
+_DEFAULT_SHARE = 0.2
+
+
+@datasets.command()
+def upload(
+    path: Annotated[
+        Path,
+        typer.Argument(help="A JSON Lines, JSON, CSV, TSV or Parquet file, or a folder of a Hugging Face dataset."),
+    ],
+    name: Annotated[str, typer.Option(help="Of the dataset; NAME-v1 insists that this will be its version 1.")],
+    map_: Annotated[
+        str, typer.Option("--map", help="What the columns are: prompt=question,response=answer,metadata.topic=tag.")
+    ] = "",
+    format_: Annotated[Format, typer.Option("--format", help="What the file is.")] = Format.AUTO,
+    subset: Annotated[str | None, typer.Option(help="Which one, where a folder's card describes several.")] = None,
+    header: Annotated[
+        bool | None,
+        typer.Option("--header/--no-header", help="Whether a CSV file names its columns; told by looking."),
+    ] = None,
+    part: Annotated[Part | None, typer.Option(help="Put all rows there.")] = None,
+    split: Annotated[bool, typer.Option("--split", help="Share the rows out between train and test.")] = False,
+    test_fraction: Annotated[
+        float | None, typer.Option(help=f"With --split: share that goes to test. [default: {_DEFAULT_SHARE}]")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="With --split: decides who goes where.")] = DEFAULT_SEED,
+    add: Annotated[
+        bool, typer.Option("--add", help="Add to the active version, or to the rows of the newest frozen one.")
+    ] = False,
+    note: Annotated[str | None, typer.Option(help="A few words that lists show.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="A record that cannot be a row is an error.")] = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Make a dataset of a file: its columns are guessed, and what they are taken for is printed first.
+
+    Every record ends as a kept row, a dropped duplicate, or as failed with its line and the reason.
+    """
+    if (test_fraction is not None) and not split:
+        usage("--test-fraction needs --split.")
+    if split and part is not None:
+        usage("give one of --split and --part.")
+
+    def tell_mapping(mapping: FieldMapping, source: str) -> None:
+        if not as_json:
+            typer.echo("\n".join([f"{source} is read as", *(f"  {line}" for line in mapping.lines())]))
+
+    async def uploaded() -> UploadReport:
+        told = read_map(map_)
+        async with await DatasetStore.open(data_dir / WORK_FILE) as store:
+            with show_progress(is_quiet=as_json) as progress:
+                return await run_upload(
+                    path,
+                    name,
+                    store,
+                    told=told,
+                    wanted=format_,
+                    subset=subset,
+                    has_header=header,
+                    part=part,
+                    add=add,
+                    note=note,
+                    strict=strict,
+                    test_fraction=(test_fraction or _DEFAULT_SHARE) if split else None,
+                    seed=seed,
+                    mapped=tell_mapping,
+                    done=lambda count: progress(StageProgress("upload", count, count)),
+                )
+
+    report = run_to_end(uploaded())
+    typer.echo(json.dumps(report.as_json()) if as_json else _text(report))
+    if report.count(RowState.FAILED):
+        raise typer.Exit(PARTIAL)
+
+
+def _text(report: UploadReport) -> str:
+    counts = report.counts()
+    label = "" if report.version is None else report.version.label
+    lines = ["{}: {:,} records: {:,} kept, {:,} dropped, {:,} failed".format(label, *_numbers(counts))]
+    lines += [f"  {one.place}: {one.state}, {one.reason}: {one.detail}" for one in report.problems[:_SHOWN]]
+    if report.count(RowState.DROPPED) + report.count(RowState.FAILED) > _SHOWN:
+        lines.append(f"  … more: tracemill datasets rows {label} --state failed, or --state dropped")
+    parts = counts["parts"] if report.split is None else report.split.rows
+    lines.append("  parts: " + ", ".join(f"{count:,} {name}" for name, count in parts.items()))
+    lines += [f"  warning: {warning}" for warning in report.warnings]
+    return "\n".join(lines)
+
+
+def _numbers(counts: dict[str, int]) -> list[int]:
+    return [counts[name] for name in ("entered", "kept", "dropped", "failed")]
