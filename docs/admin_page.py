@@ -62,15 +62,18 @@ def _errors() -> str:
 
 def _members(described: Any) -> str:  # noqa: ANN401 - an OpenAPI document
     shapes = {
-        name: shape for name, shape in described["components"]["schemas"].items() if shape.get("properties") is not None
+        name: shape
+        for name, shape in described["components"]["schemas"].items()
+        if shape.get("properties") is not None or "oneOf" in shape
     }
     return "\n".join(
         f"### {name}\n\n{shape['description'].splitlines()[0]}\n\n"
-        + _table(
+        + (f"One of these: {_values(shape)}.\n" if "oneOf" in shape else "")
+        + _table_or_nothing(
             ("member", "values", "meaning"),
             [
                 (f"`{member}`", _values(schema), schema.get("description", ""))
-                for member, schema in shape["properties"].items()
+                for member, schema in shape.get("properties", {}).items()
             ],
         )
         for name, shape in shapes.items()
@@ -78,8 +81,8 @@ def _members(described: Any) -> str:  # noqa: ANN401 - an OpenAPI document
 
 
 def _values(schema: Any) -> str:  # noqa: ANN401 - a piece of a JSON Schema
-    if "anyOf" in schema:
-        return " or ".join(_values(one) for one in schema["anyOf"])
+    if "anyOf" in schema or "oneOf" in schema:
+        return " or ".join(_values(one) for one in schema.get("anyOf") or schema["oneOf"])
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     if "const" in schema:
@@ -96,6 +99,10 @@ def _values(schema: Any) -> str:  # noqa: ANN401 - a piece of a JSON Schema
     if kind == "string":
         return {"date-time": "time", "uuid": "UUID"}.get(schema.get("format"), "text")
     return " ".join([WORDS.get(kind, kind), *(f"{word} {schema[at]}" for at, word in BOUNDS.items() if at in schema)])
+
+
+def _table_or_nothing(head: Iterable[str], rows: list[tuple[str, ...]]) -> str:
+    return _table(head, rows) if rows else ""
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

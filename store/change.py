@@ -30,6 +30,10 @@ class ChangeKind(StrEnum):
     """A note for the audit log: an import, and what came of it."""
     EXPORT = "export"
     """A note for the audit log: contents left the store."""
+    DATASET = "dataset"
+    """A note for the audit log: a version of a dataset was frozen, discarded or decided about."""
+    JOB = "job"
+    """A note for the audit log: a job was deleted with all that lay in its folder."""
     REINGEST = "reingest"
     """Traces are to be derived again from their raw calls."""
 

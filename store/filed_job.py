@@ -12,17 +12,19 @@ takes that lock first, so that no two write about one job at a time. `cancel` al
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from store import json_text
+from store.job_kind import JobKind
 from store.work import JOB_COLUMNS, Call, Erased, Job, JobStatus, Statement, WorkStore, insertion, job_of
 
 _COLUMNS = f"""{JOB_COLUMNS}, f.filed_by, f.request, f.max_calls, f.max_cost, f.is_wanted, f.starts, f.calls, f.cost,
-    e.traces, e.erased_at"""
+    f.kind, f.result, e.traces, e.erased_at"""
 _FROM = "filed_jobs f JOIN jobs j USING (run_id) LEFT JOIN run_erasures e USING (run_id)"
+_JOB_FIELDS: Final = fields(Job)
 _ENDED: Final = frozenset({JobStatus.SUCCESS, JobStatus.FAILURE})
 
 
@@ -51,6 +53,8 @@ class FiledJob:
         starts: Since it last came to an end in order; more than one tells that its process died.
         calls: Bought so far.
         cost: Of them, as far as it is known.
+        kind: What it does.
+        result: What came of it, such as the version of a dataset that it made; None before its end, or for nothing.
         erased: What was erased of its traces since.
     """
 
@@ -62,6 +66,8 @@ class FiledJob:
     starts: int
     calls: int
     cost: float
+    kind: JobKind
+    result: Mapping[str, Any] | None
     erased: Erased | None
 
     @property
@@ -91,11 +97,15 @@ class FiledJobs(WorkStore):
         filed_by: str,
         request: str,
         bounds: Bounds,
+        kind: JobKind = JobKind.PROCESS,
     ) -> FiledJob:
         """File a job; one of that id stays as it is, and is given back."""
+        filed = {"run_id": run_id, "filed_by": filed_by, "request": request, "kind": kind, **bounds._asdict()}
         await self._commit(
-            "INSERT OR IGNORE INTO filed_jobs VALUES (:run_id, :filed_by, :request, :max_calls, :max_cost, 1, 0, 0, 0)",
-            [{"run_id": run_id, "filed_by": filed_by, "request": request, **bounds._asdict()}],
+            "INSERT OR IGNORE INTO filed_jobs"
+            " (run_id, filed_by, request, max_calls, max_cost, is_wanted, starts, calls, cost, kind)"
+            " VALUES (:run_id, :filed_by, :request, :max_calls, :max_cost, 1, 0, 0, 0, :kind)",
+            [filed],
         )
         await self._commit(
             "INSERT OR IGNORE INTO jobs (run_id, name, out_dir, status, config, created_at)"
@@ -132,6 +142,21 @@ class FiledJobs(WorkStore):
         )
         statuses = {"pending": JobStatus.PENDING, "running": JobStatus.RUNNING, "stopped": JobStatus.STOPPED}
         return [_filed(row) for row in await self._rows(sql, statuses)]
+
+    async def count(self) -> dict[tuple[str, str], int]:
+        """Count the filed jobs by kind and status."""
+        sql = "SELECT f.kind, j.status, count(*) FROM filed_jobs f JOIN jobs j USING (run_id) GROUP BY 1, 2"
+        return {(kind, status): count for kind, status, count in await self._rows(sql, {})}
+
+    async def delete(self, run_id: str) -> None:
+        """Forget a job. What it bought stays in the table of calls, and what it made of a dataset is kept."""
+        row = [{"run_id": run_id}]
+        await self._commit_together(
+            *(
+                Statement(f"DELETE FROM {table} WHERE run_id = :run_id", row)  # noqa: S608 - our names
+                for table in ("filed_jobs", "jobs", "run_sources", "run_erasures")
+            )
+        )
 
     async def cancel(self, run_id: str) -> FiledJob:
         """Let a job go on no more. The process that runs it is for its runner to stop."""
@@ -206,6 +231,33 @@ class OneFiledJob(FiledJobs):
     """
 
     run_id = ""
+    _good_end: Mapping[str, Any] = {}
+
+    async def end_job(
+        self,
+        run_id: str,
+        status: JobStatus,
+        *,
+        counts: Mapping[str, Any] | None = None,
+        base_model_performance: Mapping[str, Any] | None = None,
+        error: str | None = None,
+    ) -> None:
+        """Record how the run ended; a good end waits for `succeed`, since there may be more to do."""
+        if status is JobStatus.SUCCESS:
+            self._good_end = {"counts": counts, "base_model_performance": base_model_performance}
+        else:
+            await super().end_job(
+                run_id, status, counts=counts, base_model_performance=base_model_performance, error=error
+            )
+
+    async def succeed(self, result: Mapping[str, Any] | None) -> None:
+        """Record that all is done, and what came of it."""
+        written = None if result is None else json_text.dumps(result).decode()
+        await self._commit(
+            "UPDATE filed_jobs SET result = :result WHERE run_id = :run_id",
+            [{"run_id": self.run_id, "result": written}],
+        )
+        await super().end_job(self.run_id, JobStatus.SUCCESS, **self._good_end)
 
     async def add_call(self, call: Call) -> None:
         """Commit a call that was bought, and count it in the same transaction."""
@@ -218,7 +270,8 @@ class OneFiledJob(FiledJobs):
 
 
 def _filed(row: tuple[Any, ...]) -> FiledJob:
-    *job, filed_by, request, max_calls, max_cost, is_wanted, starts, calls, cost, traces, erased_at = row
+    job, rest = row[: len(_JOB_FIELDS)], row[len(_JOB_FIELDS) :]
+    filed_by, request, max_calls, max_cost, is_wanted, starts, calls, cost, kind, result, traces, erased_at = rest
     return FiledJob(
         job=job_of(job),
         filed_by=filed_by,
@@ -228,6 +281,8 @@ def _filed(row: tuple[Any, ...]) -> FiledJob:
         starts=starts,
         calls=calls,
         cost=cost,
+        kind=JobKind(kind),
+        result=None if result is None else json_text.loads(result.encode()),
         erased=None if traces is None else Erased(traces, erased_at),
     )
 

@@ -1,8 +1,12 @@
-"""Cancelling and resuming a filed job, from whichever process; and what a job looks like as JSON.
+"""Cancelling, resuming and deleting a filed job, from whichever process; and what a job looks like as JSON.
 
 What a job's events tell has the order in which it happened: who writes about a job that rests holds its folder, so that
 nobody starts it meanwhile.
 """
+
+import asyncio
+import shutil
+from contextlib import nullcontext
 
 from store.filed_job import Bounds, FiledJob, FiledJobs
 from store.job_folder import EventKind, JobBusyError, JobFolder
@@ -51,11 +55,37 @@ async def resume(work: FiledJobs, folder: JobFolder, filed: FiledJob, bounds: Bo
         return await work.resume(run_id, bounds)
 
 
+async def delete(work: FiledJobs, folder: JobFolder, filed: FiledJob) -> bool:
+    """Forget a job that has ended, with its folder; tell whether that was done.
+
+    What the job bought stays in the table of calls, and versions of datasets that it made stay as they are.
+
+    Raises:
+        OSError: The folder cannot be moved; nothing was done.
+    """
+    if not filed.has_ended:
+        return False
+    run_id = filed.job.run_id
+    try:
+        with folder.held() if folder.path.is_dir() else nullcontext():
+            # Asked once more: it may have been resumed.
+            if not (await work.filed(run_id) or filed).has_ended:
+                return False
+            left = folder.set_aside()
+            await work.delete(run_id)
+    except JobBusyError:
+        return False
+    if left is not None:
+        await asyncio.to_thread(shutil.rmtree, left, ignore_errors=True)
+    return True
+
+
 def job_json(filed: FiledJob) -> dict[str, JsonValue]:
     """Give a job as the admin side and the command line show it."""
     job = filed.job
     return {
         "id": job.run_id,
+        "kind": filed.kind.value,
         "name": job.name,
         "status": job.status.value,
         "is_wanted": filed.is_wanted and job.status not in (JobStatus.SUCCESS, JobStatus.FAILURE),
@@ -70,5 +100,6 @@ def job_json(filed: FiledJob) -> dict[str, JsonValue]:
         "cost": filed.cost,
         "counts": None if job.counts is None else dict(job.counts),
         "base_model_performance": None if job.base_model_performance is None else dict(job.base_model_performance),
+        "result": None if filed.result is None else dict(filed.result),
         "erased_traces": None if filed.erased is None else filed.erased.traces,
     }

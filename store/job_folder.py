@@ -7,6 +7,7 @@ The id of an event is the place in the file behind it: whoever has seen an event
 import fcntl
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ _LOCK = "job.lock"
 _BLOCK_BYTES = 256 * 1024
 _TRIES = 5
 _RETRY_S = 0.02
+_ASIDE = ".removed-"
+_INCOMING = ".incoming-"
 
 
 class EventKind(StrEnum):
@@ -62,6 +65,9 @@ class JobFolder:
         self.config = self.path / "config.json"
         self.test = self.path / "test.jsonl"
         self.request = self.path / "request.json"
+        self.calibration = self.path / "calibration.jsonl"
+        self.prompts = self.path / "prompts.jsonl"
+        self.uploaded = self.path / "uploaded"
 
     def make(self, files: Mapping[Path, bytes]) -> None:
         """Make the folder with what the job is given. One that is there gets the same files again.
@@ -83,6 +89,18 @@ class JobFolder:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+
+    def set_aside(self) -> Path | None:
+        """Give the folder a name under which nobody looks for it, until it is removed; None where there is none.
+
+        Raises:
+            OSError: It cannot be renamed.
+        """
+        if not self.path.is_dir():
+            return None
+        aside = self.path.with_name(f"{_ASIDE}{self.path.name}")
+        self.path.rename(aside)
+        return aside
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -172,3 +190,15 @@ class JobFolder:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def incoming(data_dir: Path, run_id: str) -> JobFolder:
+    """Give the folder of a job that is not filed yet; it is renamed when it is."""
+    return JobFolder(data_dir, f"{_INCOMING}{run_id}")
+
+
+def remove_leftovers(data_dir: Path) -> None:
+    """Remove what was set aside, or was coming in, when its process died over it."""
+    for beginning in (_ASIDE, _INCOMING):
+        for folder in (data_dir / JOBS_FOLDER).glob(f"{beginning}*"):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -29,7 +29,7 @@ JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id, or the o
 jobs = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Look at jobs that were filed with a server, cancel and resume them. docs/jobs.md tells how to file one.",
+    help="Look at jobs that were filed with a server, cancel, resume and delete them. docs/jobs.md tells the whole.",
 )
 
 
@@ -45,7 +45,8 @@ def list_jobs(
         typer.echo("".join(json.dumps(job_control.job_json(filed)) + "\n" for filed in found), nl=False)
         return
     for filed in found:
-        typer.echo(f"{filed.job.run_id}  {filed.job.status:<12}  {filed.job.created_at}  {one_line(filed.job.name)}")
+        told = (filed.job.run_id, f"{filed.kind:<8}", f"{filed.job.status:<12}", filed.job.created_at)
+        typer.echo("  ".join([*map(str, told), one_line(filed.job.name)]))
 
 
 @jobs.command()
@@ -76,6 +77,13 @@ def resume(
     _show(_run(_resume(data_dir, job, Bounds(max_calls, max_cost))), data_dir, as_json=as_json)
 
 
+@jobs.command()
+def delete(job: JobId, data_dir: DataDir = _DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
+    """Forget a job that has ended, with all that lies in its folder; versions of datasets that it made are kept."""
+    filed = _run(_delete(data_dir, job))
+    typer.echo(json.dumps(job_control.job_json(filed)) if as_json else f"{filed.job.run_id}: deleted")
+
+
 async def _page(data_dir: Path, limit: int) -> list[FiledJob]:
     try:
         async with await FiledJobs.open_to_read(data_dir / _WORK_FILE) as work:
@@ -102,6 +110,14 @@ async def _cancel(data_dir: Path, named: str) -> FiledJob:
         return await job_control.cancel(work, JobFolder(data_dir, filed.job.run_id), filed)
 
 
+async def _delete(data_dir: Path, named: str) -> FiledJob:
+    filed = await _find(data_dir, named)
+    async with await FiledJobs.open(data_dir / _WORK_FILE) as work:
+        if not await job_control.delete(work, JobFolder(data_dir, filed.job.run_id), filed):
+            _fail(f"job {filed.job.name} is {filed.job.status}; cancel it first.")
+    return filed
+
+
 async def _resume(data_dir: Path, named: str, bounds: Bounds) -> FiledJob:
     filed = await _find(data_dir, named)
     if filed.job.status is JobStatus.SUCCESS:
@@ -116,7 +132,7 @@ def _show(filed: FiledJob, data_dir: Path, *, as_json: bool) -> None:
         return
     job = filed.job
     folder = JobFolder(data_dir, job.run_id)
-    lines = [f"job     {job.run_id} ({one_line(job.name)})", f"status  {job.status}"]
+    lines = [f"job     {job.run_id} ({one_line(job.name)})", f"kind    {filed.kind}", f"status  {job.status}"]
     if job.error:
         lines.append(f"error   {one_line(job.error)}")
     if not filed.has_ended and not filed.is_wanted:
@@ -125,12 +141,17 @@ def _show(filed: FiledJob, data_dir: Path, *, as_json: bool) -> None:
     last = next((one.facts for one in reversed(_all_events(folder)) if one.facts["type"] == EventKind.STAGE), None)
     if job.status is JobStatus.RUNNING and last is not None:
         lines.append(f"stage   {last['stage']}: {last['done']} of {last['total']}")
+    lines += [f"result  {name}: {one_line(_plain(value))}" for name, value in (filed.result or {}).items()]
     for name, rows in (job.counts or {}).get("rows", {}).items():
         lines.append(f"rows    {rows:>7}  {name}")
     if filed.erased is not None:
         lines.append(f"erased  {filed.erased.traces} of its traces were erased by {filed.erased.erased_at}")
     lines.append(f"folder  {folder.dataset}")
     typer.echo("\n".join(lines))
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _all_events(folder: JobFolder) -> list[Event]:

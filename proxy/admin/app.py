@@ -16,6 +16,7 @@ place in the OpenAPI document and in `docs/admin-api.md` follow from the declara
 While there is no database yet, everything is empty and nothing is an error.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from itertools import groupby
@@ -35,6 +36,7 @@ from proxy.admin import (
     feedback,
     health,
     imports,
+    job_files,
     jobs,
     openapi,
     raw,
@@ -50,6 +52,7 @@ from proxy.admin.job_filing import JobFiling
 from proxy.admin.operation import Operation
 from proxy.admin.store import AdminStore
 from proxy.job_teacher import JobTeacher
+from store.job_folder import remove_leftovers
 
 OPERATIONS: tuple[Operation, ...] = (
     *health.OPERATIONS,
@@ -63,6 +66,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *changes.OPERATIONS,
     *deletions.OPERATIONS,
     *jobs.OPERATIONS,
+    *job_files.OPERATIONS,
     *openapi.OPERATIONS,
 )
 """Everything the admin side can be asked."""
@@ -99,6 +103,7 @@ def create_admin_app(
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        await asyncio.to_thread(remove_leftovers, data_dir)
         try:
             yield
         finally:

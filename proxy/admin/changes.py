@@ -1,7 +1,5 @@
 """The audit log: what was asked of the store, and what was exported; by whom, when, and what came of it."""
 
-from uuid import UUID
-
 from starlette.responses import Response
 
 from proxy.admin.answers import json_answer
@@ -30,13 +28,10 @@ async def _list_changes(context: Context, asked: Asked) -> Response:
 
 
 async def _get_change(context: Context, asked: Asked) -> Response:
-    given = asked.path("id")
-    try:
-        found = await context.changes.find(UUID(given))
-    except ValueError:
-        found = None
+    id_ = asked.path_id("id")
+    found = None if id_ is None else await context.changes.find(id_)
     if found is None:
-        raise AdminRefusal(Code.NOT_FOUND, f"No change of the id {given[:80]!r} has been applied.")
+        raise AdminRefusal(Code.NOT_FOUND, f"No change of the id {asked.path('id')[:80]!r} has been applied.")
     return json_answer(json_text.dumps(_plain(found)))
 
 

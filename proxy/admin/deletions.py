@@ -5,7 +5,6 @@ An answer of 202 tells that what was asked is on the disk: it will be done whate
 
 from datetime import UTC, datetime
 from functools import partial
-from uuid import UUID
 
 from starlette.responses import Response
 
@@ -14,6 +13,7 @@ from proxy.admin.bearer import Scope
 from proxy.admin.change_requests import new_change
 from proxy.admin.context import Context
 from proxy.admin.feedback import is_recent
+from proxy.admin.named_trace import named_trace, unknown_trace
 from proxy.admin.operation import Asked, Body, Good, Operation
 from proxy.admin.refusal import AdminRefusal, Code
 from proxy.admin.shapes.erasure import Erasure, ErasureAccepted, ErasureTaken
@@ -23,23 +23,16 @@ from store.erasing.progress import find_progress, is_known
 from store.erasing.selector import Selector, SelectorKind
 from store.filter import parse_filter
 from store.json_text import JsonValue
-from store.trace_lookup import find_trace
 
 
 async def _erase_trace(context: Context, asked: Asked) -> Response:
     named = asked.path("id")
     reader = await context.store.reader()
-    try:
-        trace_id = UUID(named)
-    except ValueError:
-        trace = None if reader is None else await find_trace(reader, named)
-        if trace is None:
-            raise _unknown(named) from None
-        trace_id = trace.id
+    trace_id = asked.path_id("id") or await named_trace(reader, named)
     # A call may be in flight still: its client has the id before its answer.
     is_there = reader is not None and await reader.look(partial(is_known, id_=trace_id))
     if not is_there and not is_recent(trace_id, datetime.now(UTC)):
-        raise _unknown(named)
+        raise unknown_trace(named)
     return await _ask(context, asked, Selector.of_traces([trace_id]))
 
 
@@ -73,17 +66,13 @@ async def _ask(context: Context, asked: Asked, selector: Selector) -> Response:
 
 
 async def _get_erasure(context: Context, asked: Asked) -> Response:
-    given = asked.path("id")
+    id_ = asked.path_id("id")
     reader = await context.store.reader()
-    try:
-        id_ = UUID(given)
-    except ValueError:
-        raise _no_erasure(given) from None
-    progress = None if reader is None else await reader.look(partial(find_progress, id_=id_))
+    progress = None if reader is None or id_ is None else await reader.look(partial(find_progress, id_=id_))
     if progress is not None:
         return json_answer(json_text.dumps(progress.to_json()))
-    if not is_recent(id_, datetime.now(UTC)):
-        raise _no_erasure(given)
+    if id_ is None or not is_recent(id_, datetime.now(UTC)):
+        raise AdminRefusal(Code.NOT_FOUND, f"No erasure has the id {asked.path('id')[:80]!r}.")
     waiting: dict[str, JsonValue] = {
         "id": str(id_),
         "phase": "asked",
@@ -93,14 +82,6 @@ async def _get_erasure(context: Context, asked: Asked) -> Response:
         "trace_ids": [],
     }
     return json_answer(json_text.dumps(waiting))
-
-
-def _unknown(named: str) -> AdminRefusal:
-    return AdminRefusal(Code.NOT_FOUND, f"No trace, completion or request has the id {named[:80]!r}.")
-
-
-def _no_erasure(given: str) -> AdminRefusal:
-    return AdminRefusal(Code.NOT_FOUND, f"No erasure has the id {given[:80]!r}.")
 
 
 _TAKEN = Good("It is on the disk and will be done.", ErasureAccepted, status=202)

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from proxy.admin.answers import json_answer
 from proxy.admin.bearer import Scope
 from proxy.admin.context import Context
+from proxy.admin.named_trace import named_trace, unknown_trace
 from proxy.admin.operation import Asked, Body, Good, Operation
 from proxy.admin.refusal import AdminRefusal, Code
 from proxy.admin.shapes.feedback import Feedback, FeedbackLater, FeedbackList, FeedbackTaken
@@ -21,7 +22,6 @@ from store import json_text
 from store.change import Change, ChangeKind, ChangeRecord
 from store.feedback import check_target, feedback_json, feedback_list_json, feedback_of, find_feedback, find_target
 from store.feedback_form import FeedbackError, FeedbackKind, Given, read_feedback, read_request, write_request
-from store.trace_lookup import find_trace
 from store.uuid7 import uuid7
 
 _MAX_BYTES = 4 * 1024 * 1024
@@ -36,7 +36,7 @@ async def _give_feedback(context: Context, asked: Asked) -> Response:
     text = b"".join([block async for block in asked.blocks()])
     try:
         given = read_feedback(text)
-        trace_id = await _trace_id(context, asked.path("id"), given)
+        trace_id = await _trace_id(context, asked, given)
     except FeedbackError as exc:
         raise AdminRefusal(Code.INVALID_BODY, f"The body cannot be taken: {exc}", param=exc.member) from exc
     id_ = given.id or uuid7()
@@ -47,21 +47,15 @@ async def _give_feedback(context: Context, asked: Asked) -> Response:
     return json_answer(await _entry(context, record, change), status=201)
 
 
-async def _trace_id(context: Context, named: str, given: Given) -> UUID:
+async def _trace_id(context: Context, asked: Asked, given: Given) -> UUID:
     """Find out which trace is meant; one that is not stored must be recent, and its parts are then not checked."""
     reader = await context.store.reader()
-    try:
-        trace_id = UUID(named)
-    except ValueError:
-        trace = None if reader is None else await find_trace(reader, named)
-        if trace is None:
-            raise _unknown(named) from None
-        trace_id = trace.id
+    trace_id = asked.path_id("id") or await named_trace(reader, asked.path("id"))
     target = None if reader is None else await reader.look(partial(find_target, trace_id=trace_id))
     if target is not None:
         check_target(given, target)
     elif not is_recent(trace_id, datetime.now(UTC)):
-        raise _unknown(named)
+        raise unknown_trace(asked.path("id"))
     return trace_id
 
 
@@ -71,10 +65,6 @@ def is_recent(trace_id: UUID, now: datetime) -> bool:
         return False
     age = now.timestamp() - (trace_id.int >> 80) / 1000
     return -_CLOCK_SKEW.total_seconds() <= age <= _LONGEST_CALL.total_seconds()
-
-
-def _unknown(named: str) -> AdminRefusal:
-    return AdminRefusal(Code.NOT_FOUND, f"No trace, completion or request has the id {named[:80]!r}.")
 
 
 async def _entry(context: Context, record: ChangeRecord, change: Change) -> bytes:
@@ -104,17 +94,12 @@ async def _list_feedback(context: Context, asked: Asked) -> Response:
     named = asked.path("id")
     reader = await context.store.reader()
     if reader is None:
-        raise _unknown(named)
-    try:
-        trace_id = UUID(named)
-    except ValueError:
-        trace_id = None
+        raise unknown_trace(named)
+    trace_id = asked.path_id("id")
     entries = [] if trace_id is None else await reader.look(partial(feedback_of, trace_id=trace_id))
     if not entries:
-        trace = await find_trace(reader, named)
-        if trace is None:
-            raise _unknown(named)
-        entries = await reader.look(partial(feedback_of, trace_id=trace.id))
+        found = await named_trace(reader, named)
+        entries = await reader.look(partial(feedback_of, trace_id=found))
     return json_answer(b'{"data":' + feedback_list_json(entries) + b"}")
 
 

@@ -58,7 +58,10 @@ class AdminGuard:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", []), *_SECURITY_HEADERS]}
+                own: Fields = list(message.get("headers", []))
+                set_already = {name.lower() for name, _ in own}
+                added = [field for field in _SECURITY_HEADERS if field[0] not in set_already]
+                message = {**message, "headers": [*own, *added]}
             await send(message)
 
         headers: Fields = scope["headers"]

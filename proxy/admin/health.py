@@ -6,9 +6,11 @@ from starlette.responses import PlainTextResponse, Response
 
 from proxy.admin.bearer import Scope
 from proxy.admin.context import Context
+from proxy.admin.job_filing import WORK_FILE
 from proxy.admin.metrics import CONTENT_TYPE, journal_size, metrics_text
 from proxy.admin.operation import TEXT, Asked, Good, Operation
-from store.errors import StoreError
+from store.errors import DatabaseMissingError, StoreError
+from store.filed_job import FiledJobs
 from store.search_index import search_state
 from store.traces import Counts
 
@@ -40,8 +42,19 @@ async def _metrics(context: Context, _asked: Asked) -> Response:
         dead_letters=None if counts is None else counts.dead_letters,
         journal_bytes=journal_bytes,
         search_behind=behind,
+        jobs=await _jobs(context),
     )
     return Response(text, media_type=CONTENT_TYPE)
+
+
+async def _jobs(context: Context) -> dict[tuple[str, str], int] | None:
+    try:
+        async with await FiledJobs.open_to_read(context.data_dir / WORK_FILE) as work:
+            return await work.count()
+    except DatabaseMissingError:
+        return {}
+    except StoreError:
+        return None
 
 
 OPERATIONS = (

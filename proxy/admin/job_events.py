@@ -50,7 +50,10 @@ class EventsAnswer(Response):
         after, status, silent_s = self._after, None, 0.0
         while True:
             events = await asyncio.to_thread(self._folder.events, after)
-            ended = None if events else await self._ended()
+            job = None if events else await self._look()
+            if not events and job is None:  # it was deleted
+                return
+            ended = job if job is not None and await self._has_ended(job) else None
             if ended is not None:
                 # What was told until the end.
                 events = await asyncio.to_thread(self._folder.events, after)
@@ -69,12 +72,9 @@ class EventsAnswer(Response):
                     silent_s = 0.0
                     yield b":\n\n" if self._is_server_sent else _line(Event(after, _waiting()))
 
-    async def _ended(self) -> FiledJob | None:
-        """Give the job if nothing more will be told of it."""
-        job = await self._look()
-        if job is None or not job.has_ended:
-            return None
-        return None if await asyncio.to_thread(self._folder.is_held) else job
+    async def _has_ended(self, job: FiledJob) -> bool:
+        """Whether nothing more will be told of it."""
+        return job.has_ended and not await asyncio.to_thread(self._folder.is_held)
 
 
 def _status_of(ended: FiledJob) -> Mapping[str, object]:

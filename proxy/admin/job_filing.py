@@ -1,32 +1,84 @@
 """Filing a job: what was asked goes into a folder, is checked by a process of its own, and gets its row in `work.db`.
 
-The check is the reading that the job itself does, so what is taken is what will run. It stands in a process of its own
-because nothing that serves knows the processing.
+The check is the reading that the job itself does, so what is taken is what will run.
 """
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 from weakref import WeakValueDictionary
 
+from proxy.admin.job_check import JobCheck
 from proxy.admin.refusal import AdminRefusal, Code
-from proxy.admin.shapes.job import JobTaken
-from proxy.job_teacher import JobTeacher, teachers_line
+from proxy.admin.shapes.job_taken import JobTaken
+from proxy.job_teacher import JobTeacher
 from store.filed_job import Bounds, FiledJob, FiledJobs
 from store.filter import parse_filter
-from store.job_folder import EventKind, JobFolder
+from store.job_folder import EventKind, JobFolder, incoming
+from store.job_kind import JobKind
 from store.uuid7 import uuid7
 from store.work import JobStatus
 
 WORK_FILE = "work.db"
-_CHECKS_AT_ONCE = 2
-_CHECK_S = 60.0
+_FILES = {"config": "config.json", "job_description": "job_description.json"}
+_LINES = {"test": "test.jsonl", "calibration": "calibration.jsonl", "prompts": "prompts.jsonl"}
+"""Members of a body that become files of the job, each named beside; the rest is the request."""
+_UNBOUND = Bounds()
+
+
+@dataclass(frozen=True, slots=True)
+class Filing:
+    """A job as somebody asks for it.
+
+    Attributes:
+        given: All that tells it from another one.
+        request: What its process reads of it as `request.json`, beside the files.
+        files: Name in the job's folder to content.
+        id: Of the job; None for a new one.
+        name: For a person; None for the id.
+        upload: Name in the job's folder and content of a file that is as long as it likes.
+    """
+
+    kind: JobKind
+    given: Mapping[str, Any]
+    request: Mapping[str, Any]
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    id: str | None = None
+    name: str | None = None
+    bounds: Bounds = _UNBOUND
+    upload: tuple[str, AsyncIterator[bytes]] | None = None
+
+
+def read_filing(asked: JobTaken) -> Filing:
+    """Take a body apart.
+
+    Raises:
+        AdminRefusal: It holds a number that no file can hold, or a calibration that nobody gives.
+        FilterError: `where` cannot be understood.
+    """
+    body = asked.root
+    given = body.model_dump(mode="json", exclude={"id"}, exclude_none=True)
+    if given.get("where") is not None:
+        parse_filter(given["where"])
+    files = {name: _written(given[member]) for member, name in _FILES.items() if member in given}
+    files |= {name: _lines(given[member]) for member, name in _LINES.items() if member in given}
+    if "config" in given:
+        files["config.json"] = _written(_with_calibration(given["config"], has_rows="calibration" in given))
+    return Filing(
+        kind=JobKind(body.kind),
+        given=given,
+        request={name: value for name, value in given.items() if name not in _FILES and name not in _LINES},
+        files=files,
+        id=body.id,
+        name=body.name,
+        bounds=Bounds(body.max_calls, body.max_cost),
+    )
 
 
 class JobFiling:
@@ -40,9 +92,8 @@ class JobFiling:
 
     def __init__(self, data_dir: Path, command: Sequence[str], teachers: Sequence[JobTeacher]) -> None:
         self._data_dir = data_dir
-        self._command = tuple(command)
-        self._teachers = tuple(teachers)
-        self._checks = asyncio.Semaphore(_CHECKS_AT_ONCE)
+        self._is_on = bool(command)
+        self._check = JobCheck(command, teachers)
         self._at_work: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def refuse_if_off(self) -> None:
@@ -51,49 +102,52 @@ class JobFiling:
         Raises:
             AdminRefusal: The server runs no jobs.
         """
-        if not self._command:
+        if not self._is_on:
             raise AdminRefusal(Code.STORE_UNAVAILABLE, "The server runs no jobs: it was started with no_capture.")
 
-    async def file(self, asked: JobTaken, who: str) -> FiledJob:
+    async def file(self, filing: Filing, who: str) -> FiledJob:
         """Check and file a job; one that was filed before under the same id is given back.
 
         Raises:
             AdminRefusal: It cannot be run as asked, or its id is of another job.
-            FilterError: `where` cannot be understood.
         """
         self.refuse_if_off()
-        if asked.where is not None:
-            parse_filter(asked.where)
-        run_id = str(uuid7()) if asked.id is None else _read_id(asked.id)
-        given = asked.model_dump(mode="json", exclude={"id"})
-        request = hashlib.blake2b(_written(given), digest_size=20).hexdigest()
+        run_id = str(uuid7()) if filing.id is None else _read_id(filing.id)
+        request = hashlib.blake2b(_written(filing.given), digest_size=20).hexdigest()
         # One after the other under one id: the loser would take the winner's folder away.
         async with self._at_work.setdefault(run_id, asyncio.Lock()):
             filed = await self._earlier(run_id, request)
-            return filed or await self._file(run_id, asked, given, request, who)
+            return filed or await self._file(run_id, filing, request, who)
 
-    async def _file(self, run_id: str, asked: JobTaken, given: dict[str, Any], request: str, who: str) -> FiledJob:
+    async def _file(self, run_id: str, filing: Filing, request: str, who: str) -> FiledJob:
         folder = JobFolder(self._data_dir, run_id)
+        coming = incoming(self._data_dir, run_id)
         try:
-            await asyncio.to_thread(folder.make, _files(folder, given))
-            await self._check(folder)
-        except OSError as exc:
+            await asyncio.to_thread(_make, coming, filing)
+            if filing.upload is not None:
+                name, blocks = filing.upload
+                await _receive(coming.path / name, blocks)
+            await self._check.check(coming.path)
+            # One of that id that is there has no row: whoever filed it was killed over it.
             await asyncio.to_thread(shutil.rmtree, folder.path, ignore_errors=True)
+            coming.path.rename(folder.path)
+        except OSError as exc:
+            await asyncio.to_thread(shutil.rmtree, coming.path, ignore_errors=True)
             raise AdminRefusal(Code.STORE_UNAVAILABLE, f"The job cannot be written ({exc.strerror}).") from exc
         except BaseException:
-            await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder.path, ignore_errors=True))
+            await asyncio.shield(asyncio.to_thread(shutil.rmtree, coming.path, ignore_errors=True))
             raise
-        bounds = Bounds(asked.max_calls, asked.max_cost)
         folder.tell(EventKind.STATUS, status=JobStatus.PENDING, error=None)
         async with await FiledJobs.open(self._data_dir / WORK_FILE) as work:
             return await work.file(
                 run_id,
                 folder.dataset,
-                name=asked.name or run_id,
-                config=given["config"],
+                name=filing.name or run_id,
+                config=filing.given.get("config", {}),
                 filed_by=who,
                 request=request,
-                bounds=bounds,
+                bounds=filing.bounds,
+                kind=filing.kind,
             )
 
     async def _earlier(self, run_id: str, request: str) -> FiledJob | None:
@@ -104,29 +158,10 @@ class JobFiling:
             raise AdminRefusal(Code.CONFLICT, f"The id {run_id} is of another job.", param="id")
         return filed
 
-    async def _check(self, folder: JobFolder) -> None:
-        async with self._checks:
-            process = await asyncio.create_subprocess_exec(
-                *self._command,
-                "check",
-                str(folder.path),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                start_new_session=True,
-            )
-            try:
-                async with asyncio.timeout(_CHECK_S):
-                    said, _ = await process.communicate(teachers_line(self._teachers))
-                found: dict[str, Any] = json.loads(said)
-            except (TimeoutError, ValueError) as exc:
-                raise AdminRefusal(
-                    Code.STORE_UNAVAILABLE, "The job could not be checked; the server's log says why. Ask again."
-                ) from exc
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-        if found["problem"] is not None:
-            raise AdminRefusal(Code.INVALID_BODY, found["problem"], param=found["param"])
+
+def _make(folder: JobFolder, filing: Filing) -> None:
+    files = {folder.path / name: content for name, content in filing.files.items()}
+    folder.make({**files, folder.request: _written(filing.request)})
 
 
 def _read_id(given: str) -> str:
@@ -139,16 +174,33 @@ def _read_id(given: str) -> str:
     return str(id_)
 
 
-def _files(folder: JobFolder, given: dict[str, Any]) -> dict[Path, bytes]:
-    bounds = {name: given[name] for name in ("where", "max_calls", "max_cost")}
-    files = {
-        folder.request: _written(bounds),
-        folder.config: _written(given["config"]),
-        folder.job_description: _written(given["job_description"]),
-    }
-    if given["test"] is not None:
-        files[folder.test] = b"".join(_written(row) + b"\n" for row in given["test"])
-    return files
+def _with_calibration(config: Mapping[str, Any], *, has_rows: bool) -> Mapping[str, Any]:
+    """Name the file of the judged answers, which has its own name here whatever the configuration calls it.
+
+    Raises:
+        AdminRefusal: The configuration names answers, and none are given.
+    """
+    evaluation = config.get("evaluation") or {}
+    if not isinstance(evaluation, Mapping) or (not has_rows and evaluation.get("calibration") is None):
+        return config
+    if not has_rows:
+        raise AdminRefusal(
+            Code.INVALID_BODY,
+            "config.evaluation.calibration names judged answers, and the body has none; give them as `calibration`.",
+            param="calibration",
+        )
+    return {**config, "evaluation": {**evaluation, "calibration": _LINES["calibration"]}}
+
+
+async def _receive(path: Path, blocks: AsyncIterator[bytes]) -> None:
+    """Write a body of any length to a file as it comes."""
+    with await asyncio.to_thread(path.open, "xb") as file:
+        async for block in blocks:
+            await asyncio.to_thread(file.write, block)
+
+
+def _lines(values: Sequence[object]) -> bytes:
+    return b"".join(_written(value) + b"\n" for value in values)
 
 
 def _written(value: object) -> bytes:

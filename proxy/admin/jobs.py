@@ -1,47 +1,41 @@
-"""Jobs: filing them, following them, and taking what they made; docs/jobs.md tells the whole.
+"""Jobs: filing them, looking at them, and ending them; docs/jobs.md tells the whole.
 
 The admin side runs none. It writes down what is asked, and the server starts a process for each job.
 """
 
-from functools import partial
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import UUID
 
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from proxy.admin.answers import json_answer
 from proxy.admin.bearer import Scope
 from proxy.admin.change_requests import new_change
 from proxy.admin.context import Context
-from proxy.admin.job_events import SERVER_SENT, EventsAnswer
-from proxy.admin.job_filing import WORK_FILE
-from proxy.admin.operation import JSON, LINES, Asked, Body, Good, Operation
-from proxy.admin.parameter import CURSOR, LIMIT, choice, whole_number
+from proxy.admin.job_filing import WORK_FILE, read_filing
+from proxy.admin.operation import Asked, Body, Good, Operation
+from proxy.admin.parameter import CURSOR, LIMIT
 from proxy.admin.refusal import AdminRefusal, Code
-from proxy.admin.shapes.job import Job, JobPage, JobPart, JobTaken, ResumeTaken
+from proxy.admin.shapes.job import Job, JobPage
+from proxy.admin.shapes.job_taken import JobTaken, ResumeTaken
 from store import json_text
 from store.change import ChangeKind
 from store.errors import CursorError, DatabaseMissingError
 from store.filed_job import Bounds, FiledJob, FiledJobs
-from store.job_control import cancel, job_json, resume
+from store.job_control import cancel, delete, job_json, resume
 from store.job_folder import JobFolder
 from store.work import JobStatus
 
 _MAX_BYTES = 32 * 1024 * 1024
-_AFTER = whole_number(
-    "after", "Only events after the one of this id. `Last-Event-ID` says the same.", low=0, high=999_999_999, default=0
-)
-_PART = choice("part", "Which rows.", JobPart, default=JobPart.TRAIN)
 
 
 async def _file(context: Context, asked: Asked) -> Response:
-    return _answer(await context.jobs.file(asked.body(JobTaken), asked.who), status=201)
+    return _answer(await context.jobs.file(read_filing(asked.body(JobTaken)), asked.who), status=201)
 
 
 async def _list(context: Context, asked: Asked) -> Response:
-    cursor, limit = asked[CURSOR], asked[LIMIT]
-    before = None if cursor is None else _run_id(cursor)
-    if cursor is not None and before is None:
-        raise CursorError(f"cursor is {cursor[:40]!r}; expected the next_cursor of an earlier page.")
+    before, limit = _before(asked[CURSOR]), asked[LIMIT]
     try:
         async with await FiledJobs.open_to_read(context.data_dir / WORK_FILE) as work:
             found = await work.page(before, limit + 1)
@@ -53,72 +47,53 @@ async def _list(context: Context, asked: Asked) -> Response:
 
 
 async def _get(context: Context, asked: Asked) -> Response:
-    return _answer(await _find(context, asked.path("id")))
+    return _answer(await find_job(context, asked))
 
 
 async def _cancel(context: Context, asked: Asked) -> Response:
-    filed = await _find(context, asked.path("id"))
-    folder = JobFolder(context.data_dir, filed.job.run_id)
-    try:
-        async with await FiledJobs.open(context.data_dir / WORK_FILE) as work:
-            return _answer(await cancel(work, folder, filed))
-    except OSError as exc:
-        raise _cannot_write(exc) from exc
+    filed = await find_job(context, asked)
+    async with _writing(context) as work:
+        return _answer(await cancel(work, _folder(context, filed), filed))
 
 
 async def _resume(context: Context, asked: Asked) -> Response:
     context.jobs.refuse_if_off()
     given = asked.body(ResumeTaken)
-    filed = await _find(context, asked.path("id"))
+    filed = await find_job(context, asked)
     if filed.job.status is JobStatus.SUCCESS:
         raise AdminRefusal(Code.CONFLICT, "The job is done; file another one.")
-    folder = JobFolder(context.data_dir, filed.job.run_id)
+    async with _writing(context) as work:
+        return _answer(await resume(work, _folder(context, filed), filed, Bounds(given.max_calls, given.max_cost)))
+
+
+async def _delete(context: Context, asked: Asked) -> Response:
+    filed = await find_job(context, asked)
+    if not filed.has_ended:
+        raise AdminRefusal(Code.CONFLICT, f"The job is {filed.job.status}; cancel it first.")
+    note = json_text.dumps({"do": "delete", "job": filed.job.run_id, "kind": filed.kind})
+    await context.changes.note(new_change(ChangeKind.JOB, note, asked.who))
+    async with _writing(context) as work:
+        if not await delete(work, _folder(context, filed), filed):
+            raise AdminRefusal(Code.CONFLICT, "The job goes on, or its process is on its way out; ask again.")
+    return _answer(filed)
+
+
+@asynccontextmanager
+async def _writing(context: Context) -> AsyncIterator[FiledJobs]:
     try:
         async with await FiledJobs.open(context.data_dir / WORK_FILE) as work:
-            return _answer(await resume(work, folder, filed, Bounds(given.max_calls, given.max_cost)))
+            yield work
     except OSError as exc:
-        raise _cannot_write(exc) from exc
+        message = f"The job's folder cannot be written ({exc.strerror}); ask again."
+        raise AdminRefusal(Code.STORE_UNAVAILABLE, message) from exc
 
 
-async def _events(context: Context, asked: Asked) -> Response:
-    filed = await _find(context, asked.path("id"))
-    folder = JobFolder(context.data_dir, filed.job.run_id)
-    given = asked.header("last-event-id")
-    is_number = given.isascii() and given.isdigit() and len(given) < 16
-    after = int(given) if is_number else asked[_AFTER]
-    if (given and not is_number) or not folder.is_event(after):
-        raise AdminRefusal(Code.INVALID_PARAMETER, "No event of this job has that id; leave it out.", param="after")
-    is_server_sent = SERVER_SENT in asked.header("accept")
-    if asked.is_head:
-        return Response(media_type=SERVER_SENT if is_server_sent else LINES)
-    look = partial(_look, context, filed.job.run_id)
-    return EventsAnswer(folder, look, after, is_server_sent=is_server_sent)
+def _folder(context: Context, filed: FiledJob) -> JobFolder:
+    return JobFolder(context.data_dir, filed.job.run_id)
 
 
-async def _report(context: Context, asked: Asked) -> Response:
-    return await _made(context, asked, "report.json", JSON)
-
-
-async def _predictions(context: Context, asked: Asked) -> Response:
-    return await _made(context, asked, "predictions.jsonl", LINES)
-
-
-async def _rows(context: Context, asked: Asked) -> Response:
-    return await _made(context, asked, f"{asked[_PART]}.jsonl", LINES)
-
-
-async def _made(context: Context, asked: Asked, name: str, media_type: str) -> Response:
-    filed = await _find(context, asked.path("id"))
-    path = JobFolder(context.data_dir, filed.job.run_id).dataset / name
-    if filed.job.status is not JobStatus.SUCCESS or not path.is_file():
-        raise AdminRefusal(Code.NOT_FOUND, f"The job has made no {name}: it is {filed.job.status}.")
-    if media_type == LINES and not asked.is_head:
-        selection = {"job": filed.job.run_id, "file": name}
-        await context.changes.note(new_change(ChangeKind.EXPORT, json_text.dumps(selection), asked.who))
-    return FileResponse(path, media_type=media_type)
-
-
-async def _look(context: Context, run_id: str) -> FiledJob | None:
+async def look_up(context: Context, run_id: str) -> FiledJob | None:
+    """Find a filed job; None where there is none."""
     try:
         async with await FiledJobs.open_to_read(context.data_dir / WORK_FILE) as work:
             return await work.filed(run_id)
@@ -126,37 +101,40 @@ async def _look(context: Context, run_id: str) -> FiledJob | None:
         return None
 
 
-async def _find(context: Context, given: str) -> FiledJob:
-    run_id = _run_id(given)
-    filed = None if run_id is None else await _look(context, run_id)
+async def find_job(context: Context, asked: Asked) -> FiledJob:
+    """Find the job that the path names.
+
+    Raises:
+        AdminRefusal: There is none.
+    """
+    id_ = asked.path_id("id")
+    filed = None if id_ is None else await look_up(context, str(id_))
     if filed is None:
-        raise AdminRefusal(Code.NOT_FOUND, f"No filed job has the id {given[:80]!r}.")
+        raise AdminRefusal(Code.NOT_FOUND, f"No filed job has the id {asked.path('id')[:80]!r}.")
     return filed
 
 
-def _run_id(given: str) -> str | None:
-    try:
-        return str(UUID(given))
-    except ValueError:
+def _before(cursor: str | None) -> str | None:
+    if cursor is None:
         return None
+    try:
+        return str(UUID(cursor))
+    except ValueError as exc:
+        raise CursorError(f"cursor is {cursor[:40]!r}; expected the next_cursor of an earlier page.") from exc
 
 
 def _answer(filed: FiledJob, status: int = 200) -> Response:
     return json_answer(json_text.dumps(job_json(filed)), status=status)
 
 
-def _cannot_write(exc: OSError) -> AdminRefusal:
-    return AdminRefusal(Code.STORE_UNAVAILABLE, f"The job's folder cannot be written ({exc.strerror}); ask again.")
-
-
-_ID = (("id", "The job's id."),)
+JOB_ID = (("id", "The job's id."),)
 
 OPERATIONS = (
     Operation(
         name="file_job",
         method="POST",
         path="/admin/api/jobs",
-        summary="Checks and files a [job](jobs.md): traces of the store become a dataset.",
+        summary="Checks and files a [job](jobs.md), which works on datasets.",
         handler=_file,
         scope=Scope.WRITE,
         good=Good(
@@ -183,7 +161,7 @@ OPERATIONS = (
         summary="Tells where a job stands.",
         handler=_get,
         good=Good("The job.", Job),
-        path_parts=_ID,
+        path_parts=JOB_ID,
         errors=(Code.NOT_FOUND,),
         tag="jobs",
     ),
@@ -195,7 +173,7 @@ OPERATIONS = (
         handler=_cancel,
         scope=Scope.WRITE,
         good=Good("The job; where it runs, it is stopped within seconds.", Job),
-        path_parts=_ID,
+        path_parts=JOB_ID,
         errors=(Code.NOT_FOUND,),
         tag="jobs",
     ),
@@ -207,55 +185,22 @@ OPERATIONS = (
         handler=_resume,
         scope=Scope.WRITE,
         good=Good("The job, which runs when there is room.", Job),
-        path_parts=_ID,
+        path_parts=JOB_ID,
         body=Body(ResumeTaken),
         errors=(Code.NOT_FOUND, Code.CONFLICT),
         tag="jobs",
     ),
     Operation(
-        name="job_events",
-        method="GET",
-        path="/admin/api/jobs/{id}/events",
-        summary="Follows a job until it has ended: lines of JSON, or server-sent events where `Accept` asks for them.",
-        handler=_events,
-        good=Good("What happened and happens.", media_type=LINES),
-        parameters=(_AFTER,),
-        path_parts=_ID,
-        errors=(Code.NOT_FOUND,),
-        tag="jobs",
-    ),
-    Operation(
-        name="job_report",
-        method="GET",
-        path="/admin/api/jobs/{id}/report",
-        summary="Gives the report of a job that is done.",
-        handler=_report,
-        good=Good("`report.json` of the dataset."),
-        path_parts=_ID,
-        errors=(Code.NOT_FOUND,),
-        tag="jobs",
-    ),
-    Operation(
-        name="job_predictions",
-        method="GET",
-        path="/admin/api/jobs/{id}/predictions",
-        summary="Gives the base model's predictions on the test rows as JSON Lines.",
-        handler=_predictions,
-        good=Good("`predictions.jsonl` of the dataset.", media_type=LINES),
-        path_parts=_ID,
-        errors=(Code.NOT_FOUND,),
-        tag="jobs",
-    ),
-    Operation(
-        name="job_rows",
-        method="GET",
-        path="/admin/api/jobs/{id}/rows",
-        summary="Gives the rows of a job that is done as JSON Lines.",
-        handler=_rows,
-        good=Good("A file of the dataset.", media_type=LINES),
-        parameters=(_PART,),
-        path_parts=_ID,
-        errors=(Code.NOT_FOUND,),
+        name="delete_job",
+        method="DELETE",
+        path="/admin/api/jobs/{id}",
+        summary="Forgets a job that has ended, with all that lies in its folder. What it bought is kept, and so are "
+        "versions of datasets that it made.",
+        handler=_delete,
+        scope=Scope.WRITE,
+        good=Good("The job as it stood.", Job),
+        path_parts=JOB_ID,
+        errors=(Code.NOT_FOUND, Code.CONFLICT),
         tag="jobs",
     ),
 )

@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from itertools import accumulate
 from pathlib import Path
@@ -28,6 +28,7 @@ def metrics_text(
     dead_letters: int | None,
     journal_bytes: int,
     search_behind: int | None = None,
+    jobs: Mapping[tuple[str, str], int] | None = None,
 ) -> bytes:
     """Give all metrics in the Prometheus text format; reads files, so call it off the event loop.
 
@@ -37,6 +38,7 @@ def metrics_text(
         dead_letters: Dead letters in the store.
         journal_bytes: Bytes of all journal segments.
         search_behind: Messages that wait for the index; None when nobody can tell.
+        jobs: Filed jobs by kind and status; None when nobody can tell.
     """
     totals = Totals(Counts(), {}) if folder is None else read_totals(folder)
     gauges = totals.counts.gauges
@@ -47,6 +49,8 @@ def metrics_text(
     ):
         if held is not None:
             gauges[name] = {(): held}
+    if jobs is not None:
+        gauges[catalog.JOBS.name] = {labels: float(count) for labels, count in jobs.items()}
     gauges[catalog.JOURNAL_BYTES.name] = {(): journal_bytes}
     gauges[catalog.BUILD.name] = {(version("tracemill"), platform.python_version()): 1}
     now = time.time()

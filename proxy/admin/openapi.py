@@ -134,6 +134,7 @@ def _answers(operation: Operation, shapes: _Shapes) -> Schema:
             if good.shape is not None:
                 schema = shapes.given(good.shape)
             content = {good.media_type: {"schema": schema}}
+            content |= {media_type: {"schema": {"type": "string"}} for media_type in good.also}
             answers[str(good.status)] = {"description": _plain(good.meaning), "content": content}
     by_status: dict[int, list[Code]] = defaultdict(list)
     for code in errors_of(operation):

@@ -8,8 +8,9 @@ is not served.
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
+from uuid import UUID
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -26,6 +27,8 @@ KIB = 1024
 JSON = "application/json"
 LINES = "application/x-ndjson"
 TEXT = "text/plain"
+MARKDOWN = "text/markdown"
+HTML = "text/html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +60,14 @@ class Good:
         shape: The model of its JSON; None when it is no JSON object.
         media_type: What the answer is.
         status: 2xx.
+        also: What it is where another form is asked for.
     """
 
     meaning: str
     shape: type[BaseModel] | None = None
     media_type: str = JSON
     status: int = 200
+    also: tuple[str, ...] = ()
 
 
 class Asked:
@@ -100,6 +105,13 @@ class Asked:
     def path(self, name: str) -> str:
         """Give a part of the path by its name in the operation's path."""
         return str(self._request.path_params[name])
+
+    def path_id(self, name: str) -> UUID | None:
+        """Give a part of the path as an id; None where it can be none."""
+        try:
+            return UUID(self.path(name))
+        except ValueError:
+            return None
 
     def body(self, shape: type[M]) -> M:
         """Give the JSON body; `shape` is the one that the operation declares."""
@@ -180,7 +192,7 @@ class Operation:
         try:
             return self.body.shape.model_validate_json(whole)
         except ValidationError as exc:
-            raise _not_the_shape(exc) from exc
+            raise _not_the_shape(exc, is_one_of_several=issubclass(self.body.shape, RootModel)) from exc
 
 
 async def _bounded(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
@@ -199,9 +211,10 @@ def _too_large(max_bytes: int) -> AdminRefusal:
     return AdminRefusal(Code.BODY_TOO_LARGE, f"The body is longer than {max_bytes} bytes, the most that is taken here.")
 
 
-def _not_the_shape(error: ValidationError) -> AdminRefusal:
+def _not_the_shape(error: ValidationError, *, is_one_of_several: bool) -> AdminRefusal:
     """Tell the first fault by its place; the value stays out, as it may be content."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
+    # Of several shapes, the first part tells which one was held against the body.
+    place = ".".join(str(part) for part in first["loc"][is_one_of_several:])
     at = f"member {place!r}: " if place else ""
     return AdminRefusal(Code.INVALID_BODY, f"The body cannot be taken: {at}{first['msg']}.", param=place or None)

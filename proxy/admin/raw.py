@@ -6,6 +6,7 @@ from starlette.responses import Response
 
 from proxy.admin.answers import json_answer
 from proxy.admin.context import Context
+from proxy.admin.named_trace import unknown_trace
 from proxy.admin.operation import Asked, Good, Operation
 from proxy.admin.refusal import AdminRefusal, Code
 from proxy.admin.shapes.raw import RawCall
@@ -21,7 +22,7 @@ async def _get_raw(context: Context, asked: Asked) -> Response:
     reader = await context.store.reader()
     trace = None if reader is None else await find_trace(reader, given)
     if reader is None or trace is None:
-        raise AdminRefusal(Code.NOT_FOUND, f"No trace, completion or request has the id {given[:80]!r}.")
+        raise unknown_trace(given)
     kept = await reader.look(lambda db: find_raw_call(db, trace.id))
     if kept is None:
         raise AdminRefusal(

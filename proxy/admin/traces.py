@@ -6,9 +6,10 @@ from starlette.responses import Response
 
 from proxy.admin.answers import json_answer
 from proxy.admin.context import Context
+from proxy.admin.named_trace import unknown_trace
 from proxy.admin.operation import Asked, Good, Operation
 from proxy.admin.parameter import CURSOR, LIMIT, WHERE, choice
-from proxy.admin.refusal import AdminRefusal, Code
+from proxy.admin.refusal import Code
 from proxy.admin.shapes import trace as shape
 from store.feedback import feedback_of
 from store.trace_json import page_json, trace_json
@@ -30,7 +31,7 @@ async def _get_trace(context: Context, asked: Asked) -> Response:
     reader = await context.store.reader()
     trace = None if reader is None else await find_trace(reader, given)
     if reader is None or trace is None:
-        raise AdminRefusal(Code.NOT_FOUND, f"No trace, completion or request has the id {given[:80]!r}.")
+        raise unknown_trace(given)
     feedback = await reader.look(partial(feedback_of, trace_id=trace.id))
     return json_answer(trace_json(trace, feedback))
 

@@ -9,7 +9,9 @@ all else is a closed list. Nothing that a client or an upstream sends becomes a 
 from dataclasses import dataclass
 from enum import StrEnum
 
+from store.job_kind import JobKind
 from store.trace import Outcome
+from store.work import JobStatus
 
 
 class Kind(StrEnum):
@@ -193,6 +195,7 @@ SNAPSHOT_AGE = _gauge(
     "process",
     merge=Merge.MAX,
 )
+JOBS = _gauge("tracemill_jobs", "Filed jobs, by kind and where they stand.", "kind", "job_status")
 BUILD = _gauge("tracemill_build_info", "Always 1; the labels tell what is running.", "version", "python")
 
 OWNERS: dict[str, tuple[Metric, ...]] = {
@@ -209,6 +212,7 @@ OWNERS: dict[str, tuple[Metric, ...]] = {
     ),
     "Export of spans": (SPANS, SPANS_REJECTED, SPAN_FAILURES, SPANS_BEHIND),
     "Store": (TRACES, DEAD_LETTERS, SEARCH_BEHIND),
+    "Jobs": (JOBS,),
     "Processes": (RESTARTS, SNAPSHOT_AGE, BUILD),
 }  # fmt: skip
 """All metrics under the headings of their page."""
@@ -223,6 +227,8 @@ LABEL_VALUES: dict[str, str] = {
     "category": "the categories of [redaction.md](redaction.md), and names of the configured rules",
     "state": "`busy`, `idle`",
     "process": "`worker-1` …, `ingest`, `admin`, `otlp` (restarts); `worker`, `ingest`, `otlp`, `supervisor` (age)",
+    "kind": ", ".join(f"`{kind}`" for kind in JobKind),
+    "job_status": ", ".join(f"`{status}`" for status in JobStatus),
     "version": "of Tracemill",
     "python": "of the interpreter",
 }

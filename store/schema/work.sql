@@ -392,3 +392,45 @@ CREATE TABLE cluster_name_sources (
 CREATE INDEX cluster_name_sources_by_trace ON cluster_name_sources (trace_id);
 
 ---- evaluations
+
+-- What the answers of one model to a frozen version came to. The same model, asked the same, is the same evaluation.
+CREATE TABLE evaluations (
+    evaluation_id TEXT PRIMARY KEY, -- 16 hex digits, from what was asked of whom, see store/datasets/evaluation.py
+    dataset TEXT NOT NULL,
+    version INTEGER NOT NULL, -- its number in the dataset
+    version_hash TEXT NOT NULL, -- hexadecimal, as the next
+    test_hash TEXT NOT NULL, -- over what the asked rows teach; of the part test it is the version's own
+    part TEXT NOT NULL CHECK (part IN ('test', 'train', 'all')),
+    model TEXT NOT NULL, -- name in the configuration; recorded for the answers that the traces hold
+    identity TEXT NOT NULL, -- the model's server and its name there
+    settings TEXT NOT NULL, -- what else decides the numbers, JSON
+    metrics TEXT NOT NULL, -- means, intervals, classes and strata, JSON
+    cost TEXT NOT NULL, -- JSON, as the next two
+    latency TEXT NOT NULL,
+    counts TEXT NOT NULL,
+    created_at TEXT NOT NULL, -- UTC, RFC 3339
+    erased INTEGER NOT NULL DEFAULT 0 -- predictions that were erased since, with the rows they belong to
+) WITHOUT ROWID;
+
+CREATE INDEX evaluations_by_version ON evaluations (dataset, version);
+
+-- One answer each, with its scores.
+CREATE TABLE predictions (
+    number INTEGER PRIMARY KEY,
+    evaluation_id TEXT NOT NULL REFERENCES evaluations (evaluation_id),
+    row_hash BLOB NOT NULL, -- in row_contents; when the row is erased, this goes
+    row_id TEXT NOT NULL,
+    target INTEGER NOT NULL, -- position of the reference among the row's messages
+    conversation_id TEXT NOT NULL, -- answers of one conversation are drawn together
+    answer TEXT, -- the model's message, JSON; NULL when there is none that counts
+    failure TEXT, -- why there is none, from the closed list in docs/evaluation.md
+    scores TEXT NOT NULL, -- metric to score, JSON; a null where it cannot be computed
+    judging TEXT, -- how the judge's score came about; NULL where the judge had nothing to do
+    call_key BLOB, -- in calls; NULL for recorded answers, and for one that will be asked for again
+    judge_call BLOB, -- in calls
+    cost REAL, -- NULL when unknown, as the next
+    duration_ms REAL,
+    UNIQUE (evaluation_id, row_id, target)
+);
+
+CREATE INDEX predictions_by_row ON predictions (row_hash);

@@ -31,7 +31,7 @@ def as_lines(_context: SerializationContext, value: Any) -> bytes:
 schema = schemathesis.openapi.from_dict(document(OPERATIONS))
 LISTS = {"/admin/api/erasures": "/admin/api/changes"}
 """Where ids are found of what has no list of its own."""
-NEED_TEACHERS = {"file_job", "get_job", "job_events", "job_report", "job_predictions", "job_rows"}
+NEED_TEACHERS = {"file_job", "get_job", "delete_job", "job_events", "job_report", "job_predictions", "job_rows"}
 """Asked rightly in `test_jobs`: no example of a schema names a model that a server may ask."""
 answered: dict[str, set[int]] = defaultdict(set)
 

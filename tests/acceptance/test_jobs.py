@@ -127,6 +127,16 @@ def test_a_job_is_filed_followed_and_its_dataset_taken(teachers: Teachers, data_
         assert job.ended_at is not None
         report = client.job_report(filed.id)
         assert report["intake"]["conversations"] == 7  # type: ignore[index]
+        assert client.job_report_page(filed.id).startswith("# ")
+        page = urllib.request.urlopen(f"{server.admin_url}/admin/api/jobs/{filed.id}/report?format=html", timeout=20)
+        assert "style-src" in page.headers["content-security-policy"]
+        assert page.read().startswith(b"<!doctype html>")
+        asked = urllib.request.Request(
+            f"{server.admin_url}/admin/api/jobs/{filed.id}/report", headers={"Accept": "text/markdown, */*"}
+        )
+        with urllib.request.urlopen(asked, timeout=20) as answer:
+            assert answer.headers["content-type"].startswith("text/markdown")
+        assert 'tracemill_jobs{job_status="JOB_SUCCESS",kind="process"} 1.0' in client.metrics()
         rows = [json.loads(line) for part in ("train", "test") for line in client.job_rows(filed.id, part=part)]  # type: ignore[arg-type]
         assert len(rows) == sum(told[-1]["rows"][name] for name in ("train.jsonl", "test.jsonl")) == 7
         assert len(list(client.job_predictions(filed.id))) == told[-1]["rows"]["test.jsonl"]
@@ -356,3 +366,49 @@ def test_a_server_that_records_nothing_runs_no_jobs(tmp_path: Path) -> None:
             client.file_job(config(), DESCRIPTION)
         assert (refused.value.status, refused.value.code) == (503, "store_unavailable")
     assert not (tmp_path / "data").exists()
+
+
+def test_the_judge_of_a_job_is_held_against_people(teachers: Teachers, data_dir: Path) -> None:
+    """The judged answers come with the request; `config` cannot name a file of the server."""
+    del teachers
+    judged = [
+        {"prompt": f"Question {number}?", "reference": "Yes", "answer": "Yes" if number else "No", "label": label}
+        for number, label in enumerate(["bad", "good", "good"])
+    ]
+    with Server(UPSTREAM, data_dir) as server, Client(server.admin_url) as client:
+        named = {**config(), "evaluation": {"calibration": "judged.jsonl"}}
+        with pytest.raises(InvalidRequestError) as refused:
+            client.file_job(named, DESCRIPTION)
+        assert refused.value.param == "calibration"
+        with pytest.raises(InvalidRequestError) as refused:
+            client.file_job(named, DESCRIPTION, calibration=[{"prompt": "?"}])
+        assert refused.value.param == "calibration"
+        id_ = client.file_job(named, DESCRIPTION, calibration=judged).id
+        assert statuses(events(client, id_))[-1] == "SUCCESS"
+        assert client.job_report(id_)["judge_calibration"]["rows"] == 3  # type: ignore[index]
+
+
+def test_a_job_that_has_ended_is_deleted_and_one_that_goes_on_is_not(teachers: Teachers, data_dir: Path) -> None:
+    with Server(UPSTREAM, data_dir) as server, Client(server.admin_url) as client:
+        teachers.hold_from = 1
+        id_ = client.file_job(config(), DESCRIPTION).id
+        assert teachers.held.wait(30)
+        with pytest.raises(ConflictError, match="cancel it first"):
+            client.delete_job(id_)
+        client.cancel_job(id_)
+        assert statuses(events(client, id_))[-1] == "STOPPED"
+        following = client.job_events(id_)
+        assert next(following)
+        assert client.delete_job(id_).status == "JOB_STOPPED"
+        assert len(list(following)) <= 3  # what was told before; it does not wait for more
+        assert list(client.jobs()) == []
+        assert not list((data_dir / "jobs").iterdir())
+        with pytest.raises(NotFoundError):
+            client.delete_job(id_)
+        (change,) = wait(lambda: list(client.changes("job")), "the audit log")
+        assert (change.result["job"], change.asked_by) == (id_, "local")
+        teachers.hold_from = None
+        again = client.file_job(config(), DESCRIPTION).id
+        assert statuses(events(client, again))[-1] == "SUCCESS"
+        assert tracemill("jobs", "delete", again, "--data-dir", data_dir).stdout == f"{again}: deleted\n"
+        assert not list((data_dir / "jobs").iterdir())

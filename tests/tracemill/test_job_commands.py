@@ -46,7 +46,7 @@ def statuses(data_dir: Path, run_id: str) -> list[str]:
 
 
 def test_the_command_is_part_of_the_command_line() -> None:
-    assert set(load_all().commands["jobs"].commands) == {"list", "show", "cancel", "resume"}  # type: ignore[attr-defined]
+    assert set(load_all().commands["jobs"].commands) == {"list", "show", "cancel", "resume", "delete"}  # type: ignore[attr-defined]
 
 
 def test_jobs_are_listed_the_latest_first(tmp_path: Path) -> None:

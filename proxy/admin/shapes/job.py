@@ -1,64 +1,21 @@
-"""Jobs, as the admin side takes and gives them."""
+"""Jobs, as the admin side gives them."""
 
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
 
-from proxy.admin.shapes.shape import Cursor, Given, Id, Json, Taken, Time, one_of
+from proxy.admin.shapes.shape import Cursor, Given, Id, JsonObject, Time, one_of
 from store.job_folder import EventKind
+from store.job_kind import JobKind
 from store.work import JobStatus
-
-_Calls = Annotated[
-    int | None,
-    Field(
-        ge=0, le=2**53, description="Most calls of models that it may buy, all its attempts together; null: no bound."
-    ),
-]
-_Cost = Annotated[
-    float | None,
-    Field(
-        ge=0,
-        allow_inf_nan=False,
-        description="Most money that it may spend, all its attempts together, in the currency of the prices.",
-    ),
-]
-_Object = dict[str, Json]
-
-
-class JobTaken(Taken):
-    """What a job is to work on, and how."""
-
-    config: Annotated[_Object, Field(description="The [configuration](processing-config.md).")]
-    job_description: Annotated[_Object, Field(description="The [job description](processing.md).")]
-    where: Annotated[
-        str | None,
-        Field(max_length=65536, description="Which traces of the store, in the [filter language](filter.md); all."),
-    ] = None
-    test: Annotated[
-        list[_Object] | None, Field(min_length=1, description="Rows of a test set of your own; it is used as it is.")
-    ] = None
-    name: Annotated[
-        str | None, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$", description="For a person.")
-    ] = None
-    max_calls: _Calls = None
-    max_cost: _Cost = None
-    id: Annotated[
-        Id | None, Field(description="Of the job, a UUIDv7: asked again under the same id, it is filed once.")
-    ] = None
-
-
-class ResumeTaken(Taken):
-    """With which bounds a job goes on; what is left out or null stays as it was."""
-
-    max_calls: _Calls = None
-    max_cost: _Cost = None
 
 
 class Job(Given):
-    """One run of the processor, in a process of its own."""
+    """One piece of work of the processor, in a process of its own."""
 
     id: Id
+    kind: Annotated[str, one_of(JobKind), Field(description="What it does.")]
     name: str
     status: Annotated[
         str,
@@ -77,8 +34,11 @@ class Job(Given):
     max_cost: Annotated[float | None, Field(description="Most money that it may spend.")]
     calls: Annotated[int, Field(description="Calls that it has bought; those that were answered before cost nothing.")]
     cost: Annotated[float, Field(description="What those cost, as far as it is known.")]
-    counts: Annotated[_Object | None, Field(description="Rows, funnel, calls and warnings; null before the end.")]
-    base_model_performance: Annotated[_Object | None, Field(description="Scores; null where there are none.")]
+    counts: Annotated[JsonObject | None, Field(description="Rows, funnel, calls and warnings; null before the end.")]
+    base_model_performance: Annotated[JsonObject | None, Field(description="Scores; null where there are none.")]
+    result: Annotated[
+        JsonObject | None, Field(description="What came of it, such as `version`; null before the end, or for nothing.")
+    ]
     erased_traces: Annotated[int | None, Field(description="How many of its traces were erased since; null: none.")]
 
 
@@ -95,6 +55,14 @@ class JobEvent(Given):
     id: Annotated[int, Field(description="Events after it are asked for by it.")]
     type: Annotated[str, one_of(EventKind), Field(description="Or `waiting`, where nothing has happened for 15 s.")]
     at: Time
+
+
+class ReportForm(StrEnum):
+    """How a report is written."""
+
+    JSON = "json"
+    MARKDOWN = "markdown"
+    HTML = "html"
 
 
 class JobPart(StrEnum):

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 Json = JsonValue
 """Any JSON value, as a client or an upstream sent it."""
+JsonObject = dict[str, Json]
+"""A JSON object."""
 
 
 class Given(BaseModel):

@@ -301,6 +301,52 @@ CREATE INDEX cluster_name_sources_by_trace ON cluster_name_sources (trace_id);
 
 ---- evaluations
 
+CREATE TABLE evaluations (
+    evaluation_id TEXT PRIMARY KEY,
+    dataset TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    version_hash TEXT NOT NULL,
+    test_hash TEXT NOT NULL,
+    part TEXT NOT NULL CHECK (part IN ('test', 'train', 'all')),
+    model TEXT NOT NULL,
+    identity TEXT NOT NULL,
+    settings TEXT NOT NULL,
+    metrics TEXT NOT NULL,
+    cost TEXT NOT NULL,
+    latency TEXT NOT NULL,
+    counts TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    erased INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+
+CREATE INDEX evaluations_by_version ON evaluations (dataset, version);
+
+CREATE TABLE predictions (
+    number INTEGER PRIMARY KEY,
+    evaluation_id TEXT NOT NULL REFERENCES evaluations (evaluation_id),
+    row_hash BLOB NOT NULL,
+    row_id TEXT NOT NULL,
+    target INTEGER NOT NULL,
+    conversation_id TEXT NOT NULL,
+    answer TEXT,
+    failure TEXT,
+    scores TEXT NOT NULL,
+    judging TEXT,
+    call_key BLOB,
+    judge_call BLOB,
+    cost REAL,
+    duration_ms REAL,
+    UNIQUE (evaluation_id, row_id, target)
+);
+
+CREATE INDEX predictions_by_row ON predictions (row_hash);
+
 ---- calls
 
 ALTER TABLE calls ADD COLUMN duration_ms REAL;
+
+---- jobs
+
+ALTER TABLE filed_jobs ADD COLUMN kind TEXT NOT NULL DEFAULT 'process';
+
+ALTER TABLE filed_jobs ADD COLUMN result TEXT;

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from proxy.admin.shapes.job import Job, JobPage
-from tracemill.client.call import API, PAGE, Asked, Call, Lines, Page, Pages, as_json, as_shape
+from tracemill.client.call import API, PAGE, Asked, Call, Lines, Page, Pages, as_json, as_shape, as_text
 from tracemill.client.call import part as as_part
 
 
@@ -15,6 +15,7 @@ def file_job(
     *,
     where: str | None = None,
     test: Sequence[Mapping[str, Any]] | None = None,
+    calibration: Sequence[Mapping[str, Any]] | None = None,
     name: str | None = None,
     max_calls: int | None = None,
     max_cost: float | None = None,
@@ -27,6 +28,7 @@ def file_job(
         job_description: What the model to be trained has to do.
         where: Selects traces, as in docs/filter.md; None for all.
         test: Rows of a test set of your own; None to have one drawn.
+        calibration: Answers that people have judged, to hold the judge against; None for none.
         name: For a person; None for the id.
         max_calls: Most calls of models that it may buy.
         max_cost: Most money that it may spend, in the currency of the configured prices.
@@ -37,6 +39,7 @@ def file_job(
         "job_description": job_description,
         "where": where,
         "test": test,
+        "calibration": calibration,
         "name": name,
         "max_calls": max_calls,
         "max_cost": max_cost,
@@ -106,13 +109,32 @@ def job_events(id: str, *, after: int | None = None) -> Lines:  # noqa: A002
     return Lines(Asked("job_events", "GET", f"{API}/jobs/{as_part(id)}/events", {"after": after}))
 
 
+def delete_job(id: str) -> Call[Job]:  # noqa: A002
+    """Forget a job that has ended, with its folder; what it bought, and versions that it made, are kept.
+
+    Args:
+        id: The job's id.
+    """
+    return Call(Asked("delete_job", "DELETE", f"{API}/jobs/{as_part(id)}"), as_shape(Job))
+
+
 def job_report(id: str) -> Call[dict[str, object]]:  # noqa: A002
     """Give the report of a job that is done.
 
     Args:
         id: The job's id.
     """
-    return Call(Asked("job_report", "GET", f"{API}/jobs/{as_part(id)}/report"), as_json)
+    return Call(Asked("job_report", "GET", f"{API}/jobs/{as_part(id)}/report", {"format": "json"}), as_json)
+
+
+def job_report_page(id: str, *, format: Literal["markdown", "html"] = "markdown") -> Call[str]:  # noqa: A002
+    """Give the report of a job that is done as a page for people.
+
+    Args:
+        id: The job's id.
+        format: How it is written.
+    """
+    return Call(Asked("job_report", "GET", f"{API}/jobs/{as_part(id)}/report", {"format": format}), as_text)
 
 
 def job_predictions(id: str) -> Lines:  # noqa: A002

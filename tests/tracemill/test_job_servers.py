@@ -7,7 +7,7 @@ import pytest
 from processing.config_file import parse
 from processing.endpoint import endpoint
 from processing.errors import InputError
-from tracemill.job_process import allowed
+from tracemill.job_kinds.servers import allowed
 
 GENERAL = "http://general/v1"
 TEACHERS = [
