@@ -101,7 +101,8 @@ def _header(cells: list[str], source: str, has_header: bool | None) -> _Header:
 
 def _record(source: str, number: int, names: list[str], cells: list[str]) -> Record:
     if len(cells) != len(names):
-        problem = f"{len(cells)} cells where the header has {len(names)}; put quotes round cells that hold one more"
+        counted = f"the header has {len(names)} cells and this record {len(cells)}"
+        problem = f"{counted}; put quotes round cells that hold the delimiter"
         return failed(source, number, RecordFault.WRONG_CELLS, problem)
     # As `surrogateescape` marks bytes that are not UTF-8.
     if any("\udc80" <= character <= "\udcff" for cell in cells if not cell.isascii() for character in cell):
