@@ -1,0 +1,289 @@
+"""Curation of the active version: which end each row has, derived anew from all that is known.
+
+The end of a row depends on its birth, on the scores stored with it, on the settings of judge and filter as the
+version's manifest holds them (`curation`), and on what people decided; not on the order in which commands were given.
+So every stage, whichever was run, ends by deriving all ends:
+
+1. *Base*: the end that the birth gave the row. Rows that were kept go on, and so do those that wait for review; a row
+   that a birth dropped or that failed stays so, unless a person decides otherwise.
+2. *Judge*: a kept row with a score below the threshold is dropped; one without a verdict is kept and says so.
+3. *Filter*: the first rule that a row breaks drops it; of duplicates the best scored stays, of equals the first by id.
+4. *Review*: what a person decided about the row holds, whatever judge and filter say.
+
+Each lies on the one before and can be lifted (`store.datasets.covering`): a threshold that falls brings back what had
+been dropped for its score, and nobody is asked again.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple
+
+from processing.datasets.row_filter import CurationReason, Fault, FilterRules, FindPersonal, fault_of
+from processing.datasets.row_form import RowFormError, example_of
+from processing.dedup import content_key, prompt_document
+from processing.disjoint_sets import DisjointSets
+from processing.errors import ConservationError
+from processing.near_text import TextDocument, near_pairs
+from store.datasets.covering import FILTER, JUDGE, REVIEW, cover, uncover
+from store.datasets.dataset_store import DatasetStore
+from store.datasets.row import Part, Row, RowEnd, RowState
+from store.datasets.version import Version
+
+Json = Any
+CURATION: Final = "curation"
+"""Where the manifest holds the settings of the stages."""
+BATCH: Final = 200
+_OWN: Final = frozenset({JUDGE, FILTER})
+
+
+class Judged(NamedTuple):
+    """What a row's metadata say of its judging.
+
+    Attributes:
+        score: In [0, 1]; None without one.
+        has_no_verdict: Whether the judge was asked and gave none.
+    """
+
+    score: float | None
+    has_no_verdict: bool
+
+
+@dataclass(slots=True)
+class Facts:
+    """What of a row decides its end.
+
+    Attributes:
+        row_id: The row.
+        now: Its end as it stands.
+        base: The end that its birth gave it.
+        judged: What the judge said.
+        fault: The first rule that it breaks by itself.
+        key: The same for rows that say the same; None where that does not matter.
+        conversation: Rows of one conversation are no near duplicates of one another.
+        is_accepted: Whether a person wants it kept: of duplicates that one stays.
+    """
+
+    row_id: str
+    now: RowEnd
+    base: RowEnd
+    judged: Judged
+    fault: Fault | None
+    key: bytes | None
+    conversation: str
+    is_accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Curated:
+    """What a stage did.
+
+    Attributes:
+        version: The active version, with its new counts.
+        before: Rows by state, before.
+        after: Rows by state; the sum is the same.
+        ended: Stage to reason to rows, of those that are not kept now.
+        dropped: Rows that were kept or waited for review, and are dropped now.
+        returned: Rows that were not kept, and are now.
+        details: What else the stage has to say.
+        warnings: For a person.
+    """
+
+    version: Version
+    before: Mapping[str, int]
+    after: Mapping[str, int]
+    ended: Mapping[str, Mapping[str, int]]
+    dropped: int
+    returned: int
+    details: Mapping[str, Json]
+    warnings: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Json]:
+        """For `--json` and reports of jobs."""
+        return {
+            "version": self.version.label,
+            "rows": sum(self.after.values()),
+            "before": dict(self.before),
+            "after": dict(self.after),
+            "ended": {stage: dict(reasons) for stage, reasons in self.ended.items()},
+            "dropped": self.dropped,
+            "returned": self.returned,
+            **self.details,
+            "warnings": list(self.warnings),
+        }
+
+
+async def set_curation(store: DatasetStore, version: Version, stage: str, settings: Mapping[str, Json]) -> Version:
+    """Write the settings of a stage into the manifest; give the version with it."""
+    current = dict(version.manifest.get(CURATION) or {})
+    manifest = {**version.manifest, CURATION: {**current, stage: dict(settings)}}
+    await store.set_manifest(version, manifest)
+    return replace(version, manifest=manifest)
+
+
+async def derive_ends(
+    store: DatasetStore,
+    version: Version,
+    *,
+    find_personal: FindPersonal | None = None,
+    details: Mapping[str, Json] | None = None,
+    warnings: Iterable[str] = (),
+) -> Curated:
+    """Give each row of the active version the end that follows from all that is known.
+
+    Args:
+        store: Holds the version.
+        version: The active one, with the settings of its stages in the manifest.
+        find_personal: Finds personal data, where the filter asks for that.
+        details: Handed on.
+        warnings: Handed on.
+
+    Raises:
+        ConservationError: A row has no end, or two; nothing was changed.
+    """
+    settings: Mapping[str, Json] = version.manifest.get(CURATION) or {}
+    threshold = (settings.get(JUDGE) or {}).get("threshold")
+    rules = None if settings.get(FILTER) is None else FilterRules.from_json(settings[FILTER])
+    facts, documents = await _read_facts(store, version, rules, find_personal)
+    ends = {one.row_id: _own_end(one, threshold) for one in facts}
+    if rules is not None and rules.duplicates != "keep":
+        ends.update(_duplicates(facts, documents, ends))
+    ends = {one.row_id: _reviewed(one.now, ends[one.row_id]) for one in facts}
+    before, after = (Counter(str(end.state) for end in of) for of in ([one.now for one in facts], ends.values()))
+    entered = version.counts.entered - version.erased
+    if len(ends) != len(facts) or before.total() != after.total() or after.total() != entered:
+        raise ConservationError(
+            f"{version.label}: {entered} rows, {before.total()} were read and {after.total()} have an "
+            "end. This is a defect of Tracemill; nothing was changed."
+        )
+    changed = {one.row_id: ends[one.row_id] for one in facts if ends[one.row_id] != one.now}
+    names = list(changed)
+    for start in range(0, len(names), BATCH):
+        await store.set_ends(version, {name: changed[name] for name in names[start : start + BATCH]})
+    was_kept = {one.row_id: one.now.state is RowState.KEPT for one in facts}
+    ended: dict[str, Counter[str]] = {}
+    for end in ends.values():
+        if end.state is not RowState.KEPT:
+            ended.setdefault(end.stage, Counter())[end.reason] += 1
+    return Curated(
+        version=await store.version(version.label),
+        before=_all_states(before),
+        after=_all_states(after),
+        ended={stage: dict(sorted(ended[stage].items())) for stage in sorted(ended)},
+        dropped=sum(was_kept[name] and end.state is not RowState.KEPT for name, end in ends.items()),
+        returned=sum(not was_kept[name] and end.state is RowState.KEPT for name, end in ends.items()),
+        details=details or {},
+        warnings=tuple(warnings),
+    )
+
+
+def judged(metadata: Mapping[str, Json]) -> Judged:
+    """Read what the judge said of a row."""
+    score = metadata.get("judge_score")
+    known = float(score) if isinstance(score, int | float) and not isinstance(score, bool) else None
+    return Judged(known, bool(metadata.get("judge_problem")))
+
+
+def is_judged_at_all(end: RowEnd) -> bool:
+    """Whether judge and filter look at a row: its birth kept it, or left it to a person."""
+    base = uncover(end)
+    # A birth that drops by the judge's score, as generating does, is a stage like ours: its threshold moves too.
+    return base.state in (RowState.KEPT, RowState.REVIEW) or base.reason == CurationReason.LOW_SCORE
+
+
+async def _read_facts(
+    store: DatasetStore, version: Version, rules: FilterRules | None, find_personal: FindPersonal | None
+) -> tuple[list[Facts], dict[str, TextDocument]]:
+    facts: list[Facts] = []
+    documents: dict[str, TextDocument] = {}
+    wants_keys = rules is not None and rules.duplicates != "keep"
+    async for row in store.rows(version):
+        one = _facts(row, rules, find_personal)
+        facts.append(one)
+        if wants_keys and one.fault is None and is_judged_at_all(row.end):
+            try:
+                example = example_of(row.content)
+            except RowFormError:
+                continue
+            one.key = content_key(example)
+            one.conversation = example.conversation_id
+            if rules is not None and rules.duplicates == "near":
+                asked = example.messages[: example.targets[0]]
+                documents[row.row_id] = prompt_document(row.row_id, asked, example.tools)
+    return facts, documents
+
+
+def _facts(row: Row, rules: FilterRules | None, find_personal: FindPersonal | None) -> Facts:
+    base = uncover(row.end)
+    fault = None
+    if rules is not None and is_judged_at_all(row.end) and row.part is not Part.UNSTRUCTURED:
+        fault = fault_of(row.content, rules, find_personal)
+    is_accepted = row.end.stage == REVIEW and row.end.state is RowState.KEPT
+    said = judged(row.content.get("metadata") or {})
+    return Facts(row.row_id, row.end, base, said, fault, None, row.row_id, is_accepted)
+
+
+def _own_end(one: Facts, threshold: float | None) -> RowEnd:
+    """The end by judge and filter, duplicates and decisions apart."""
+    base, score = one.base, one.judged.score
+    was_scored = base.reason == CurationReason.LOW_SCORE and base.state is RowState.DROPPED
+    if was_scored and threshold is not None and score is not None and score >= threshold:
+        base = cover(base, RowState.KEPT, JUDGE, CurationReason.SCORE_REACHED, _score_detail(score, threshold))
+    if base.state is RowState.KEPT and threshold is not None and score is not None and score < threshold:
+        return cover(base, RowState.DROPPED, JUDGE, CurationReason.LOW_SCORE, _score_detail(score, threshold))
+    if base.state not in (RowState.KEPT, RowState.REVIEW):
+        return base
+    if one.fault is not None:
+        state = RowState.REVIEW if one.fault.is_for_review else RowState.DROPPED
+        return cover(base, state, FILTER, one.fault.reason, one.fault.detail)
+    if base.state is RowState.KEPT and threshold is not None and one.judged.has_no_verdict:
+        return cover(base, RowState.KEPT, JUDGE, CurationReason.NO_VERDICT)
+    return base
+
+
+def _score_detail(score: float, threshold: float) -> dict[str, Json]:
+    return {"judge_score": score, "threshold": threshold}
+
+
+def _duplicates(
+    facts: Iterable[Facts], documents: Mapping[str, TextDocument], ends: Mapping[str, RowEnd]
+) -> dict[str, RowEnd]:
+    """The ends of rows of which another one stays: the accepted, then the best scored, then the first by id."""
+    left = [one for one in facts if one.key is not None and (one.is_accepted or _goes_on(ends[one.row_id]))]
+    left.sort(key=lambda one: (not one.is_accepted, -(one.judged.score or 0.0), one.row_id))
+    found: dict[str, RowEnd] = {}
+    first: dict[bytes | None, str] = {}
+    for one in left:
+        kept = first.setdefault(one.key, one.row_id)
+        if kept != one.row_id:
+            found[one.row_id] = _as_duplicate(ends[one.row_id], CurationReason.EXACT_DUPLICATE, kept)
+    distinct = [one for one in left if one.row_id not in found]
+    union: DisjointSets[str] = DisjointSets()
+    for pair in near_pairs(documents[one.row_id] for one in distinct if one.row_id in documents):
+        union.join(*pair)
+    best: dict[str, Facts] = {}
+    for one in distinct:
+        kept_one = best.setdefault(union.find(one.row_id), one)
+        if kept_one.conversation != one.conversation:
+            found[one.row_id] = _as_duplicate(ends[one.row_id], CurationReason.NEAR_DUPLICATE, kept_one.row_id)
+    return found
+
+
+def _goes_on(end: RowEnd) -> bool:
+    return end.state in (RowState.KEPT, RowState.REVIEW)
+
+
+def _as_duplicate(end: RowEnd, reason: CurationReason, kept: str) -> RowEnd:
+    return cover(uncover(end, _OWN), RowState.DROPPED, FILTER, reason, {"same_as": kept})
+
+
+def _reviewed(now: RowEnd, below: RowEnd) -> RowEnd:
+    """Lay what a person decided on the end that was derived."""
+    if now.stage != REVIEW or "before" not in now.detail:
+        return below
+    detail = {name: value for name, value in now.detail.items() if name != "before"}
+    return cover(below, now.state, REVIEW, now.reason, detail)
+
+
+def _all_states(counts: Mapping[str, int]) -> dict[str, int]:
+    return {str(state): counts.get(str(state), 0) for state in RowState}

@@ -1,0 +1,220 @@
+"""Sharing out the rows of the active version between train and test.
+
+What stays together: rows of one conversation, and rows whose prompts are near duplicates. Two ways to say how much:
+
+- *A share*: a group's side depends on the hash of the seed and the group's name alone (`processing.split`), so it never
+  moves when rows are added, and another version with the same rows is split alike.
+- *A number*: test takes whole groups in the order of the same hash until it has so many conversations with kept rows.
+  Groups that stand in test already stay there, so a test set of fixed size does not change when rows are added; which
+  groups these are depends on what was there when it was drawn.
+
+Parts are given to all rows that teach something, also to those that are dropped now: one that comes back is on the side
+where it was. Leakage is measured on the kept rows of the finished parts.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+from processing.datasets.curation import BATCH, set_curation
+from processing.datasets.row_form import RowFormError, example_of
+from processing.dedup import group_conversations
+from processing.disjoint_sets import DisjointSets
+from processing.errors import SplitError
+from processing.example import Conversation, Example
+from processing.split import Leakage, measure_leakage, position_of, split
+from processing.split import Part as Side
+from store.datasets.dataset_store import DatasetStore
+from store.datasets.review import open_to_curate
+from store.datasets.row import Part, Row, RowState
+from store.datasets.version import Version
+
+Json = Any
+SPLIT: Final = "split"
+DEFAULT_SEED: Final = 123
+_ALL: Final = 10**9
+"""More conversations than any dataset has: the share is exact to nine digits, and nothing is left over."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitRows:
+    """What a split came to.
+
+    Attributes:
+        version: The active version, with its new counts.
+        rows: Kept rows by part.
+        conversations: Conversations with kept rows by part.
+        groups: Groups of kept rows by part.
+        moved: Rows that had a part and have another now.
+        leakage: Measured on the kept rows.
+        without_part: Kept rows that stay as they are: left over by an earlier split, or not readable.
+    """
+
+    version: Version
+    rows: Mapping[str, int]
+    conversations: Mapping[str, int]
+    groups: Mapping[str, int]
+    moved: int
+    leakage: Leakage
+    without_part: int
+
+    def as_json(self) -> dict[str, Json]:
+        """For `--json` and reports of jobs."""
+        return {
+            "version": self.version.label,
+            "rows": dict(self.rows),
+            "conversations": dict(self.conversations),
+            "groups": dict(self.groups),
+            "moved": self.moved,
+            "leakage": asdict(self.leakage),
+            "without_part": self.without_part,
+        }
+
+
+async def split_rows(
+    store: DatasetStore,
+    reference: str,
+    *,
+    test_fraction: float | None = None,
+    test: int | None = None,
+    seed: int | None = DEFAULT_SEED,
+) -> SplitRows:
+    """Share out the rows of the active version; see the module for what a share and a number mean.
+
+    Args:
+        store: Holds the dataset.
+        reference: The active version, or a frozen one on top of which the next is opened.
+        test_fraction: Share of the groups that go to test, in (0, 1).
+        test: Conversations for test, in place of the share.
+        seed: Part of every hash.
+
+    Raises:
+        SplitError: Not exactly one of share and number is given, or one that leaves a part empty.
+    """
+    if (test_fraction is None) == (test is None):
+        raise SplitError("give one of --test-fraction and --test: how much goes to test.")
+    if test_fraction is not None and not 0 < test_fraction < 1:
+        raise SplitError(f"--test-fraction {test_fraction:g} leaves a part empty; expected a share between 0 and 1.")
+    if test is not None and test < 1:
+        raise SplitError(f"--test {test} leaves test empty; expected a number of conversations from 1.")
+    version = await open_to_curate(store, reference)
+    examples, rows = await _read(store, version)
+    kept = [one for one in examples if rows[one.id].state is RowState.KEPT]
+    if test_fraction is not None:
+        sides = _by_share(examples, test_fraction, seed)
+    else:
+        sides = _by_number(examples, kept, rows, test or 0, seed)
+    parts = {one.id: sides[one.group] for one in examples}
+    moved = sum(rows[name].part not in (None, part) for name, part in parts.items())
+    await _write(store, version, {name: part for name, part in parts.items() if rows[name].part is not part})
+    leakage = measure_leakage(*([one for one in kept if parts[one.id] is part] for part in (Part.TRAIN, Part.TEST)))
+    settings = {"seed": seed, "test_fraction": test_fraction, "test": test, "leakage": asdict(leakage)}
+    version = await set_curation(store, version, SPLIT, settings)
+    version = await store.version(version.label)
+    return SplitRows(
+        version=version,
+        rows=_counted(parts[one.id] for one in kept),
+        conversations=_counted(parts[name] for name in {one.conversation_id: one.id for one in kept}.values()),
+        groups=_counted(sides[group] for group in {one.group for one in kept}),
+        moved=moved,
+        leakage=leakage,
+        without_part=version.counts.kept - len(kept),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    state: RowState
+    part: Part | None
+
+
+async def _read(store: DatasetStore, version: Version) -> tuple[list[Example], dict[str, _Place]]:
+    """Read the rows that may be shared out, each in its group."""
+    examples: list[Example] = []
+    places: dict[str, _Place] = {}
+    named: dict[str, str] = {}
+    async for row in store.rows(version):
+        if row.part is Part.UNSTRUCTURED or (example := _example(row)) is None:
+            continue
+        examples.append(example)
+        places[row.row_id] = _Place(row.end.state, row.part)
+        # What a run grouped stays together, whatever became of the texts since.
+        named[row.row_id] = str((row.content.get("metadata") or {}).get("group") or "")
+    groups = _groups(examples, named)
+    return [replace(one, group=groups[one.id]) for one in examples], places
+
+
+def _example(row: Row) -> Example | None:
+    try:
+        return example_of(row.content)
+    except RowFormError:
+        return None
+
+
+def _groups(examples: Sequence[Example], named: Mapping[str, str]) -> dict[str, str]:
+    """Join conversations, near duplicates and groups of earlier; a group is named after its smallest opening."""
+    found = group_conversations(
+        Conversation(one.id, one.messages, one.conversation_id, one.source, one.tools, one.response_format)
+        for one in examples
+    )
+    union: DisjointSets[str] = DisjointSets()
+    for row_id, group in found.items():
+        union.join(f"row:{row_id}", f"found:{group}")
+        if named[row_id]:
+            union.join(f"row:{row_id}", f"named:{named[row_id]}")
+    names: dict[str, str] = {}
+    for row_id, group in found.items():
+        root = union.find(f"row:{row_id}")
+        names[root] = min(names.get(root, group), group)
+    return {row_id: names[union.find(f"row:{row_id}")] for row_id in found}
+
+
+def _by_share(examples: Sequence[Example], share: float, seed: int | None) -> dict[str, Part]:
+    wanted = min(max(round(share * _ALL), 1), _ALL - 1)
+    found = split(examples, train=_ALL - wanted, test=wanted, seed=seed)
+    sides = {Side.TRAIN: found.train, Side.TEST: found.test}
+    return {one.group: Part(side) for side, members in sides.items() for one in members}
+
+
+def _by_number(
+    examples: Sequence[Example], kept: Sequence[Example], rows: Mapping[str, _Place], wanted: int, seed: int | None
+) -> dict[str, Part]:
+    conversations: dict[str, set[str]] = defaultdict(set)
+    for one in kept:
+        conversations[one.group].add(one.conversation_id)
+    in_test = {one.group for one in kept if rows[one.id].part is Part.TEST}
+    order = sorted(conversations, key=lambda group: (group not in in_test, position_of(group, seed), group))
+    chosen: set[str] = set()
+    taken = 0
+    for group in order:
+        if taken >= wanted or len(chosen) == len(order) - 1:
+            break
+        chosen.add(group)
+        taken += len(conversations[group])
+    return {one.group: Part.TEST if one.group in chosen else Part.TRAIN for one in examples}
+
+
+async def _write(store: DatasetStore, version: Version, parts: Mapping[str, Part]) -> None:
+    """Set parts; a row whose metadata name its part is written anew, so that they say the same."""
+    plain: dict[str, Part] = {}
+    names = sorted(parts)
+    for start in range(0, len(names), BATCH):
+        rewritten: list[Row] = []
+        for name in names[start : start + BATCH]:
+            row = await store.row(version, name)
+            metadata = {} if row is None else row.content.get("metadata") or {}
+            if row is not None and "split" in metadata:
+                content = {**row.content, "metadata": {**metadata, "split": str(parts[name])}}
+                rewritten.append(replace(row, content=content, part=parts[name]))
+            else:
+                plain[name] = parts[name]
+        await store.replace_rows(version, rewritten)
+    left = list(plain)
+    for start in range(0, len(left), BATCH):
+        await store.set_parts(version, {name: plain[name] for name in left[start : start + BATCH]})
+
+
+def _counted(parts: Iterable[Part]) -> dict[str, int]:
+    counts = Counter(str(part) for part in parts)
+    return {str(part): counts[str(part)] for part in (Part.TRAIN, Part.TEST)}
