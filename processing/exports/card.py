@@ -16,7 +16,7 @@ from processing.exports.format import Container, Format
 from processing.foreign_text import visible
 from store.recorded.message import Json
 
-_MARKUP: Final = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>&~$:@=])")
+_MARKUP: Final = re.compile(r"([\\`*_{}\[\]()#!|<>&~$@]|:(?=//))")
 _FEATURES: Final = {
     Column.TEXT: {"dtype": "string"},
     Column.JSON: {"dtype": "json"},

@@ -192,6 +192,7 @@ _LIST: Final = (
         columns=_ROW_COLUMNS,
         files=(Container.CSV,),
         folder=Container.CSV,
+        unstructured=whole.convert,
         takes_columns=True,
     ),
     Format(
@@ -203,6 +204,7 @@ _LIST: Final = (
         columns=_ROW_COLUMNS,
         files=(Container.PARQUET,),
         folder=Container.PARQUET,
+        unstructured=whole.convert,
         takes_columns=True,
     ),
     Format(
@@ -220,6 +222,7 @@ _LIST: Final = (
         },
         files=(),
         folder=Container.PARQUET,
+        unstructured=whole.convert,
         takes_columns=True,
         usage="from datasets import load_dataset\n\ndata = load_dataset({path})",
     ),

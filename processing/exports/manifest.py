@@ -58,5 +58,6 @@ def notes_of(version: Version, tally: Tally) -> tuple[str, ...]:
 
 
 def counted(tally: Tally) -> str:
-    """Write how many rows are left out, by reason."""
-    return ", ".join(f"{tally.left_out[reason]} {reason}" for reason in LeftOut if tally.left_out[reason])
+    """Write how many rows are left out, by reason; but for unstructured ones, which nobody learns answers from."""
+    found = (reason for reason in LeftOut if tally.left_out[reason] and reason is not LeftOut.UNSTRUCTURED)
+    return ", ".join(f"{tally.left_out[reason]} {reason}" for reason in found)
