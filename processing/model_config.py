@@ -1,0 +1,33 @@
+"""The configuration of commands that only ask models: where each is asked, and how many questions at once."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from processing.config import Config
+from processing.config_file import parse
+from processing.errors import InputError
+from processing.plain_value import read_json, read_yaml
+
+_ANY_TASK = "chat-completion"
+_PARALLEL = "llm_num_parallel_requests"
+
+
+def load_models(path: Path | None) -> Config:
+    """Read `models` and `base.llm_num_parallel_requests` of a configuration file; a run's own file will do.
+
+    Without a file every model is asked at TRACEMILL_TEACHER_BASE_URL under its own name. What else the file says has no
+    effect.
+
+    Raises:
+        InputError: The file cannot be read, is no mapping, or one of the two is wrong.
+    """
+    raw: object = {}
+    if path is not None:
+        raw = read_json(path) if path.suffix == ".json" else read_yaml(path)
+    source = "" if path is None else path.name
+    if not isinstance(raw, Mapping):
+        raise InputError(source, 'is empty or not a mapping; it needs at least "models: {…}".')
+    base = raw.get("base")
+    parallel = {_PARALLEL: base[_PARALLEL]} if isinstance(base, Mapping) and _PARALLEL in base else {}
+    models = {"models": raw["models"]} if raw.get("models") is not None else {}
+    return parse({"base": {"task": _ANY_TASK, **parallel}, **models}, source=source)
