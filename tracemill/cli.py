@@ -250,7 +250,7 @@ def where() -> _Body:
 def datasets() -> typer.Typer:
     """Make, look at, curate, freeze and compare versions of datasets."""
     # The modules that add a command to the group, which they do when they are imported.
-    from tracemill import upload_command  # noqa: F401
+    from tracemill import curate_commands, dataset_export_command, upload_command  # noqa: F401
     from tracemill.dataset_commands import datasets
 
     return datasets

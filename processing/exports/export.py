@@ -53,11 +53,12 @@ async def export_version(store: DatasetStore, reference: str, wanted: Wanted) ->
     preflight = Preflight(target, container)
     tally = await _check(store, version, preflight, wanted)
     known = Described()
-    if target.traces is not None and wanted.out is not None:
+    if target.traces is not None and not wanted.check:
         known = await described(store, version, job=wanted.job_description, config=wanted.config)
     manifest = manifest_of(target, version, tally, await store.warnings(version), wanted)
     notes = notes_of(version, tally)
-    if place is None:
+    _require_holdable(version, tally, wanted)
+    if place is None or wanted.check:
         return Exported(manifest, None, None, notes)
     _require_writable(version, tally, wanted, is_folder=is_folder)
     with place:
@@ -129,6 +130,12 @@ def _kept(version: Version, part: Part | None) -> int:
     return counts.kept if part is None else by_part[part]
 
 
+def _require_holdable(version: Version, tally: Tally, wanted: Wanted) -> None:
+    reasons = counted(tally)
+    if wanted.strict and reasons:
+        raise InputError(version.label, f"{wanted.format} cannot hold all rows ({reasons}), and --strict is given.")
+
+
 def _require_writable(version: Version, tally: Tally, wanted: Wanted, *, is_folder: bool) -> None:
     """Refuse what would not be what it seems."""
     if tally.left_out[LeftOut.ERASED] and not wanted.without_erased:
@@ -138,8 +145,6 @@ def _require_writable(version: Version, tally: Tally, wanted: Wanted, *, is_fold
             "would not hold what its hash names. --without-erased writes the others.",
         )
     reasons = counted(tally)
-    if wanted.strict and reasons:
-        raise InputError(version.label, f"{wanted.format} cannot hold all rows ({reasons}), and --strict is given.")
     if not tally.parts:
         raise InputError(
             version.label, f"no row can be written as {wanted.format}{f' ({reasons})' if reasons else ''}."

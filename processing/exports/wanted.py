@@ -15,9 +15,10 @@ class Wanted:
 
     Attributes:
         format: Name of the format.
-        out: File or folder to make; None to check alone.
+        out: File or folder to make; may be left out to check alone.
+        check: Write nothing; say what would become of every row.
         part: Only rows of this part; those that are not split count as train.
-        strict: Write nothing when a row would be left out.
+        strict: A row that would be left out is an error.
         force: Replace an export that stands there.
         without_erased: Write a version of which rows were erased.
         job_description: For formats that hand one on, in place of the version's.
@@ -26,6 +27,7 @@ class Wanted:
 
     format: str
     out: Path | None = None
+    check: bool = False
     part: Part | None = None
     strict: bool = False
     force: bool = False
