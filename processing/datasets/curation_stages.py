@@ -67,12 +67,15 @@ async def judge(
         tell: Told how far it is.
 
     Raises:
-        InputError: The threshold is not in [0, 1], or nobody was ever asked and no model is given.
+        InputError: The threshold is not in [0, 1], the model cannot be asked, or no row has a score and no model is
+            given.
         TeacherError: The run has to stop.
         BudgetError: Nothing more may be bought.
     """
     if threshold is not None and not 0 <= threshold <= 1:
         raise InputError("--threshold", f"{threshold:g} is no score; scores are from 0 to 1.")
+    if model is not None and teachers is not None:
+        teachers.check([model])
     if model is None and not (await _judge_counts(store, await store.version(reference)))["scored"]:
         raise InputError(
             reference, "has no row with a judge's score, so there is no threshold to move. Name a judge: --model."
