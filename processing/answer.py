@@ -68,9 +68,10 @@ def record_call(where: Endpoint, key: bytes, purpose: str, body: Mapping[str, Js
         request=json_text.dumps(body),
         reply=json_text.dumps(reply),
         usage=None if usage is None else json_text.dumps(usage),
-        cost=_cost(where, usage),
+        cost=cost_of(where, usage),
         attempts=completion.attempts,
         error=completion.fault,
+        duration_ms=completion.duration_ms,
     )
     if completion.fault is None and (fault := read_answer(call).fault) is not None:
         return replace(call, error=fault)
@@ -109,7 +110,8 @@ def _fault(call: Call, fault: Fault, detail: str) -> Answer:
     return Answer(call.key, Message("assistant"), None, fault, detail)
 
 
-def _cost(where: Endpoint, usage: Mapping[str, Json] | None) -> float | None:
+def cost_of(where: Endpoint, usage: Mapping[str, Json] | None) -> float | None:
+    """What an answer costs by the configured price; None when price or usage is unknown."""
     if where.price is None or usage is None or not all(_is_count(usage.get(name)) for name in _COUNTS):
         return None
     details = usage.get("prompt_tokens_details")

@@ -141,7 +141,7 @@ async def predict(
         scores = score_reply(prediction, reference, task=task.config.base.task, tools=tools)
         judged = Judged(None)
         if task.config.base.task != "classification":
-            judged = await _judge(before, target, reference, teachers, task)
+            judged = await judge_answer(before, target, reference, teachers, task)
             scores[JUDGE] = judged.score
         finished += 1
         done(finished)
@@ -198,8 +198,11 @@ class Judged(NamedTuple):
     call: bytes | None = None
 
 
-async def _judge(example: Example, target: int, reference: Message, teachers: Teachers, task: Task) -> Judged:
-    """Ask whether the recorded answer is good: 1 or 0, None for an answer that is no verdict."""
+async def judge_answer(example: Example, target: int, reference: Message, teachers: Teachers, task: Task) -> Judged:
+    """Ask whether the answer at a place of an example is good: 1 or 0, None for an answer that is no verdict.
+
+    One that says the same as the reference is good, and nobody is asked.
+    """
     prediction = example.messages[target]
     form = task.form(example)
     # The judge holds an answer against the reference; one that says the same needs nobody to tell.

@@ -4,12 +4,15 @@ ProcessingError
 ├── SourceError         a trace file or the store cannot be read as asked
 ├── SplitError          train and test cannot be drawn as asked
 ├── InputError          a file or setting that was given is wrong: mend it and run again
+│   └── UnknownMetricError  a metric was named that is not there: the command was given wrongly
 ├── TeacherError        a teacher cannot be used at all: the run stops, what was paid for is kept
 ├── BudgetError         one more call would cross the budget: the run stops, what was paid for is kept
 ├── RunLockedError      another run holds the output folder
 ├── ConservationError   what went into a stage is not what came out: nothing is published
 └── TooFewExamplesError fewer examples survived than asked for
 """
+
+from collections.abc import Sequence
 
 
 class ProcessingError(Exception):
@@ -38,6 +41,20 @@ class InputError(ProcessingError):
         self.problem = problem
         self.line = line
         super().__init__(f"{source}{f':{line}' if line is not None else ''}: {problem}")
+
+
+class UnknownMetricError(InputError):
+    """There is no such metric for what is scored.
+
+    Attributes:
+        name: As it was given.
+        known: Those there are.
+    """
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        self.name = name
+        self.known = tuple(known)
+        super().__init__("metric", f'there is none named "{name}"; there are {", ".join(known)}.')
 
 
 class TeacherError(ProcessingError):
