@@ -45,7 +45,7 @@ def load(path: Path) -> Curated:
     lines = _from_csv(raw, path.name) if path.suffix == ".csv" else _from_jsonl(raw)
     if not lines:
         raise InputError(path.name, "holds no rows. Leave the file out to have a test set drawn from the traces.")
-    examples = tuple(_example(line, number, path.name) for number, line in lines)
+    examples = tuple(read_example(line, number, path.name) for number, line in lines)
     return Curated(path.name, tuple(line for _, line in lines), examples)
 
 
@@ -87,7 +87,8 @@ def _cells(names: list[str], row: list[str], source: str, line: int) -> dict[str
     return cells
 
 
-def _example(line: bytes, number: int, name: str) -> Example:
+def read_example(line: bytes, number: int, name: str) -> Example:
+    """Read one row of a test set. Raises InputError for the first thing that is wrong with it."""
     try:
         row = load_line(line)
         if isinstance(row.get("messages"), list):

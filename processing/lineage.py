@@ -5,7 +5,7 @@ again.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -72,12 +72,9 @@ def read_lineage(folder: Path) -> Iterator[Entry]:
     Raises:
         InputError: It has none, or it cannot be read.
     """
-    names = [field.name for field in fields(Entry)]
     try:
         with (folder / LINEAGE).open("rb") as file:
-            for line in file:
-                found = json.loads(line)
-                yield Entry(**{**{name: found[name] for name in names}, "trace_ids": tuple(found["trace_ids"])})
+            yield from parse_lineage(file)
     except FileNotFoundError as exc:
         raise InputError(
             str(folder), f"holds no {LINEAGE}. Run `tracemill process` into it once more: it asks nobody again."
@@ -86,6 +83,14 @@ def read_lineage(folder: Path) -> Iterator[Entry]:
         raise InputError(
             str(folder / LINEAGE), "cannot be read. Run `tracemill process` into the folder once more."
         ) from exc
+
+
+def parse_lineage(written: Iterable[bytes]) -> Iterator[Entry]:
+    """Read lines of a lineage. Raises KeyError, TypeError or ValueError for what is none."""
+    names = [field.name for field in fields(Entry)]
+    for line in written:
+        found = json.loads(line)
+        yield Entry(**{**{name: found[name] for name in names}, "trace_ids": tuple(found["trace_ids"])})
 
 
 def find_rows(folder: Path, beginning: str) -> list[Entry]:

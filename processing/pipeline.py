@@ -148,10 +148,12 @@ async def build(inputs: Inputs, teachers: Teachers, progress: Progress) -> Datas
     teachers.check(models_of(inputs))
     task, notes = await describe(inputs, teachers)
     run = Run(task, teachers, progress=progress)
-    run.conversations.update({conversation.id: conversation for conversation in inputs.intake.conversations})
+    # In an order of their own, so that the same traces make the same rows, in whatever order they come.
+    conversations = sorted(inputs.intake.conversations, key=lambda conversation: conversation.id)
+    run.conversations.update({conversation.id: conversation for conversation in conversations})
     run.ledger.enter(Kind.CONVERSATION, list(run.conversations))
 
-    left = filter_by_rules(inputs.intake.conversations, run)
+    left = filter_by_rules(conversations, run)
     left, scores = await filter_by_relevance(left, run)
     left = drop_duplicates(left, run)
     examples, converted = cut_into_examples(left, run)
@@ -167,7 +169,7 @@ async def build(inputs: Inputs, teachers: Teachers, progress: Progress) -> Datas
     require_enough(_kept(run), inputs, run)
     tested = [number for number, example in enumerate(chosen) if part_of[example.id] is Part.TEST]
     scored = await score_test([chosen[number] for number in tested], [relabelled[number] for number in tested], run)
-    sample = await score_sample(inputs.intake.conversations, run)
+    sample = await score_sample(conversations, run)
     calibrated = await calibrate(inputs.calibration, teachers, task)
 
     rows = [

@@ -38,7 +38,11 @@ def row(recorded: Example, relabelled: Relabelled, part: str, scores: Scores | N
 
 
 def ended(kind: Kind, name: str, end: End, what: Conversation | Example) -> dict[str, Json]:
-    """Write the line of a conversation or example that was dropped, failed or waits for review."""
+    """Write the line of a conversation or example that was dropped, failed or waits for review.
+
+    That of an example tells the positions of its `targets`, the messages that were to be learned.
+    """
+    targets = {"targets": list(what.targets)} if isinstance(what, Example) else {}
     return {
         "kind": str(kind),
         "id": name,
@@ -49,6 +53,7 @@ def ended(kind: Kind, name: str, end: End, what: Conversation | Example) -> dict
         "messages": [to_openai(message) for message in what.messages],
         "tools": what.tools,
         "response_format": what.response_format,
+        **targets,
     }
 
 

@@ -60,20 +60,23 @@ class Stitcher:
         self._count = 0
 
     def add(self, recorded: RecordedCall) -> None:
-        """Take one call; one that equals an earlier call is only counted."""
+        """Take one call; of calls that are equal one stands for all, whichever came first."""
         call, keys = self._shared(recorded)
         created_at = call.created_at or _EPOCH + timedelta(microseconds=self._count)
         self._count += 1
         keyed = _Keyed(call, keys, created_at, _conversation_id(keys[-1], call))
-        self._firsts.setdefault(keyed.id, keyed)
+        first = self._firsts.setdefault(keyed.id, keyed)
+        if first is not keyed and _rank(call) < _rank(first.call):
+            self._firsts[keyed.id] = replace(keyed, created_at=first.created_at)
 
     def finish(self) -> Stitched:
-        """Join what was taken; the result depends on the calls and, among equals, on their order alone."""
+        """Join what was taken; what comes out depends on the calls alone, and only its order on theirs."""
         firsts = self._firsts
         leaves = stitching.stitch(
-            stitching.CallKeys(keyed.id, keyed.created_at, keyed.keys[:-1], keyed.keys[-1:])
+            stitching.CallKeys(keyed.id, keyed.call.created_at or _EPOCH, keyed.keys[:-1], keyed.keys[-1:])
             for keyed in firsts.values()
         )
+        leaves.sort(key=lambda leaf: (firsts[leaf.ref].created_at, leaf.ref))
         conversations = tuple(_conversation(leaf, firsts) for leaf in leaves)
         return Stitched(
             conversations,
@@ -91,6 +94,11 @@ class Stitcher:
             known = self._messages.setdefault(keys[-1], message)
             shared.append(known if known == message else message)
         return replace(call, messages=tuple(shared)), tuple(keys)
+
+
+def _rank(call: RecordedCall) -> tuple[datetime, str]:
+    """What decides among equal calls: the time, and then what is known of them; never their place in a file."""
+    return call.created_at or _EPOCH, repr((call.turn, sorted(call.metadata.items(), key=str)))
 
 
 def _conversation_id(last_key: bytes, call: RecordedCall) -> str:

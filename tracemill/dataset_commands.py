@@ -15,6 +15,7 @@ from store.datasets.version_json import row_json, summary_json, version_json
 from store.errors import DatabaseMissingError
 from tracemill.dataset_text import check_text, diff_text, row_line, version_line, version_text
 from tracemill.run_command import DEFAULT_DATA_DIR, WORK_FILE, AsJson, DataDir, fail, run_to_end
+from tracemill.run_version_command import from_run
 
 _T = TypeVar("_T")
 Reference = Annotated[str, typer.Argument(metavar="REF", help="NAME-v3, or NAME for the newest.")]
@@ -186,6 +187,9 @@ def verify(
 
     if not run_to_end(_reading(data_dir, verified)):
         raise typer.Exit(1)
+
+
+datasets.command("from-run")(from_run)
 
 
 async def _print_lines(store: DatasetStore, there: list[Version]) -> None:

@@ -19,6 +19,7 @@ from processing.plan import Plan, make_plan
 from processing.sources import Intake
 from processing.sources import from_store as read_store
 from processing.teachers import Teachers
+from store.datasets.version_json import version_json
 from store.filter import parse_filter
 from store.traces import TraceReader
 from store.work import Erased, Job, JobStatus, WorkStore
@@ -37,6 +38,7 @@ from tracemill.run_command import (
     run_to_end,
     usage,
 )
+from tracemill.run_version_command import made_line, make_version, require_openable
 
 
 def process(
@@ -61,6 +63,10 @@ def process(
         typer.Option(min=0, help="Plan first, and ask before spending more than so much in the worst case."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dataset_name: Annotated[
+        str | None, typer.Option("--dataset", help="Freeze what comes out as the next version of this dataset, too.")
+    ] = None,
+    note: Annotated[str | None, typer.Option(help="With --dataset: a few words that lists of versions show.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Filter, relabel, split and convert traces into a dataset.
@@ -69,14 +75,22 @@ def process(
     goes on when the same command is given again; what was paid for is not paid again.
     """
     files = _files(data, traces, job_description, config, test, out, from_store=from_store, where=where)
+    if note is not None and dataset_name is None:
+        usage("--note is the note of a version and needs --dataset.")
+    if dataset_name is not None:
+        run_to_end(require_openable(dataset_name, data_dir))
     if ask_above is not None and not yes:
         _confirm(run_to_end(_plan(files, where, data_dir, strict=strict)), ask_above)
     budget = Budget(max_calls, max_cost)
     job, dataset = run_to_end(_process(files, where, out, data_dir, budget, strict=strict, is_quiet=as_json))
+    made = None if dataset_name is None else run_to_end(make_version(job, dataset_name, note, data_dir))
     if as_json:
-        typer.echo(json.dumps({**_job_json(job), "report": dataset.report}))
+        version = {} if made is None else {"version": version_json(made.version), "is_new_version": made.is_new}
+        typer.echo(json.dumps({**_job_json(job), "report": dataset.report, **version}))
     else:
         typer.echo(_summary(job, dataset))
+        if made is not None:
+            typer.echo(f"  {made_line(made)}")
     if any(totals["failed"] for totals in dataset.report["totals"].values()):
         raise typer.Exit(PARTIAL)
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from store.datasets import row_table, version_table
+from store.datasets import freezing, row_table, version_table
 from store.datasets.birth_lock import BirthLock
 from store.datasets.row import Row
 from store.datasets.version import Birth, Version, read_reference
@@ -55,6 +55,10 @@ class DatasetBirth:
             DatasetError: A row cannot be stored, or was erased with a trace.
         """
         return await self._store.transact(partial(row_table.add, table="birth_rows", owner=self._id, rows=rows))
+
+    async def derived_hash(self) -> str:
+        """Tell the hash that a version of just these rows has."""
+        return await self._store.transact(lambda db: freezing.derived_hash(db, self._id, of_birth=True).hex())
 
     def complete(self, db: sqlite3.Connection, *, add: bool, now: str) -> int:
         """Make the rows a version's, inside a transaction; by its id. See `version_table.open_version`."""

@@ -107,6 +107,10 @@ class DatasetStore(WorkStore):
 
         return await self.transact(open_)
 
+    async def require_openable(self, name: str, *, add: bool = False) -> None:
+        """Make sure that a version can be opened, before anything is paid for it. Raises as `open_version`."""
+        await self._read(partial(version_table.check_opening, reference=name, add=add))
+
     @asynccontextmanager
     async def birth(
         self,

@@ -19,6 +19,9 @@ _VERSION_KEY = b"tracemill-version-1"
 _TEST_KEY = b"tracemill-test-1"
 _HASH_BYTES = 32
 _KEPT = "SELECT part, row_id, row_hash FROM version_rows WHERE version = ? AND state = 'kept' ORDER BY part, row_id"
+_KEPT_OF_BIRTH = (
+    "SELECT part, row_id, row_hash FROM birth_rows WHERE birth = ? AND state = 'kept' ORDER BY part, row_id"
+)
 _TEST = """
     SELECT learned_hash FROM version_rows WHERE version = ? AND state = 'kept' AND part = 'test' ORDER BY learned_hash
 """
@@ -54,9 +57,9 @@ def learned_set_hash(learned: Iterable[bytes]) -> bytes | None:
     return digest.digest() if is_any else None
 
 
-def derived_hash(db: sqlite3.Connection, version: int) -> bytes:
-    """Derive the hash of a version from its rows."""
-    return version_hash(db.execute(_KEPT, (version,)))
+def derived_hash(db: sqlite3.Connection, owner: int, *, of_birth: bool = False) -> bytes:
+    """Derive the hash of a version, or of a birth as if it were one, from its rows."""
+    return version_hash(db.execute(_KEPT_OF_BIRTH if of_birth else _KEPT, (owner,)))
 
 
 def derived_test_hash(db: sqlite3.Connection, version: int) -> bytes | None:
