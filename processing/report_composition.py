@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 
-from processing.answer import reported
 from processing.candidates import ORIGINAL, Task
 from processing.filter import length_of
 from processing.inputs import Inputs
@@ -55,24 +55,8 @@ def committee_counts(rows: Sequence[tuple[Part, Mapping[str, Json]]]) -> dict[st
 
 def calls_by_model(teachers: Teachers) -> list[dict[str, Json]]:
     """What the answers behind the dataset cost, by purpose and model, those bought earlier included."""
-    ended = teachers._ended  # noqa: SLF001 - the bill by purpose alone does not tell members of a committee apart
-    found = []
-    for purpose, model in sorted({(purpose, model) for purpose, model, _, _ in ended.values()}):
-        # In the order of the keys, so that sums of floats do not depend on who answered first.
-        calls = [ended[key] for key in sorted(ended) if ended[key][:2] == (purpose, model)]
-        costs = [cost for *_, cost in calls if cost is not None]
-        found.append(
-            {
-                "purpose": purpose,
-                "model": model,
-                "calls": len(calls),
-                "prompt_tokens": sum(reported(usage, "prompt_tokens") for _, _, usage, _ in calls),
-                "completion_tokens": sum(reported(usage, "completion_tokens") for _, _, usage, _ in calls),
-                "cost": round(sum(costs), 9) if costs else None,
-                "without_cost": len(calls) - len(costs),
-            }
-        )
-    return found
+    bills = teachers.bill_by_model()
+    return [{"purpose": purpose, "model": model, **asdict(bill)} for (purpose, model), bill in bills.items()]
 
 
 def quantiles(values: Iterable[int]) -> dict[str, int] | None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from processing.candidates import ORIGINAL
 from store.recorded.message import Json
 
 _SETS = (("test", "test"), ("unfiltered_sample", "unfiltered sample"))
@@ -84,9 +85,19 @@ def performance_table(found: Mapping[str, Json]) -> Table:
         if (base_model[name] or {}).get("test_set_hash")
     ]
     note = "Filtering keeps the easy conversations: the unfiltered sample tells how the base model really does."
+    note += "".join(_asked_judge(title, (base_model[name] or {}).get("judge")) for name, title in _SETS)
     note += _judge_against_people(found.get("judge_calibration"))
     head = ["on", "metric", "mean", "95 % interval", "answers", "conversations", "not computed"]
     return Table("Base model performance", head, lines, f"{note} Hashes: {', '.join(hashes)}." if hashes else "")
+
+
+def _asked_judge(title: str, judge: Mapping[str, int] | None) -> str:
+    if judge is None:
+        return ""
+    return (
+        f" On {title} the judge was asked about {judge['asked']} answers ({judge['without_question']} say what the "
+        f"label says), {judge['unparsable'] + judge['unanswered']} times without a verdict."
+    )
 
 
 def _judge_against_people(calibrated: Mapping[str, Json] | None) -> str:
@@ -102,13 +113,18 @@ def _judge_against_people(calibrated: Mapping[str, Json] | None) -> str:
 
 
 def committee_table(found: Mapping[str, Json]) -> Table:
-    """How often each candidate agrees with the label of the kept rows."""
+    """How often each candidate agrees with the label of the kept rows and, where votes count so, is right."""
     names = ("agrees", "differs", "no_answer", "corrections")
-    lines = [[model, *(one[name] for name in names)] for model, one in found.get("committee", {}).items()]
     made = found["relabel"]
+    right = {"recorded answer" if name == ORIGINAL else name: share for name, share in made["reliability"].items()}
+    lines = [
+        [model, *(one[name] for name in names), right.get(model)] for model, one in found.get("committee", {}).items()
+    ]
     methods = ", ".join(f"{name} {count}" for name, count in made["methods"].items())
     note = f"Labels by {methods}. Mean agreement: {made['mean_agreement']}. Changed labels: {made['changed']}."
-    head = ["candidate", "as the label", "otherwise", "no answer", "corrections"]
+    if right:
+        note += " Votes count by how often a candidate is right, which is told from how all of them agree."
+    head = ["candidate", "as the label", "otherwise", "no answer", "corrections", "right"]
     return Table("The committee", head, lines, note if methods else "")
 
 

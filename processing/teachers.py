@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from processing.answer import Answer, Fault, read_answer, record_call, reported
 from processing.budget import Budget
@@ -19,6 +19,8 @@ from store import json_text
 from store.recorded.message import Json
 from store.recorded.message_form import text_of
 from store.work import Call, WorkStore, call_key
+
+_Name = TypeVar("_Name", str, tuple[str, str])
 
 
 class Question(NamedTuple):
@@ -228,20 +230,19 @@ class Teachers:
 
     def bill(self) -> dict[str, Bill]:
         """What the answers used so far cost, by purpose."""
-        purposes = sorted({purpose for purpose, *_ in self._ended.values()})
-        return {purpose: self._bill_of(purpose) for purpose in purposes}
+        return self._bills(lambda purpose, _: purpose)
 
-    def _bill_of(self, purpose: str) -> Bill:
+    def bill_by_model(self) -> dict[tuple[str, str], Bill]:
+        """What they cost by purpose and model, so that the members of a committee are told apart."""
+        return self._bills(lambda purpose, model: (purpose, model))
+
+    def _bills(self, name_of: Callable[[str, str], _Name]) -> dict[_Name, Bill]:
+        used: defaultdict[_Name, list[tuple[Mapping[str, Json], float | None]]] = defaultdict(list)
         # In the order of the keys, so that sums of floats do not depend on who answered first.
-        ended = [self._ended[key] for key in sorted(self._ended) if self._ended[key][0] == purpose]
-        costs = [cost for *_, cost in ended if cost is not None]
-        return Bill(
-            calls=len(ended),
-            prompt_tokens=sum(reported(usage, "prompt_tokens") for _, _, usage, _ in ended),
-            completion_tokens=sum(reported(usage, "completion_tokens") for _, _, usage, _ in ended),
-            cost=round(sum(costs), 9) if costs else None,
-            without_cost=len(ended) - len(costs),
-        )
+        for key in sorted(self._ended):
+            purpose, model, usage, cost = self._ended[key]
+            used[name_of(purpose, model)].append((usage, cost))
+        return {name: _bill(used[name]) for name in sorted(used)}
 
     def _endpoint(self, model: str) -> Endpoint:
         if model not in self._endpoints:
@@ -308,3 +309,14 @@ class Teachers:
         if call.error != Fault.FAILING:
             usage = json_text.loads(call.usage) if call.usage else {}
             self._ended.setdefault(call.key, (call.purpose, call.model, usage, call.cost))
+
+
+def _bill(used: Sequence[tuple[Mapping[str, Json], float | None]]) -> Bill:
+    costs = [cost for _, cost in used if cost is not None]
+    return Bill(
+        calls=len(used),
+        prompt_tokens=sum(reported(usage, "prompt_tokens") for usage, _ in used),
+        completion_tokens=sum(reported(usage, "completion_tokens") for usage, _ in used),
+        cost=round(sum(costs), 9) if costs else None,
+        without_cost=len(used) - len(costs),
+    )

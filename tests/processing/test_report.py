@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from processing.candidates import ORIGINAL
 from processing.model_family import family_of
 from processing.report_html import html_page
 from processing.report_page import page
@@ -105,6 +106,19 @@ async def test_counts_of_composition_agreement_and_cost_add_up(teachers: Teacher
         "two",
         "three",
     }
+
+
+async def test_a_person_reads_how_the_judge_did_and_what_votes_count_for(teachers: Teachers, tmp_path: Path) -> None:
+    _, dataset = await run(inputs(traces(50)), teachers, tmp_path)
+    asked = dataset.report["base_model"]["test"]["judge"]["asked"]
+    assert asked > 0
+    weighed = {**dataset.report, "relabel": {**dataset.report["relabel"], "reliability": {"one": 0.85, ORIGINAL: 0.7}}}
+    for write in (page, html_page):
+        assert f"On test the judge was asked about {asked} answers" in write(dataset.report)
+        assert "Votes count by how often" not in write(dataset.report)
+        assert "Votes count by how often" in write(weighed)
+        assert "0.85" in write(weighed)
+        assert "0.7" in write(weighed)
 
 
 async def test_what_to_be_wary_of_is_said(teachers: Teachers, tmp_path: Path) -> None:
