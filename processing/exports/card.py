@@ -65,7 +65,8 @@ def _body(target: Format, manifest: Mapping[str, Any]) -> str:
         _facts(target, manifest),
         _counts(manifest),
         _listed("What speaks against learning from it", manifest["warnings"]),
-        _funnel(version["rows"]),
+        _ends(version["rows"]),
+        _funnel(version["manifest"].get("funnel")),
         _models(manifest["models"]),
         _usage(target, version["label"]),
         "Every file with its SHA-256 stands in `manifest.json`, and so does what made the version.",
@@ -100,7 +101,21 @@ def _counts(manifest: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _funnel(rows: Mapping[str, int]) -> str:
+def _funnel(stages: Json) -> str:
+    """The stages of the run that made the version, where a run made it."""
+    if not isinstance(stages, list) or not all(isinstance(stage, Mapping) for stage in stages):
+        return ""
+    lines = ["## Stages of the run", "", "| stage | of | in | out | ended there |", "|---|---|---:|---:|---|"]
+    for stage in stages:
+        ended = stage.get("ended")
+        reasons = ended.items() if isinstance(ended, Mapping) else ()
+        cells = [*(stage.get(name, "") for name in ("stage", "of", "in", "out"))]
+        cells.append(", ".join(f"{reason} {count}" for reason, count in reasons))
+        lines.append("| " + " | ".join(escaped(cell) for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def _ends(rows: Mapping[str, int]) -> str:
     steps = ("entered", "kept", "dropped", "failed", "review")
     lines = ["## What became of everything that entered", "", "| state | rows |", "|---|---:|"]
     return "\n".join([*lines, *(f"| {step} | {rows[step]} |" for step in steps)])

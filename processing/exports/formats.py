@@ -186,7 +186,7 @@ _LIST: Final = (
     Format(
         name="csv",
         summary="The row in columns; values of several shapes are JSON text. Text has quotes, null has none.",
-        readers="pandas, polars, DuckDB, spreadsheets",
+        readers="pandas, polars, spreadsheets",
         cannot="",
         convert=whole.convert,
         columns=_ROW_COLUMNS,
@@ -198,7 +198,7 @@ _LIST: Final = (
     Format(
         name="parquet",
         summary="The row in columns; values of several shapes are JSON text.",
-        readers="pandas, polars, pyarrow, DuckDB",
+        readers="pandas, polars, pyarrow",
         cannot="",
         convert=whole.convert,
         columns=_ROW_COLUMNS,

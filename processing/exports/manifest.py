@@ -1,6 +1,8 @@
 """What the manifest of an export says, and what is told to the person who asked for it."""
 
+from collections.abc import Mapping
 from importlib.metadata import version as installed
+from typing import Any
 
 from processing.exports.destination import KIND
 from processing.exports.format import Format
@@ -29,7 +31,7 @@ def manifest_of(target: Format, version: Version, tally: Tally, warnings: list[s
             "test_hash": version.test_hash,
             "rows": version.counts.as_json(),
             "erased": version.erased,
-            "manifest": dict(version.manifest),
+            "manifest": _without_places(version.manifest),
         },
         "parts": {str(part): {"rows": tally.rows[part], "lines": tally.lines[part]} for part in tally.parts},
         "unsplit": tally.unsplit,
@@ -38,6 +40,20 @@ def manifest_of(target: Format, version: Version, tally: Tally, warnings: list[s
         "models": dict(sorted(tally.models.items())),
         "warnings": warnings,
     }
+
+
+def _without_places(manifest: Mapping[str, Any]) -> dict[str, Json]:
+    """What made the version, but for folders of this machine and where models were asked: others read this."""
+    kept = {name: value for name, value in manifest.items() if name != "run"}
+    config = kept.get("config")
+    if isinstance(config, Mapping) and isinstance(config.get("models"), Mapping):
+        models = {
+            name: {key: value for key, value in model.items() if key not in ("base_url", "api_key_env")}
+            for name, model in config["models"].items()
+            if isinstance(model, Mapping)
+        }
+        kept["config"] = {**config, "models": models}
+    return kept
 
 
 def notes_of(version: Version, tally: Tally) -> tuple[str, ...]:

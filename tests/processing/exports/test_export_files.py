@@ -228,6 +228,7 @@ def test_a_hostile_name_or_note_stays_text_in_the_card() -> None:
             "hash": "00",
             "test_hash": None,
             "rows": dict.fromkeys(("entered", "kept", "dropped", "failed", "review"), 1),
+            "manifest": {"funnel": [{"stage": evil, "of": "x", "in": 1, "out": 0, "ended": {evil: 1}}]},
         },
         "parts": {"train": {"rows": 1, "lines": 1}},
         "left_out": {},
