@@ -30,7 +30,9 @@ def current_sources() -> frozenset[UUID]:
 
 
 def source_traces(item: object) -> frozenset[UUID]:
-    """Give the stored traces that a conversation, an example or several of them were made of."""
+    """Give the stored traces that a conversation, an example or several of them were made of; an id is its own."""
+    if isinstance(item, UUID):
+        return frozenset({item})
     if isinstance(item, Conversation | Example):
         named = [item.source, *(turn.trace_id for turn in item.turns.values())]
         return frozenset(id_ for text in named if (id_ := _trace_id(text)) is not None)

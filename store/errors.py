@@ -11,6 +11,7 @@ StoreError
 ├── StoreFullError            disk or quota is full; the batch was rolled back
 ├── UnstorableTraceError      one trace holds a value no column can hold; nothing was written
 ├── DatasetError              a dataset has no such version or row, or may not change so (`store.datasets`)
+├── ClusterError              there is no such cluster, or somebody else built them meanwhile (`store.clusters`)
 └── FilterError               a `--where` expression cannot be understood (`store.filter`)
 """
 
@@ -106,6 +107,10 @@ class UnstorableTraceError(StoreError):
 
 class DatasetError(StoreError):
     """A dataset or version is not there, is not what the command needs, or may not change as was asked."""
+
+
+class ClusterError(StoreError):
+    """There is no cluster of this id, or the clusters changed while they were built."""
 
 
 class FilterError(StoreError):

@@ -247,6 +247,14 @@ def where() -> _Body:
 
 
 @app.command()
+def clusters() -> typer.Typer:
+    """Group traces by what their users want, and make datasets of the groups."""
+    from tracemill.cluster_commands import clusters
+
+    return clusters
+
+
+@app.command()
 def datasets() -> typer.Typer:
     """Make, look at, curate, freeze and compare versions of datasets."""
     # The modules that add a command to the group, which they do when they are imported.
@@ -254,6 +262,22 @@ def datasets() -> typer.Typer:
     from tracemill.dataset_commands import datasets
 
     return datasets
+
+
+@app.command()
+def review() -> _Body:
+    """Decide by hand about the rows of a dataset that are worth a person's time."""
+    from tracemill.review_command import review
+
+    return review
+
+
+@app.command()
+def generate() -> _Body:
+    """Have a teacher answer prompts several times and keep the answers that a judge likes best."""
+    from tracemill.generate_command import generate
+
+    return generate
 
 
 @app.command()
