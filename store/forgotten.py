@@ -24,6 +24,7 @@ _NAMES = "SELECT hash, until, change FROM forgotten_names"
 _ANY_TRACES = "SELECT EXISTS (SELECT 1 FROM forgotten_traces)"
 # ruff: noqa: S608 - the statement is put together from constants
 _KNOWN = WANTED + "SELECT f.id FROM wanted w CROSS JOIN forgotten_traces f ON f.id = w.id"
+_CHANGES = WANTED + "SELECT f.id, f.change FROM wanted w CROSS JOIN forgotten_traces f ON f.id = w.id"
 _FORGET_NAME = """
     INSERT INTO forgotten_names (hash, until, change) VALUES (:hash, :until, :change)
     ON CONFLICT (hash) DO UPDATE SET until = max(until, excluded.until), change = excluded.change
@@ -55,6 +56,11 @@ def forget_name(db: sqlite3.Connection, kind: str, name: str, until: datetime, c
 def known_forgotten(db: sqlite3.Connection, ids: Iterable[UUID]) -> set[UUID]:
     """Tell which of these traces were erased."""
     return {UUID(bytes=row[0]) for row in db.execute(_KNOWN, id_list(each.bytes for each in ids))}
+
+
+def forgotten_changes(db: sqlite3.Connection, ids: Iterable[UUID]) -> dict[UUID, int]:
+    """Tell which of these traces were erased, each with the number of the change that asked for it."""
+    return {UUID(bytes=row[0]): row[1] for row in db.execute(_CHANGES, id_list(each.bytes for each in ids))}
 
 
 class LeftOut(NamedTuple):

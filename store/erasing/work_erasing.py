@@ -9,7 +9,7 @@ import json
 import logging
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +17,10 @@ from typing import NamedTuple
 from uuid import UUID
 
 from store.connection import connect_sqlite, transaction_now
+from store.datasets.erasing import DECISIONS, ROWS
+from store.erasing.work_walk import Held, Outcome, Walk
 from store.errors import WriterBusyError
-from store.forgotten import known_forgotten
+from store.forgotten import forgotten_changes
 from store.schema_version import WORK, migrate
 from store.writer_lock import WriterLock
 
@@ -30,10 +32,8 @@ INPUTS_FOLDER = ".tracemill-inputs"
 TRACES_COPY = "traces.jsonl.gz"
 """In that folder: the packed copy of the trace file, which holds what others have erased."""
 _ROWS_A_STEP = 300
-_RUNS = 2**40
-"""Places from here on are those of `run_sources`."""
-_CALL_SOURCES = "SELECT number, call_key, trace_id FROM call_sources WHERE number > :place ORDER BY number LIMIT :count"
-_RUN_SOURCES = "SELECT number, run_id, trace_id FROM run_sources WHERE number > :place ORDER BY number LIMIT :count"
+_PLACES_A_WALK = 2**40
+"""Places are numbers of rows, those of each walk from its own multiple of this."""
 _DELETE_CALL = (
     "DELETE FROM verdicts WHERE call_key = ?",
     "DELETE FROM calls WHERE key = ?",
@@ -56,7 +56,7 @@ class WorkErased(NamedTuple):
         place: Where to go on.
         is_done: There is nothing to go on with.
         calls: Teachers' calls that were deleted.
-        datasets: Folders of runs that held something of it.
+        datasets: Folders of runs and labels of versions that held something of it.
     """
 
     place: int = 0
@@ -88,9 +88,7 @@ class WorkErasing:
             return None
         try:
             with self._opened() as work:
-                if place < _RUNS:
-                    return self._erase_calls(traces, work, place)
-                done = self._mark_runs(traces, work, place)
+                done = _walk(traces, work, place)
                 # The last copy is in the log.
                 return None if done.is_done and not _cut_log(work) else done
         except sqlite3.OperationalError as error:
@@ -109,35 +107,75 @@ class WorkErasing:
             migrate(work, WORK)
             yield work
 
-    def _erase_calls(self, traces: sqlite3.Connection, work: sqlite3.Connection, place: int) -> WorkErased:
-        rows = work.execute(_CALL_SOURCES, {"place": place, "count": _ROWS_A_STEP}).fetchall()
-        if not rows:
-            return WorkErased(_RUNS, is_done=False)
-        gone = known_forgotten(traces, {UUID(bytes=row[2]) for row in rows})
-        keys = [(key,) for key in {row[1] for row in rows if UUID(bytes=row[2]) in gone}]
-        if keys:
-            with transaction_now(work):
-                for statement in _DELETE_CALL:
-                    work.executemany(statement, keys)
-        return WorkErased(rows[-1][0], is_done=False, calls=len(keys))
 
-    def _mark_runs(self, traces: sqlite3.Connection, work: sqlite3.Connection, place: int) -> WorkErased:
-        rows = work.execute(_RUN_SOURCES, {"place": place - _RUNS, "count": _ROWS_A_STEP}).fetchall()
-        if not rows:
-            return WorkErased(place)
-        gone = known_forgotten(traces, {UUID(bytes=row[2]) for row in rows})
-        held = [(row[0], row[1]) for row in rows if UUID(bytes=row[2]) in gone]
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        runs = Counter(run for _, run in held)
+def _walk(traces: sqlite3.Connection, work: sqlite3.Connection, place: int) -> WorkErased:
+    """Look at some rows of the walk that a place is in."""
+    number, place_in_walk = divmod(place, _PLACES_A_WALK)
+    if number >= len(_WALKS):
+        return WorkErased(place)
+    walk = _WALKS[number]
+    rows = work.execute(walk.sources, {"place": place_in_walk, "count": _ROWS_A_STEP}).fetchall()
+    if not rows:
+        return WorkErased((number + 1) * _PLACES_A_WALK, is_done=number + 1 == len(_WALKS))
+    found = [(row[0], row[1], trace) for row in rows if (trace := _trace_id(row[2])) is not None]
+    changes = forgotten_changes(traces, {trace for _, _, trace in found})
+    held = [Held(row, key, changes[trace]) for row, key, trace in found if trace in changes]
+    outcome = Outcome()
+    if held:
         with transaction_now(work):
-            for run_id, count in runs.items():
-                work.execute(_MARK_RUN, {"run_id": run_id, "erased_at": now, "traces": count})
-            work.executemany(_DELETE_RUN_SOURCE, [(number,) for number, _ in held])
-        marked = [work.execute(_MARKED, {"run_id": run_id}).fetchone() for run_id in runs]
-        folders = [(Path(row[2]), {"traces": row[0], "erased_at": row[1]}) for row in marked if row is not None]
+            outcome = walk.erase(work, held, _now())
+        if outcome.then is not None:
+            outcome.then()
+    return WorkErased(
+        number * _PLACES_A_WALK + rows[-1][0], is_done=False, calls=outcome.calls, datasets=outcome.datasets
+    )
+
+
+def _trace_id(written: bytes | str) -> UUID | None:
+    """Read the id of a trace; None for what a file called its own."""
+    if isinstance(written, bytes):
+        return UUID(bytes=written)
+    try:
+        return UUID(written)
+    except ValueError:
+        return None
+
+
+def _erase_calls(work: sqlite3.Connection, held: Sequence[Held], _now: str) -> Outcome:
+    keys = [(key,) for key in {one.key for one in held}]
+    for statement in _DELETE_CALL:
+        work.executemany(statement, keys)
+    return Outcome(calls=len(keys))
+
+
+def _mark_runs(work: sqlite3.Connection, held: Sequence[Held], now: str) -> Outcome:
+    runs = Counter(one.key for one in held)
+    for run_id, count in runs.items():
+        work.execute(_MARK_RUN, {"run_id": run_id, "erased_at": now, "traces": count})
+    work.executemany(_DELETE_RUN_SOURCE, [(one.number,) for one in held])
+    marked = [work.execute(_MARKED, {"run_id": run_id}).fetchone() for run_id in runs]
+    folders = [(Path(row[2]), {"traces": row[0], "erased_at": row[1]}) for row in marked if row is not None]
+
+    def mark() -> None:
         for folder, facts in folders:
             mark_folder(folder, facts)
-        return WorkErased(rows[-1][0] + _RUNS, is_done=False, datasets=tuple(str(folder) for folder, _ in folders))
+
+    return Outcome(datasets=tuple(str(folder) for folder, _ in folders), then=mark)
+
+
+_WALKS: tuple[Walk, ...] = (
+    Walk(
+        "SELECT number, call_key, trace_id FROM call_sources WHERE number > :place ORDER BY number LIMIT :count",
+        _erase_calls,
+    ),
+    Walk(
+        "SELECT number, run_id, trace_id FROM run_sources WHERE number > :place ORDER BY number LIMIT :count",
+        _mark_runs,
+    ),
+    ROWS,
+    DECISIONS,
+)
+"""In their order; a further one comes behind, so that erasures under way go on where they were."""
 
 
 def mark_folder(folder: Path, facts: dict[str, object]) -> None:
@@ -156,3 +194,7 @@ def mark_folder(folder: Path, facts: dict[str, object]) -> None:
 
 def _cut_log(work: sqlite3.Connection) -> bool:
     return bool(work.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -234,7 +234,12 @@ BEGIN
 END;
 
 CREATE TRIGGER frozen_rows_stay BEFORE UPDATE ON version_rows
-WHEN EXISTS (SELECT 1 FROM versions WHERE id IN (OLD.version, NEW.version) AND state = 'frozen')
+WHEN EXISTS (SELECT 1 FROM versions WHERE id IN (OLD.version, NEW.version) AND state = 'frozen') AND NOT (
+    NEW.detail IS NULL AND EXISTS (SELECT 1 FROM erased_rows WHERE row_hash = OLD.row_hash)
+    AND NEW.version = OLD.version AND NEW.row_id = OLD.row_id AND NEW.row_hash = OLD.row_hash
+    AND NEW.learned_hash = OLD.learned_hash AND NEW.part IS OLD.part AND NEW.state = OLD.state
+    AND NEW.stage = OLD.stage AND NEW.reason = OLD.reason
+)
 BEGIN
     SELECT RAISE(ABORT, 'rows of a frozen version never change');
 END;
@@ -331,6 +336,16 @@ CREATE TRIGGER decision_texts_are_kept BEFORE DELETE ON decision_texts
 WHEN NOT EXISTS (SELECT 1 FROM erased_decisions WHERE decision = OLD.decision)
 BEGIN
     SELECT RAISE(ABORT, 'the text of a decision is deleted by an erasure alone');
+END;
+
+CREATE TRIGGER erased_decisions_stay BEFORE UPDATE ON erased_decisions
+BEGIN
+    SELECT RAISE(ABORT, 'that a decision was erased is never changed');
+END;
+
+CREATE TRIGGER erased_decisions_are_kept BEFORE DELETE ON erased_decisions
+BEGIN
+    SELECT RAISE(ABORT, 'that a decision was erased is never changed');
 END;
 
 ---- clusters and embeddings
