@@ -165,7 +165,7 @@ async def _try(teachers: Teachers, model: str, example: Example, task: Task, for
             answers = _read_rewrite(given, example, form) if is_whole else (fit(given.message, form),)
         except RepairError as exc:
             attempts.append(Attempt(given.message, str(exc)))
-            messages = [*messages, *_correction(given.message, str(exc))]
+            messages = [*messages, *correction(given.message, str(exc))]
         else:
             attempts.append(Attempt(given.message, None))
             return Candidate(model, _with_ids(answers, example), tuple(attempts), call=given.key)
@@ -247,8 +247,8 @@ def _rewrite_request(example: Example, task: Task) -> list[dict[str, Json]]:
     return ask("rewrite", data, job_description=task.text, positions=positions)
 
 
-def _correction(message: Message, problem: str) -> list[dict[str, Json]]:
-    """The bad answer and what was wrong with it, as the next two messages."""
+def correction(message: Message, problem: str) -> list[dict[str, Json]]:
+    """Give the bad answer and what was wrong with it, as the next two messages."""
     said = text_of(message)
     if message.tool_calls:
         # Shown as text: a call without a result may not stand in a conversation.

@@ -46,13 +46,18 @@ class TextDocument(NamedTuple):
     text: str
 
 
-def near_pairs(documents: Iterable[TextDocument]) -> list[tuple[str, str]]:
-    """Find pairs of owners with near duplicate texts; enough pairs to join each group, not every pair of it."""
+def near_pairs(documents: Iterable[TextDocument], *, bound: float = SIMILARITY) -> list[tuple[str, str]]:
+    """Find pairs of owners with near duplicate texts; enough pairs to join each group, not every pair of it.
+
+    Args:
+        documents: Of any order.
+        bound: Overlap from which two texts are near duplicates; the hashes were made for 0.8, and miss more below it.
+    """
     scopes = _by_scope(documents)
     pairs: list[tuple[str, str]] = []
     for _, texts in sorted(scopes.items()):
         pairs += [(owners[0], owner) for owners in texts.values() for owner in owners[1:] if owner != owners[0]]
-        pairs += _alike(texts)
+        pairs += _alike(texts, bound)
     return pairs
 
 
@@ -77,7 +82,7 @@ def similarity(first: str, second: str) -> float:
     return shared / (len(one) + len(other) - shared)
 
 
-def _alike(owners_of: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+def _alike(owners_of: Mapping[str, Sequence[str]], bound: float) -> Iterator[tuple[str, str]]:
     """Pairs of owners with near duplicate texts; texts of one owner, or joined already, are not compared."""
     texts = sorted(owners_of)
     bare = _without_template(texts)
@@ -94,7 +99,7 @@ def _alike(owners_of: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
             leaders = buckets[signature[band : band + _BAND_ROWS].tobytes()]
             for leader in leaders:
                 if union.find(leader) != union.find(number) and _are_alike(
-                    bare[leader], signatures[leader], bare[number], signature
+                    bare[leader], signatures[leader], bare[number], signature, bound
                 ):
                     union.join(leader, number)
                     yield owners_of[texts[leader]][0], owners_of[texts[number]][0]
@@ -126,10 +131,12 @@ def _like(texts: Collection[str], others: Collection[str]) -> Iterator[tuple[str
                     break
 
 
-def _are_alike(one: str, one_signature: Sequence[int], other: str, other_signature: Sequence[int]) -> bool:
+def _are_alike(
+    one: str, one_signature: Sequence[int], other: str, other_signature: Sequence[int], bound: float = SIMILARITY
+) -> bool:
     """Compare exactly, once the hashes leave a chance: the exact comparison costs far more."""
-    may_be = len(other) < _LONG_CHARACTERS or _may_be_alike(one_signature, other_signature)
-    return may_be and similarity(one, other) >= SIMILARITY
+    may_be = len(other) < _LONG_CHARACTERS or bound < SIMILARITY or _may_be_alike(one_signature, other_signature)
+    return may_be and similarity(one, other) >= bound
 
 
 def _by_scope(documents: Iterable[TextDocument]) -> dict[str, dict[str, list[str]]]:

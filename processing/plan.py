@@ -32,6 +32,8 @@ COMPLETION_TOKENS = 200
 ARBITER_SHARE = 0.3
 """Of the examples that a committee disagrees on, as is expected; the most is all of them."""
 _PLANNED = "planned"
+UNKNOWN_ANSWER = f"{Fault.FAILING}: {_PLANNED}"
+"""The problem of an answer that would have to be bought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +82,12 @@ class Plan:
     @property
     def cost(self) -> float | None:
         """Of the expected calls; None where one that is expected has no price."""
-        return _sum([step.cost for step in self.steps if step.expected])
+        return sum_of([step.cost for step in self.steps if step.expected])
 
     @property
     def most_cost(self) -> float | None:
         """Of the worst case; None as with `cost`."""
-        return _sum([step.most_cost for step in self.steps if step.most])
+        return sum_of([step.most_cost for step in self.steps if step.most])
 
     def as_json(self) -> dict[str, Json]:
         """For machines."""
@@ -122,7 +124,7 @@ class PlanningTeachers(Teachers):
             return await super().ask(model, purpose, messages, draw=draw, **parameters)
         if key not in self._planned:
             self._planned.add(key)
-            self.tally.add(purpose, model, _tokens(body), least=1, expected=1.0, most=1)
+            self.tally.add(purpose, model, tokens_of(body), least=1, expected=1.0, most=1)
         return Answer(key, Message("assistant"), None, Fault.FAILING, _PLANNED)
 
     def is_first(self, purpose: str, example: Example) -> bool:
@@ -177,7 +179,7 @@ async def make_plan(inputs: Inputs, teachers: Teachers) -> Plan:
     _plan_decisions(chosen, relabelled, run, asked, judged=len(parts.train))
     await _plan_sample(inputs, run, asked)
     await calibrate(inputs.calibration, asked, task)
-    steps = await _steps(asked)
+    steps = await steps_of(asked)
     return Plan(steps, len(inputs.intake.conversations), len(parts.train), len(drawn), unscored)
 
 
@@ -193,7 +195,7 @@ async def _relevant(
     asked.tally.known["filter", model] += len({one.call for one in known.values()})
     unknown = [conversation for conversation in conversations if conversation.id not in known]
     for batch in batches_of(unknown, run.task):
-        tokens = _tokens({"messages": relevance_question(batch, run.task)})
+        tokens = tokens_of({"messages": relevance_question(batch, run.task)})
         asked.tally.add("filter", model, tokens, least=1, expected=1.0, most=1)
     kept = [one for one in conversations if one.id not in known or relevance_end(known[one.id], run.task) is None]
     return kept, len(unknown)
@@ -206,9 +208,9 @@ def _plan_decisions(
     config = run.task.config
     is_judged = config.has_judge
     for number, (example, found) in enumerate(zip(examples, relabelled, strict=True)):
-        if not any(candidate.problem == f"{Fault.FAILING}: {_PLANNED}" for candidate in found.candidates):
+        if not any(candidate.problem == UNKNOWN_ANSWER for candidate in found.candidates):
             continue
-        tokens = _tokens({"messages": [repr(message) for message in example.messages]})
+        tokens = tokens_of({"messages": [repr(message) for message in example.messages]})
         if asked.is_first("arbiter", example):
             # The arbiter sees every candidate besides the conversation.
             seen = tokens + COMPLETION_TOKENS * (len(config.committee) + 1)
@@ -233,10 +235,11 @@ async def _plan_sample(inputs: Inputs, run: Run, asked: PlanningTeachers) -> Non
     _plan_decisions(converted.examples, relabelled, run, asked, judged=0)
 
 
-async def _steps(asked: PlanningTeachers) -> tuple[PlannedStep, ...]:
+async def steps_of(asked: PlanningTeachers) -> tuple[PlannedStep, ...]:
+    """Give all that was planned, by purpose and model, in the order of the run."""
     lengths = await asked.work.completion_tokens()
     tally = asked.tally
-    order = ("compress", "filter", "relabel", "arbiter", "judge")
+    order = ("compress", "filter", "relabel", "arbiter", "judge", "generate", "judge_row")
     names = sorted({*tally.known, *tally.most}, key=lambda step: (order.index(step[0]), step[1]))
     return tuple(_step(name, tally, asked.endpoint_of(name[1]), lengths.get(name, COMPLETION_TOKENS)) for name in names)
 
@@ -260,10 +263,12 @@ def _step(name: tuple[str, str], tally: _Tally, where: Endpoint, length: float) 
     )
 
 
-def _tokens(body: Mapping[str, Json]) -> int:
+def tokens_of(body: Mapping[str, Json]) -> int:
+    """Estimate how many tokens a request has."""
     return len(json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")) // BYTES_A_TOKEN
 
 
-def _sum(costs: Sequence[float | None]) -> float | None:
+def sum_of(costs: Sequence[float | None]) -> float | None:
+    """Add costs up; None where one is unknown."""
     known = [cost for cost in costs if cost is not None]
     return round(sum(known), 6) if len(known) == len(costs) else None

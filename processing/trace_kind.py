@@ -12,6 +12,7 @@ class Step(StrEnum):
     RELABEL = "relabel"
     JUDGE = "judge"
     FILTER = "filter"
+    GENERATE = "generate"
 
 
 class TraceKind(StrEnum):
@@ -29,6 +30,7 @@ class MessageTraces(BaseModel):
         relabel: Of the model whose answer became the label; of the first one asked where there is no label.
         judge: Of the judge, beside each prediction.
         filter: Of the teacher that scored the conversation; it is asked about many at once.
+        generate: Of the teacher that wrote an answer, where a dataset is generated from prompts.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,6 +38,7 @@ class MessageTraces(BaseModel):
     relabel: TraceKind = TraceKind.NONE
     judge: TraceKind = TraceKind.NONE
     filter: TraceKind = TraceKind.NONE
+    generate: TraceKind = TraceKind.NONE
 
     @model_validator(mode="before")
     @classmethod

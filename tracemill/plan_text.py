@@ -9,19 +9,23 @@ _HEAD = ("step", "model", "known", "calls", "at most", "prompt tokens", "answer 
 
 def plan_text(plan: Plan) -> str:
     """Write a plan as a table, with what it rests on below."""
-    rows = [_HEAD, *(_row(step) for step in plan.steps)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
-    lines = [_line(row, widths) for row in rows]
     told = f"{plan.conversations} conversations; {plan.train} examples for train, {plan.test} for test."
     if plan.unscored:
         told += f" {plan.unscored} conversations are not scored yet and count as relevant."
-    calls = plan.as_json()["calls"]
-    total = f"In all {calls['expected']:,} calls, {calls['most']:,} at most"
-    if plan.cost is not None and plan.most_cost is not None:
-        total += f", for {plan.cost:,.2f}, {plan.most_cost:,.2f} at most"
-    elif calls["most"]:
+    return "\n".join([told, "", *step_lines(plan.steps, cost=plan.cost, most_cost=plan.most_cost)])
+
+
+def step_lines(steps: Sequence[PlannedStep], *, cost: float | None, most_cost: float | None) -> list[str]:
+    """Write the steps of a plan as a table with their sum below."""
+    rows = [_HEAD, *(_row(step) for step in steps)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    expected, most = sum(step.expected for step in steps), sum(step.most for step in steps)
+    total = f"In all {expected:,} calls, {most:,} at most"
+    if cost is not None and most_cost is not None:
+        total += f", for {cost:,.2f}, {most_cost:,.2f} at most"
+    elif most:
         total += "; the cost is unknown, since a model has no price"
-    return "\n".join([told, "", *lines, "", f"{total}. Tokens are estimated; corrections are not counted."])
+    return [*(_line(row, widths) for row in rows), "", f"{total}. Tokens are estimated; corrections are not counted."]
 
 
 def _row(step: PlannedStep) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from processing.datasets.beginning import beginning_of, note_addition
 from processing.datasets.data_set import DataSet, Format, find_data
 from processing.datasets.mapped_row import MappedRow, mapped_row
 from processing.datasets.mapping import SAMPLE_RECORDS, FieldMapping, guess_mapping
@@ -23,7 +24,7 @@ from processing.errors import InputError, SplitError
 from store import json_text
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.row import Part, Row, RowEnd, RowState
-from store.datasets.version import Birth, Version, read_reference
+from store.datasets.version import Birth, Version
 from store.errors import DatasetError
 from store.recorded.message import Json
 
@@ -102,9 +103,10 @@ async def upload(
             done(report.entered)
         _require_rows(report, data.name)
         born.manifest = {**manifest, "upload": report.counts()}
-    report.version = born.version
-    if born.version is not None and test_fraction is not None:
-        report.split = await split_rows(store, born.version.label, test_fraction=test_fraction, seed=seed)
+    assert born.version is not None, "a birth that ended has a version"  # noqa: S101
+    report.version = await note_addition(born.version, beginning, born.manifest, store)
+    if test_fraction is not None:
+        report.split = await split_rows(store, report.version.label, test_fraction=test_fraction, seed=seed)
         report.version = report.split.version
     report.warn()
     return report
@@ -172,16 +174,6 @@ def taught_key(content: Mapping[str, Json]) -> bytes:
     """
     example = example_of(content)
     return blake2b(content_key(example) + repr(example.targets).encode(), digest_size=16).digest()
-
-
-async def beginning_of(name: str, store: DatasetStore) -> Version | None:
-    """Give the version whose rows a birth that adds begins with: the active one, or the newest frozen one."""
-    dataset = read_reference(name).dataset
-    if dataset not in [summary.name for summary in await store.datasets()]:
-        return None
-    versions = await store.versions(dataset)
-    active = [version for version in versions if not version.is_frozen]
-    return (active or versions)[-1] if versions else None
 
 
 def _mapping(data: DataSet, told: Mapping[str, str]) -> FieldMapping:

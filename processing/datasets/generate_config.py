@@ -1,0 +1,37 @@
+"""The configuration of `tracemill generate`: the sections of a run's that say how models are asked and what is kept."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from processing.config import Config
+from processing.config_file import parse
+from processing.errors import InputError
+from processing.plain_value import read_json, read_yaml
+
+_SECTIONS: Final = ("models", "synthgen", "with_trace", "extract_reasoning_content", "debug_override_save_all_traces")
+_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "base": ("llm_num_parallel_requests", "random_seed"),
+    "trace_processing": ("max_correction_steps", "max_restarts"),
+}
+
+
+def load_generate(path: Path | None) -> Config:
+    """Read what counts here of a configuration file; a run's own file will do, and so does one without a task.
+
+    Raises:
+        InputError: The file cannot be read, is no mapping, or one of the values is wrong.
+    """
+    if path is None:
+        raw: object = {}
+    else:
+        raw = read_json(path) if path.suffix == ".json" else read_yaml(path)
+    source = "" if path is None else path.name
+    if not isinstance(raw, Mapping):
+        raise InputError(source, 'is empty or not a mapping; it needs at least "models: {…}".')
+    kept: dict[str, Any] = {name: raw[name] for name in _SECTIONS if raw.get(name) is not None}
+    for section, keys in _KEYS.items():
+        found = raw.get(section)
+        kept[section] = {key: found[key] for key in keys if key in found} if isinstance(found, Mapping) else {}
+    # Any task will do: it decides nothing here.
+    return parse({**kept, "base": {"task": "chat-completion", **kept["base"]}}, source=source)

@@ -1,0 +1,155 @@
+"""`tracemill generate`: a dataset out of prompts, with the answers of a teacher that a judge likes best."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from processing.budget import Budget
+from processing.config import Config
+from processing.datasets.choice import Keep
+from processing.datasets.generate import Wanted
+from processing.datasets.generate import generate as run_generate
+from processing.datasets.generate_config import load_generate
+from processing.datasets.generate_plan import GeneratePlan, plan_generate
+from processing.datasets.generate_report import GenerateReport
+from processing.datasets.judging import DEFAULT_THRESHOLD
+from processing.datasets.prompt_file import Setting
+from processing.model_client import ModelClient
+from processing.plain_value import read_json
+from processing.progress import LiveProgress, StageProgress
+from processing.teachers import Teachers
+from store.datasets.dataset_store import DatasetStore
+from store.datasets.row import RowState
+from tracemill.plan_text import step_lines
+from tracemill.progress_lines import show_progress
+from tracemill.run_command import DEFAULT_DATA_DIR, PARTIAL, WORK_FILE, AsJson, DataDir, fail, run_to_end, usage
+
+
+def generate(
+    prompts: Annotated[Path, typer.Option(help="A text file with one prompt on each line, or JSON Lines.")],
+    teacher: Annotated[str, typer.Option(help="The model that answers.")],
+    judge: Annotated[str, typer.Option(help="The model that scores the answers.")],
+    name: Annotated[
+        str | None, typer.Option(help="Of the dataset; NAME-v1 insists that this will be its version 1.")
+    ] = None,
+    n_samples: Annotated[int, typer.Option(help="Answers to each prompt.")] = 4,
+    threshold: Annotated[float, typer.Option(help="Least score that makes a row, 0 to 1.")] = DEFAULT_THRESHOLD,
+    temperature: Annotated[
+        float | None, typer.Option(help="Of the teacher. [default: 0.7, and 0 for a single sample]")
+    ] = None,
+    keep: Annotated[Keep, typer.Option(help="The best answer to a prompt, or all above the threshold.")] = Keep.BEST,
+    system: Annotated[str | None, typer.Option(help="System prompt, or a file that holds it.")] = None,
+    task: Annotated[str | None, typer.Option(help="For the judge: the task in words, or a file.")] = None,
+    criteria: Annotated[str | None, typer.Option(help="For the judge: what else to look at, or a file.")] = None,
+    response_format: Annotated[Path | None, typer.Option(help="JSON file, as a request has it.")] = None,
+    tools: Annotated[Path | None, typer.Option(help="JSON file with tool definitions.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="YAML or JSON: models, with_trace, synthgen. Without one: TRACEMILL_TEACHER_BASE_URL."),
+    ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Only tell what it would buy.")] = False,
+    max_calls: Annotated[int | None, typer.Option(min=0, help="Buy at most so many calls of models.")] = None,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, help="Spend at most so much, in the currency of the configured prices.")
+    ] = None,
+    add: Annotated[
+        bool, typer.Option("--add", help="Add to the active version, or to the rows of the newest frozen one.")
+    ] = False,
+    note: Annotated[str | None, typer.Option(help="A few words that lists show.")] = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Have a teacher answer prompts several times and keep the answers that a judge likes best.
+
+    Every answer stays in the version with its score and the reason why it is no row. An interrupted command goes on
+    when it is given again; what was paid for is not paid again, also with more prompts or another threshold.
+    """
+    if name is None and not plan:
+        usage("--name is needed, unless --plan only asks for the cost.")
+
+    async def asked() -> GeneratePlan | GenerateReport:
+        setting = Setting(_text(system, "--system"), _json(tools), _json(response_format))
+        wanted = Wanted(
+            teacher=teacher,
+            judge=judge,
+            n_samples=n_samples,
+            threshold=threshold,
+            temperature=temperature,
+            keep=keep,
+            setting=setting,
+            task=_text(task, "--task"),
+            criteria=_text(criteria, "--criteria"),
+        )
+        found = load_generate(config)
+        if plan or name is None:
+            return await _planned(prompts, wanted, found, data_dir)
+        budget = Budget(max_calls, max_cost)
+        with show_progress(is_quiet=as_json) as progress:
+            live = LiveProgress(progress, lambda: budget.cost)
+            async with await DatasetStore.open(data_dir / WORK_FILE) as store, ModelClient(found.parallel) as client:
+                teachers = Teachers(client, store, found, os.environ, budget=budget, changed=live.refresh)
+                live.counts = teachers.counts
+
+                def tell(stage: str, done: int, total: int) -> None:
+                    live(StageProgress(stage, done, total))
+
+                return await run_generate(prompts, name, store, teachers, wanted, add=add, note=note, tell=tell)
+
+    result = run_to_end(asked())
+    if isinstance(result, GeneratePlan):
+        typer.echo(json.dumps(result.as_json()) if as_json else _plan_text(result))
+        return
+    typer.echo(json.dumps(result.as_json()) if as_json else _report_text(result))
+    if result.count(RowState.FAILED):
+        raise typer.Exit(PARTIAL)
+
+
+async def _planned(prompts: Path, wanted: Wanted, config: Config, data_dir: Path) -> GeneratePlan:
+    async with await DatasetStore.open(data_dir / WORK_FILE) as store, ModelClient(1) as client:
+        return await plan_generate(prompts, Teachers(client, store, config, os.environ), wanted)
+
+
+def _plan_text(plan: GeneratePlan) -> str:
+    told = f"{plan.prompts:,} prompts, {plan.samples} answers to each."
+    return "\n".join([told, "", *step_lines(plan.steps, cost=plan.cost, most_cost=plan.most_cost)])
+
+
+def _report_text(report: GenerateReport) -> str:
+    label = "" if report.version is None else report.version.label
+    kept, dropped, failed = (report.count(state) for state in (RowState.KEPT, RowState.DROPPED, RowState.FAILED))
+    entered = f"{label}: {report.prompts:,} prompts, {report.entered:,} answers and unused lines"
+    lines = [f"{entered}: {kept:,} kept, {dropped:,} dropped, {failed:,} failed"]
+    for state, reasons in sorted(report.reasons.items()):
+        lines += [f"  {count:>7,}  {state}: {reason}" for reason, count in sorted(reasons.items())]
+    lines.append(f"  {report.paid:,} calls bought, {report.cached:,} known before")
+    for purpose, bill in sorted(report.bill.items()):
+        cost = "unknown cost" if bill.cost is None else f"{bill.cost:,.4f}"
+        lines.append(
+            f"  {purpose}: {bill.calls:,} calls, {bill.prompt_tokens + bill.completion_tokens:,} tokens, {cost}"
+        )
+    return "\n".join([*lines, *(f"  warning: {warning}" for warning in report.warnings)])
+
+
+def _text(given: str | None, option: str) -> str | None:
+    """The text of an option, or of the file that it names; an @ before the name insists on a file."""
+    if given is None or not (given.startswith("@") or _is_file(given)):
+        return given
+    path = given.removeprefix("@")
+    try:
+        return Path(path).read_text("utf-8-sig").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        fail(f"{option}: {path} cannot be read ({getattr(exc, 'strerror', None) or 'it is not UTF-8'}).")
+
+
+def _is_file(given: str) -> bool:
+    try:
+        return Path(given).is_file()
+    except (OSError, ValueError):  # too long for a name
+        return False
+
+
+def _json(path: Path | None) -> Any:  # noqa: ANN401 - whatever the file holds
+    return None if path is None else read_json(path)
