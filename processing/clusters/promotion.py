@@ -328,7 +328,6 @@ def _metadata(call: RecordedCall, trace: Trace, cluster: Cluster, group: str | N
         "original_model": model,
         "judge_score": None,
         "cluster_id": cluster.id,
-        "cluster_name": cluster.name,
         "tags": [name if not value else f"{name}={value}" for name, value in sorted(trace.tags.items())],
         "group": group,
         "finish_reason": call.turn.finish_reason,

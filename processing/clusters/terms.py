@@ -39,13 +39,11 @@ class _Counted(NamedTuple):
     Attributes:
         texts: How many were read.
         holding: Texts that have a term.
-        traces: Traces whose text has it.
         spellings: As it was written, by term.
     """
 
     texts: int
     holding: Counter[str]
-    traces: Counter[str]
     spellings: Mapping[str, Counter[str]]
 
 
@@ -55,43 +53,54 @@ def terms_of(clusters: Sequence[Sequence[TermText]]) -> list[list[Term]]:
     Args:
         clusters: The different texts of each, in an order that has nothing to do with what they say.
     """
-    counted = [_count(texts[:_TEXTS], len(texts)) for texts in clusters]
+    counted = [_count(texts[:_TEXTS]) for texts in clusters]
     holding: Counter[str] = Counter()
     for each in counted:
         holding.update(each.holding)
     texts = sum(each.texts for each in counted)
     found = [_terms(each, holding, texts) for each in counted]
-    return _with_names(found)
+    counted_in_full = [_with_members(terms, said) for terms, said in zip(found, clusters, strict=True)]
+    return _with_names(counted_in_full)
 
 
-def _count(texts: Sequence[TermText], size: int) -> _Counted:
+def _count(texts: Sequence[TermText]) -> _Counted:
     holding: Counter[str] = Counter()
-    traces: Counter[str] = Counter()
     spellings: dict[str, Counter[str]] = {}
     for said in texts:
-        seen: dict[str, str] = {}
-        words = _WORD.findall(said.text)
-        telling = [word if _is_telling(word.lower()) else None for word in words]
-        for one, other in zip(telling, [*telling[1:], None], strict=True):
-            if one is not None:
-                seen.setdefault(one.lower(), one)
-                if other is not None and other.lower() != one.lower():
-                    seen.setdefault(f"{one} {other}".lower(), f"{one} {other}")
+        seen = _seen(said.text)
         holding.update(seen.keys())
         for term, spelling in seen.items():
-            traces[term] += said.traces
             spellings.setdefault(term, Counter())[spelling] += 1
-    # What the texts that were left out hold is told by those that were read.
-    factor = size / len(texts) if texts else 1.0
-    whole = Counter({term: round(count * factor) for term, count in traces.items()})
-    return _Counted(len(texts), holding, whole, spellings)
+    return _Counted(len(texts), holding, spellings)
+
+
+def _seen(text: str) -> dict[str, str]:
+    """The terms of a text, each with how it is written there first."""
+    seen: dict[str, str] = {}
+    telling = [word if _is_telling(word.lower()) else None for word in _WORD.findall(text)]
+    for one, other in zip(telling, [*telling[1:], None], strict=True):
+        if one is not None:
+            seen.setdefault(one.lower(), one)
+            if other is not None and other.lower() != one.lower():
+                seen.setdefault(f"{one} {other}".lower(), f"{one} {other}")
+    return seen
+
+
+def _with_members(terms: Sequence[str], texts: Sequence[TermText]) -> list[Term]:
+    """Count the traces that have each term, of all texts."""
+    members: Counter[str] = Counter()
+    wanted = {term.lower() for term in terms}
+    for said in texts:
+        for term in wanted & _seen(said.text).keys():
+            members[term] += said.traces
+    return [Term(term, members[term.lower()]) for term in terms]
 
 
 def _is_telling(word: str) -> bool:
     return word not in STOP_WORDS and not word[0].isdigit() and 1 < len(word) <= _MOST_CHARS
 
 
-def _terms(counted: _Counted, holding: Counter[str], texts: int) -> list[Term]:
+def _terms(counted: _Counted, holding: Counter[str], texts: int) -> list[str]:
     least = max(2 if counted.texts > 2 else 1, _LEAST_SHARE * counted.texts)
     outside = max(texts - counted.texts, 1)
     scores: dict[str, float] = {}
@@ -106,7 +115,7 @@ def _terms(counted: _Counted, holding: Counter[str], texts: int) -> list[Term]:
             chosen.append(term)
         if len(chosen) == TERMS:
             break
-    return [Term(_spelling(counted.spellings[term]), counted.traces[term]) for term in chosen]
+    return [_spelling(counted.spellings[term]) for term in chosen]
 
 
 def _score(term: str, scores: Mapping[str, float], counted: _Counted) -> float:

@@ -50,8 +50,7 @@ class ClusterStore(WorkStore):
 
     async def add_vectors(self, vectors: Mapping[bytes, bytes], call: Call) -> None:
         """Commit what a call gave, the call included, all or none."""
-        rows = [{"key": key, "vector": vector} for key, vector in vectors.items()]
-        await self._commit_together(insertion(call), Statement(_ADD_VECTOR, rows))
+        await self._commit_together(insertion(call), vector_insertion(vectors))
 
     async def add_vector_sources(self, sources: Mapping[bytes, Collection[UUID]]) -> None:
         """Note which traces say what vectors were made of, before these are made."""
@@ -175,6 +174,11 @@ class ClusterStore(WorkStore):
             raise store_error(exc, self._path) from exc
 
 
+def vector_insertion(vectors: Mapping[bytes, bytes]) -> Statement:
+    """Give what writes vectors by their keys, unless they are there."""
+    return Statement(_ADD_VECTOR, [{"key": key, "vector": vector} for key, vector in vectors.items()])
+
+
 def _uuid(text: str) -> UUID | None:
     try:
         return UUID(text)
@@ -195,11 +199,7 @@ def _cluster(row: Sequence[Any]) -> Cluster:
         id=id_,
         first_build=first_build,
         last_build=last_build,
-        terms=tuple(
-            Term(text, members, is_named)
-            for text, members, is_named in json_text.loads(terms.encode())
-            if members > erased
-        ),
+        terms=tuple(Term(text, members, is_named) for text, members, is_named in json_text.loads(terms.encode())),
         facts=Facts(**counted),
         model_name=model_name,
         description=description,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
+from store.clusters.erasing import WALKS as CLUSTERS
 from store.connection import connect_sqlite, transaction_now
 from store.datasets.erasing import DECISIONS, ROWS
 from store.erasing.work_walk import Held, Outcome, Walk
@@ -174,6 +175,7 @@ _WALKS: tuple[Walk, ...] = (
     ),
     ROWS,
     DECISIONS,
+    *CLUSTERS,
 )
 """In their order; a further one comes behind, so that erasures under way go on where they were."""
 
