@@ -49,7 +49,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 done, 1 bad input, 2 wrong usage, 3 an upstream failed, 4 done in part, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 bad input, 2 wrong usage, 3 an upstream failed, 4 done in part, 5 a cutoff is not met, 130 interrupted.",
 )
 
 
@@ -278,6 +278,30 @@ def generate() -> _Body:
     from tracemill.generate_command import generate
 
     return generate
+
+
+@app.command()
+def evaluate() -> _Body:
+    """Have models answer the rows of a frozen version, and score them: metrics, cost per row, latency."""
+    from tracemill.evaluate_commands import evaluate
+
+    return evaluate
+
+
+@app.command()
+def compare() -> _Body:
+    """Compare evaluations answer by answer, with intervals and a verdict for each difference."""
+    from tracemill.evaluate_commands import compare
+
+    return compare
+
+
+@app.command()
+def evaluations() -> typer.Typer:
+    """List evaluations, show one, and write what its model answered."""
+    from tracemill.evaluation_commands import evaluations
+
+    return evaluations
 
 
 @app.command()

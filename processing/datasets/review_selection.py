@@ -108,7 +108,7 @@ def choose(
         chosen.append((one.row_id, one.why))
     reasons = {one.row_id: one.why for one in candidates}
     for name in sorted(drawn, key=lambda name: order[name]):
-        # At a place of its own, so that nobody can tell the random ones by where they stand.
+        # Spread among the others: all of them at the end would be looked at when one is tired.
         chosen.insert(_number(seed, f"place {name}") % (len(chosen) + 1), (name, (*reasons[name], Why.RANDOM)))
     return chosen
 

@@ -167,11 +167,8 @@ def fault_of(row: Mapping[str, Json], rules: FilterRules, find_personal: FindPer
     return None
 
 
-def _error(example: Example, metadata: Mapping[str, Json]) -> Fault | None:
-    if metadata.get("outcome") not in (None, "completed"):
-        return Fault(CurationReason.INCOMPLETE, {"outcome": str(metadata["outcome"])})
-    if metadata.get("finish_reason") in ("length", "content_filter"):
-        return Fault(CurationReason(metadata["finish_reason"]))
+def answer_fault(example: Example) -> Fault | None:
+    """Find the first rule that an answer breaks by what it says, whatever is known of the call that wrote it."""
     for position in example.targets:
         message = example.messages[position]
         where = {"position": position}
@@ -185,6 +182,14 @@ def _error(example: Example, metadata: Mapping[str, Json]) -> Fault | None:
         elif not _fits_format(message, example.response_format):
             return Fault(CurationReason.INVALID_RESPONSE, where)
     return None
+
+
+def _error(example: Example, metadata: Mapping[str, Json]) -> Fault | None:
+    if metadata.get("outcome") not in (None, "completed"):
+        return Fault(CurationReason.INCOMPLETE, {"outcome": str(metadata["outcome"])})
+    if metadata.get("finish_reason") in ("length", "content_filter"):
+        return Fault(CurationReason(metadata["finish_reason"]))
+    return answer_fault(example)
 
 
 def _call_fault(message: Message, tools: list[Json] | None, where: Mapping[str, Json]) -> Fault | None:

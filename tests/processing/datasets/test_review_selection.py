@@ -105,7 +105,7 @@ async def test_the_random_rows_estimate_precision(tmp_path: Path) -> None:
 
 
 def test_the_random_rows_stand_among_the_others() -> None:
-    """At the end of the line everybody would know which they are, and tired people accept."""
+    """At the end of the line they would all be looked at by somebody tired, and tired people accept."""
     candidates = [Candidate(f"r{number}", True, float(number < 45), (Why.CHANGED,)) for number in range(200)]
     chosen = choose(candidates, {}, limit=50, seed=1)
     places = [at for at, (_, why) in enumerate(chosen) if Why.RANDOM in why]
