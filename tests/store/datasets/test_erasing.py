@@ -135,6 +135,21 @@ async def test_a_version_that_was_open_loses_the_rows_and_can_be_frozen(erased: 
         assert (frozen.erased, [found.row_id async for found in store.rows(frozen)]) == (0, ["r_0000002"])
 
 
+async def test_the_next_version_is_made_without_the_erased_rows(erased: Path) -> None:
+    async with await DatasetStore.open(erased / "work.db") as store:
+        one = await store.version("set-v1")
+        with pytest.raises(DatasetError, match="set-v3 is active"):
+            await store.freeze_without_erased(one)
+        await store.discard(await store.version("set-v3"))
+        again = await store.freeze_without_erased(one)
+        assert (again.label, again.birth, again.parent, again.erased) == ("set-v3", Birth.REBUILD, 1, 0)
+        assert again.note == "v1 without 2 erased rows"
+        assert again.manifest["rebuilt"] == {"from": "set-v1", "hash": one.hash, "left_out": 2}
+        assert [found.row_id async for found in store.rows(again)] == ["r_0000002", "r_0000004"]
+        with pytest.raises(DatasetError, match="nothing to leave out"):
+            await store.freeze_without_erased(again)
+
+
 async def test_an_erased_row_does_not_come_back(erased: Path) -> None:
     """Or whoever has the run's folder would undo the erasure."""
     async with await DatasetStore.open(erased / "work.db") as store:
