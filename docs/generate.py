@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -17,6 +17,10 @@ from pydantic_core import PydanticUndefined
 from processing.answer import Fault
 from processing.config import WITHOUT_EFFECT, Config, Model, Price
 from processing.convert import SkipReason
+from processing.datasets.choice import GenerateReason
+from processing.datasets.record import RecordFault
+from processing.datasets.row_form import RowFault
+from processing.datasets.upload_report import UploadReason
 from processing.ledger import Reason
 from proxy.calls.route_config import RouteConfig
 from proxy.metrics.catalog import LABEL_VALUES, OWNERS, DropReason, Metric
@@ -254,6 +258,9 @@ def _option_value(parameter: Any) -> str:  # noqa: ANN401
     for choice in (annotation, *get_args(annotation)):
         if isinstance(choice, type) and issubclass(choice, Enum):
             return f" {'/'.join(member.value for member in choice)}"
+    for choice in (annotation, *get_args(annotation)):
+        if get_origin(choice) is Literal:
+            return f" {'/'.join(get_args(choice))}"
     kind = next((kind for kind in get_args(annotation) if kind in VALUE_NAMES), annotation)
     return f" {VALUE_NAMES[kind]}"
 
@@ -377,6 +384,18 @@ REASONS = (
         SkipReason,
     ),
     ("Teacher calls without an answer", "Named in the votes of a row and in messages.", Fault),
+    (
+        "How rows of an uploaded file end",
+        "As `tracemill datasets rows` and the report of `tracemill datasets upload` have it; see uploading.md.",
+        UploadReason,
+    ),
+    ("Records of a file that cannot be read", "They count as failed.", RecordFault),
+    ("Records that are no rows", "They count as failed, in uploads and among prompts.", RowFault),
+    (
+        "How answers to prompts end",
+        "As `tracemill datasets rows` and the report of `tracemill generate` have it; see uploading.md.",
+        GenerateReason,
+    ),
 )
 
 

@@ -39,10 +39,10 @@ DEFAULT_COMMITTEE = (
 
 WITHOUT_EFFECT = {
     "base.student_model_name": "recorded only",
-    "base.teacher_model_name": "none yet: nothing is generated, and the judge has a key of its own",
-    "synthgen.validation_similarity_threshold": "none yet: nothing is generated",
+    "base.teacher_model_name": "none: `tracemill generate` is told its teacher, and the judge has a key of its own",
+    "synthgen.validation_similarity_threshold": "for `tracemill generate` alone",
 }
-"""Keys that are accepted and change no row today, with the reason."""
+"""Keys that are accepted and change no row of a run, with the reason."""
 
 
 def _is_parallel(value: object) -> object:
@@ -171,7 +171,7 @@ class Synthgen(_Section):
 
     Attributes:
         validation_max_total_length: Most characters of an example, input and output together.
-        validation_similarity_threshold: Similarity from which a generated row is too close to a seed row; traces are
+        validation_similarity_threshold: Similarity from which a generated row is too close to another one; traces are
             grouped by a bound of their own, whatever this says.
         output_is_json: The reply has to be JSON; fences are taken off.
     """

@@ -94,7 +94,9 @@ def generate(
                 live.counts = teachers.counts
 
                 def tell(stage: str, done: int, total: int) -> None:
-                    live(StageProgress(stage, done, total))
+                    counts = teachers.counts
+                    calls = (counts.in_flight, counts.paid, counts.cached, counts.failed)
+                    live(StageProgress(stage, done, total, *calls))
 
                 return await run_generate(prompts, name, store, teachers, wanted, add=add, note=note, tell=tell)
 

@@ -11,15 +11,14 @@ from processing.datasets.mapping import FieldMapping, read_map
 from processing.datasets.row_split import DEFAULT_SEED
 from processing.datasets.upload import upload as run_upload
 from processing.datasets.upload_report import UploadReport
-from processing.progress import StageProgress
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.row import Part, RowState
 from tracemill.dataset_commands import datasets
-from tracemill.progress_lines import show_progress
 from tracemill.run_command import DEFAULT_DATA_DIR, PARTIAL, WORK_FILE, AsJson, DataDir, run_to_end, usage
 
 _SHOWN = 10
 _DEFAULT_SHARE = 0.2
+_TOLD_EVERY = 10_000
 
 
 @datasets.command()
@@ -65,27 +64,32 @@ def upload(
         if not as_json:
             typer.echo("\n".join([f"{source} is read as", *(f"  {line}" for line in mapping.lines())]))
 
+    def tell_progress(count: int) -> None:
+        if not as_json and count % _TOLD_EVERY == 0:
+            typer.echo(f"{count:,} records", err=True)
+
+    share = _DEFAULT_SHARE if split and test_fraction is None else test_fraction
+
     async def uploaded() -> UploadReport:
         told = read_map(map_)
         async with await DatasetStore.open(data_dir / WORK_FILE) as store:
-            with show_progress(is_quiet=as_json) as progress:
-                return await run_upload(
-                    path,
-                    name,
-                    store,
-                    told=told,
-                    wanted=format_,
-                    subset=subset,
-                    has_header=header,
-                    part=part,
-                    add=add,
-                    note=note,
-                    strict=strict,
-                    test_fraction=(test_fraction or _DEFAULT_SHARE) if split else None,
-                    seed=seed,
-                    mapped=tell_mapping,
-                    done=lambda count: progress(StageProgress("upload", count, count)),
-                )
+            return await run_upload(
+                path,
+                name,
+                store,
+                told=told,
+                wanted=format_,
+                subset=subset,
+                has_header=header,
+                part=part,
+                add=add,
+                note=note,
+                strict=strict,
+                test_fraction=share,
+                seed=seed,
+                mapped=tell_mapping,
+                done=tell_progress,
+            )
 
     report = run_to_end(uploaded())
     typer.echo(json.dumps(report.as_json()) if as_json else _text(report))

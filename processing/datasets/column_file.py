@@ -73,10 +73,34 @@ def _records(batches: Iterable[Any], name: str) -> Iterator[Record]:
     for batch in batches:
         # In this library a column of JSON comes out as text.
         json_columns = [field.name for field in batch.schema if str(field.type).startswith(_JSON_TYPE)]
+        labels = _labels(batch.schema.metadata)
         for start in range(0, batch.num_rows, _ROWS_AT_ONCE):
             for row in batch.slice(start, _ROWS_AT_ONCE).to_pylist(maps_as_pydicts="lossy"):
                 number += 1
-                yield _record(row, json_columns, name, number)
+                yield _record(_named(row, labels), json_columns, name, number)
+
+
+def _labels(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]:
+    """The names behind the numbers of class columns, which `datasets` keeps beside the schema."""
+    try:
+        told = json_text.loads((metadata or {}).get(b"huggingface", b"{}"))
+        features = told["info"]["features"]
+        return {
+            column: [str(name) for name in feature["names"]]
+            for column, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _named(row: dict[str, Any], labels: Mapping[str, list[str]]) -> dict[str, Any]:
+    """A row with the names of its classes; a number below 0 stands for no label."""
+    for column, names in labels.items():
+        number = row.get(column)
+        if isinstance(number, int) and number < len(names):
+            row[column] = names[number] if number >= 0 else None
+    return row
 
 
 def _record(row: Mapping[str, Any], json_columns: list[str], name: str, number: int) -> Record:

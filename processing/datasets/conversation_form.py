@@ -32,13 +32,13 @@ _CALLS: Final = frozenset({"function_call", "tool_call"})
 
 def is_conversation(value: Json) -> bool:
     """Whether a value is a list of messages in a form that `read_conversation` knows, maybe as JSON text."""
-    turns = unwrapped(value)
+    turns = _turns(value)
     return isinstance(turns, list) and bool(turns) and all(_is_turn(turn) for turn in turns)
 
 
 def read_conversation(value: Json) -> list[Json] | None:
     """Bring a list of messages into chat form; None when it is no list."""
-    turns = unwrapped(value)
+    turns = _turns(value)
     return [_message(turn) for turn in turns] if isinstance(turns, list) else None
 
 
@@ -75,6 +75,15 @@ def is_call_text(value: Json) -> bool:
 def text_of_cell(value: Json) -> str:
     """A cell as text; what is no text becomes JSON."""
     return value if isinstance(value, str) else json_text.dumps(value).decode()
+
+
+def _turns(value: Json) -> Json:
+    """The list of messages; columns of old data sets hold an object of lists in its place."""
+    turns = unwrapped(value)
+    if isinstance(turns, dict) and _is_turn(turns) and all(isinstance(column, list) for column in turns.values()):
+        length = min(len(column) for column in turns.values())
+        return [{name: column[place] for name, column in turns.items()} for place in range(length)]
+    return turns
 
 
 def _is_turn(turn: Json) -> bool:

@@ -7,7 +7,7 @@ of its README.md or `dataset_dict.json`, and else told by the names of files and
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -53,11 +53,13 @@ class DataSet:
         name: What to call it.
         format: What it is; never `auto`.
         files: At least one.
+        left_out: Data files of the folder that belong to no split, while others do.
     """
 
     name: str
     format: Format
     files: tuple[DataFile, ...]
+    left_out: tuple[str, ...] = ()
 
     def records(self) -> Iterator[Record]:
         """Read all files from their beginning.
@@ -90,11 +92,14 @@ def find_data(
     if path.is_dir():
         if wanted not in (Format.AUTO, Format.HF):
             raise InputError(str(path), f"is a folder, and --format {wanted} takes a file.")
-        files = _saved(path) or _described(path, subset) or _named(path)
+        found = _saved(path) or _described(path, subset)
+        named = [] if found else _named(path)
+        files = found or [file for file in named if file.split is not None] or named
         if not files:
             raise InputError(str(path), f"holds no data files ({', '.join(_KINDS)}).")
-        headed = (DataFile(f.path, f.name, f.kind, f.split, has_header) for f in files)
-        return DataSet(path.resolve().name, Format.HF, tuple(headed))
+        headed = tuple(replace(file, has_header=has_header) for file in files)
+        left_out = tuple(file.name for file in named if file not in files)
+        return DataSet(path.resolve().name, Format.HF, headed, left_out)
     if not path.is_file():
         raise InputError(str(path), "is not there. Give a file or a folder.")
     if wanted is Format.HF:
@@ -103,8 +108,8 @@ def find_data(
     if kind is None:
         names = ", ".join(_KINDS)
         raise InputError(str(path), f"has none of the known endings ({names}, maybe with .gz or .zst). Give --format.")
-    found = Format.HF if kind is Kind.ARROW else Format(kind.value)
-    return DataSet(path.name, found, (DataFile(path, path.name, kind, None, has_header),))
+    told = Format.HF if kind is Kind.ARROW else Format(kind.value)
+    return DataSet(path.name, told, (DataFile(path, path.name, kind, None, has_header),))
 
 
 def _kind(path: Path) -> Kind | None:

@@ -87,6 +87,8 @@ async def upload(
     data = find_data(path, wanted, subset=subset, has_header=has_header)
     mapping = _mapping(data, told or {})
     report = UploadReport(str(path), data.format, mapping)
+    if data.left_out:
+        report.warnings.append(f"Left out, since their names tell no split: {', '.join(data.left_out)}.")
     mapped(mapping, data.name)
     files = data.digests()
     intake = _Intake(mapping, part, {str(file["name"]): str(file["sha256"]) for file in files})

@@ -91,7 +91,8 @@ class UploadReport:
     def warn(self) -> None:
         """Put down what to look at, once all is counted."""
         if self.count(RowState.FAILED):
-            self.warnings.append(f"{self.count(RowState.FAILED):,} records are no rows and count as failed.")
+            failed = self.count(RowState.FAILED)
+            self.warnings.append(f"{failed:,} of {self.entered:,} records are no rows; they count as failed.")
         if self.trailing_messages:
             left_out = f"{self.trailing_messages:,} messages after a last answer were left out"
             self.warnings.append(f"{left_out}: nothing answers them.")

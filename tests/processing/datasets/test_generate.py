@@ -148,7 +148,7 @@ async def test_answers_that_say_the_same_are_judged_once(teachers: Teachers, tmp
 
 async def test_rows_of_different_prompts_that_are_too_alike_give_one(teachers: Teachers, tmp_path: Path) -> None:
     Script(teachers, "good")
-    ask = "please explain at some length why the tides come twice in a day on most shores" + "".join(f", and {n * n}" for n in range(60))
+    ask = "please explain why the tides come twice in a day" + "".join(f", and {n * n}" for n in range(60))
     text = f"{ask}\n{ask}!\nwhat do whales eat\n"
     report, _ = await made(teachers, tmp_path, text, n_samples=1)
     assert report.counts()["reasons"] == {"kept": {"generated": 2}, "dropped": {"near_duplicate_row": 1}}

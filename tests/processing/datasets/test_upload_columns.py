@@ -169,6 +169,31 @@ async def test_what_is_no_data_is_refused_with_what_could_be(tmp_path: Path) -> 
         find_data(tmp_path)
 
 
+async def test_classes_come_in_by_their_names_and_old_columns_as_messages(store: DatasetStore, tmp_path: Path) -> None:
+    features = {"text": {"_type": "Value"}, "label": {"_type": "ClassLabel", "names": ["billing", "technical"]}}
+    told = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+    path = tmp_path / "classes.parquet"
+    columns = pa.table({"text": ["a", "b", "c"], "label": [1, 0, -1]})
+    pq.write_table(columns.replace_schema_metadata(told), path)
+    report = await upload(path, "classes", store)
+    assert [row.content["response"] for row in await rows_of(store, report)] == ["technical", "billing"]
+    assert report.counts()["reasons"]["failed"] == {"no_response": 1}
+    old = {"from": ["human", "gpt"], "value": ["q", "a"]}
+    pq.write_table(pa.table({"conversations": [old]}), tmp_path / "old.parquet")
+    (row,) = await rows_of(store, await upload(tmp_path / "old.parquet", "old", store))
+    assert (row.content["prompt"], row.content["response"]) == ("q", "a")
+
+
+async def test_of_a_folder_with_splits_other_files_are_left_out_and_said(store: DatasetStore, tmp_path: Path) -> None:
+    folder = tmp_path / "distil"
+    folder.mkdir()
+    for name in ("train", "test", "job_description"):
+        (folder / f"{name}.jsonl").write_text(json.dumps({"question": name, "answer": "a"}))
+    report = await upload(folder, "distil", store)
+    assert report.counts()["parts"] == {"test": 1, "train": 1}
+    assert report.warnings == ["Left out, since their names tell no split: job_description.jsonl."]
+
+
 async def test_a_column_can_say_the_part(store: DatasetStore, tmp_path: Path) -> None:
     path = tmp_path / "p.parquet"
     pq.write_table(pa.table({"q": ["a", "b"], "r": ["1", "2"], "split": ["train", "test"]}), path)
