@@ -15,7 +15,7 @@ from store.datasets.version_json import row_json, summary_json, version_json
 from store.errors import DatabaseMissingError
 from tracemill.dataset_text import check_text, diff_text, row_line, version_line, version_text
 from tracemill.run_command import DEFAULT_DATA_DIR, WORK_FILE, AsJson, DataDir, fail, run_to_end
-from tracemill.run_version_command import from_run
+from tracemill.run_version_command import from_run, rebuild
 
 _T = TypeVar("_T")
 Reference = Annotated[str, typer.Argument(metavar="REF", help="NAME-v3, or NAME for the newest.")]
@@ -190,6 +190,7 @@ def verify(
 
 
 datasets.command("from-run")(from_run)
+datasets.command("rebuild")(rebuild)
 
 
 async def _print_lines(store: DatasetStore, there: list[Version]) -> None:

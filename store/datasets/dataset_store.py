@@ -33,7 +33,7 @@ from store.datasets import decision_table, freezing, row_table, version_check, v
 from store.datasets.birth_lock import BirthLock
 from store.datasets.decision import Decision, standing
 from store.datasets.row import Part, Row, RowEnd, RowState
-from store.datasets.version import Birth, DatasetSummary, Diff, Progress, Version, read_reference
+from store.datasets.version import Birth, DatasetSummary, Diff, Place, Progress, Version, read_reference
 from store.datasets.version_check import VersionCheck
 from store.datasets.version_table import Wanted
 from store.datasets.warnings import warnings_of
@@ -284,6 +284,32 @@ class DatasetStore(WorkStore):
     async def diff(self, first: Version, second: Version) -> Diff:
         """Tell how the kept rows of two versions differ."""
         return await self._read(partial(version_table.diff, first=first.id, second=second.id))
+
+    async def places(self, version: Version) -> dict[str, Place]:
+        """Give where each row of a version stands, by its id; some 300 bytes a row."""
+        return await self._read(partial(version_table.places, version=version.id))
+
+    async def erased_rows(self, version: Version) -> set[str]:
+        """Give the ids of rows of a version whose content was erased."""
+        return await self._read(partial(version_table.erased_rows, version=version.id))
+
+    async def freeze_without_erased(self, version: Version, *, note: str | None = None) -> Version:
+        """Freeze the next version: a frozen one without its rows that were erased, which it follows.
+
+        Raises:
+            DatasetError: Nothing of it was erased, or a version is active.
+        """
+
+        def make(db: sqlite3.Connection) -> Version:
+            opened = version_table.by_id(
+                db,
+                version_table.open_without_erased(db, version_table.by_id(db, version.id), note=note, now=_now()),
+            )
+            manifest = {**opened.manifest, "warnings": warnings_of(db, opened)}
+            freezing.freeze(db, opened.id, manifest, None, _now())
+            return version_table.by_id(db, opened.id)
+
+        return await self.transact(make)
 
     async def progress(self, version: Version) -> Progress:
         """Tell what became of an active version since the one that it follows."""

@@ -153,6 +153,20 @@ class Progress(NamedTuple):
     added: int
 
 
+class Place(NamedTuple):
+    """Where a row stands in a version.
+
+    Attributes:
+        part: None when it is not split.
+        state: Kept, dropped, failed or review.
+        row_hash: What it holds; hexadecimal.
+    """
+
+    part: str | None
+    state: str
+    row_hash: str
+
+
 class Diff(NamedTuple):
     """How the kept rows of one version differ from those of another; ids of rows in their order.
 

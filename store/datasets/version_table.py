@@ -10,6 +10,7 @@ from store.datasets.version import (
     Birth,
     DatasetSummary,
     Diff,
+    Place,
     Progress,
     Version,
     VersionState,
@@ -180,6 +181,44 @@ def open_version(
     if parent is not None and (add or birth is Birth.CURATE):
         count_in(db, id_, row_table.copy(db, parent.id, id_))
     return id_
+
+
+def open_without_erased(db: sqlite3.Connection, version: Version, *, note: str | None, now: str) -> int:
+    """Open a version that follows a frozen one and has all its rows but the erased ones, inside a transaction.
+
+    Raises:
+        DatasetError: Nothing of it was erased, it is active, or another version is.
+    """
+    if not version.is_frozen or not version.erased:
+        raise DatasetError(f"{version.label}: no row of a frozen version was erased, so there is nothing to leave out.")
+    check_opening(db, version.dataset, add=False)
+    left = {name: value for name, value in version.manifest.items() if name != "warnings"}
+    rebuilt = {"from": version.label, "hash": version.hash, "left_out": version.erased}
+    values = {
+        "dataset": version.dataset,
+        "number": versions(db, version.dataset)[-1].number + 1,
+        "birth": Birth.REBUILD,
+        "parent": version.number,
+        "note": note or f"v{version.number} without {version.erased} erased rows",
+        "manifest": json_text.dumps({**left, "rebuilt": rebuilt}).decode(),
+        "now": now,
+    }
+    id_ = db.execute(_INSERT, values).lastrowid
+    assert id_ is not None, "an insertion that worked has an id"  # noqa: S101
+    count_in(db, id_, row_table.copy(db, version.id, id_))
+    return id_
+
+
+def places(db: sqlite3.Connection, version: int) -> dict[str, Place]:
+    """Give where each row of a version stands, by its id."""
+    sql = "SELECT row_id, part, state, row_hash FROM version_rows WHERE version = ?"
+    return {row[0]: Place(row[1], row[2], row[3].hex()) for row in db.execute(sql, (version,))}
+
+
+def erased_rows(db: sqlite3.Connection, version: int) -> set[str]:
+    """Give the ids of rows of a version whose content was erased."""
+    sql = "SELECT r.row_id FROM erased_rows e CROSS JOIN version_rows r ON r.row_hash = e.row_hash WHERE r.version = ?"
+    return {row[0] for row in db.execute(sql, (version,))}
 
 
 def count_in(db: sqlite3.Connection, version: int, rows: int) -> None:

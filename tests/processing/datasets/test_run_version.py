@@ -2,22 +2,25 @@
 
 import json
 import random
+import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from processing.datasets.rebuild import Rebuilt, compare, rebuild
 from processing.datasets.run_version import Made, version_of_run
 from processing.errors import InputError
-from processing.inputs import Inputs
+from processing.inputs import Inputs, find_files, read_inputs
 from processing.pipeline import process
 from store.datasets.dataset_store import DatasetStore
-from store.datasets.row import Part, RowState
-from store.datasets.version import Birth
+from store.datasets.row import Part, Row, RowState
+from store.datasets.version import Birth, Version
 from store.errors import DatasetError
 from tests.processing.teachers import Body, Teachers
-from tests.processing.test_pipeline import chat, inputs, traces
+from tests.processing.test_pipeline import BANKING, chat, inputs, traces
 
 SETTINGS: dict[str, Any] = {"num_traces_as_training_base": 25, "num_traces_as_testing_base": 10}
 
@@ -148,3 +151,81 @@ async def test_an_open_version_is_in_the_way(teachers: Teachers, tmp_path: Path)
         await store.open_version("bank", birth=Birth.UPLOAD, manifest={})
     with pytest.raises(DatasetError, match="bank-v1 is active"):
         await made(inputs(calls(), **SETTINGS), teachers, tmp_path)
+
+
+async def keeping(tmp_path: Path, teachers: Teachers, **changes: Any) -> Inputs:
+    """Inputs from files, which a run keeps."""
+    folder = tmp_path / "data"
+    folder.mkdir(exist_ok=True)
+    (folder / "traces.jsonl").write_text("".join(json.dumps(line) + "\n" for line in calls()))
+    (folder / "job_description.json").write_text(json.dumps({"task_description": BANKING}))
+    given = inputs([], **SETTINGS, **changes)
+    written = given.config.model_dump(mode="json", exclude_unset=True, exclude={"not_used"})
+    written["models"] = {"one": {"base_url": teachers.base_url, "api_key_env": "NOBODY_HAS_THIS"}}
+    (folder / "config.json").write_text(json.dumps(written))
+    return read_inputs(find_files(folder))
+
+
+async def rebuilt(version: Version, data_dir: Path, **how: Any) -> Rebuilt:
+    async with await DatasetStore.open(data_dir / "work.db") as store:
+        return await rebuild(store, version, data_dir=data_dir, environ={}, **how)
+
+
+async def test_a_version_is_derived_again_to_the_same_hash_and_nobody_is_asked(
+    teachers: Teachers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOBODY_HAS_THIS", "a-key")
+    teachers.reply = split_opinions
+    given = await keeping(tmp_path, teachers)
+    async with await DatasetStore.open(tmp_path / "work.db") as store:
+        environ = {"TRACEMILL_TEACHER_BASE_URL": teachers.base_url, "NOBODY_HAS_THIS": "a-key"}
+        job, _ = await process(given, tmp_path / "out", store, environ, first_wait_s=0.001)
+        version = (await version_of_run(store, job, "bank")).version
+    asked = len(teachers.requests)
+    (tmp_path / "data" / "traces.jsonl").unlink()
+    found = await rebuilt(version, tmp_path)
+    assert (found.is_equal, found.hash, found.is_equal_but_for_erased) == (True, version.hash, True)
+    assert "traces.jsonl is gone" in found.notes[0]
+    assert len(teachers.requests) == asked
+    with sqlite3.connect(tmp_path / "work.db") as work:
+        work.execute("DELETE FROM calls WHERE key = (SELECT key FROM calls WHERE purpose = 'relabel' LIMIT 1)")
+    work.close()
+    with pytest.raises(InputError, match="not in the call table"):
+        await rebuilt(version, tmp_path)
+    (tmp_path / "out").rename(tmp_path / "moved")
+    with pytest.raises(InputError, match=r"is gone.*--run"):
+        await rebuilt(version, tmp_path)
+    assert len(teachers.requests) == asked
+
+
+async def test_what_differs_from_a_version_is_told_row_by_row(teachers: Teachers, tmp_path: Path) -> None:
+    found = (await made(inputs(calls(), **SETTINGS), teachers, tmp_path)).version
+    async with await DatasetStore.open(tmp_path / "work.db") as store:
+        rows = [row async for row in store.rows(found)]
+        kept = [row.row_id for row in rows if row.end.state is RowState.KEPT]
+        assert (await compare(store, found, rows[::-1])).is_equal
+        moved = [replace(row, part=Part.UNSTRUCTURED) if row.row_id == kept[0] else row for row in rows]
+        other = Row({**rows[0].content, "row_id": "new"}, Part.TRAIN, rows[0].end)
+        told = await compare(store, found, [row for row in moved if row.row_id != kept[1]] + [other])
+    assert (told.added, told.removed, told.changed) == (("new",), (kept[1],), (kept[0],))
+    assert not told.is_equal
+
+
+async def test_a_folder_that_was_run_again_otherwise_is_not_taken_for_the_versions_own(
+    teachers: Teachers, tmp_path: Path
+) -> None:
+    async with await DatasetStore.open(tmp_path / "work.db") as store:
+        environ = {"TRACEMILL_TEACHER_BASE_URL": teachers.base_url, "NOBODY_HAS_THIS": "a-key"}
+        job, _ = await process(await keeping(tmp_path, teachers), tmp_path / "out", store, environ)
+        version = (await version_of_run(store, job, "bank")).version
+        await process(await keeping(tmp_path, teachers, min_agreement=0.9), tmp_path / "out", store, environ)
+    with pytest.raises(InputError, match="inputs of another run"):
+        await rebuilt(version, tmp_path)
+    async with (
+        await DatasetStore.open(tmp_path / "work.db") as store,
+        store.birth("up", birth=Birth.UPLOAD, manifest={}, freeze=True) as born,
+    ):
+        await born.add_rows([row async for row in store.rows(version) if row.end.state is RowState.KEPT])
+    assert born.version is not None
+    with pytest.raises(InputError, match="was born by upload"):
+        await rebuilt(born.version, tmp_path)
