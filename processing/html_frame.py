@@ -10,8 +10,11 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 from processing import report_tables as tables
-from processing.report_chart import text
+from processing.report_chart import number_text, text
 from store.recorded.message import Json
+
+_SHORT_CHARS = 20
+"""A cell of so few characters is never broken."""
 
 
 def html_frame(title: str, parts: Sequence[str]) -> str:
@@ -56,5 +59,6 @@ def _table(table: tables.Table) -> str:
 
 def _cell(value: Json) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return f'<td class="num">{value:,}</td>'
-    return f"<td>{text('' if value is None else value)}</td>"
+        return f'<td class="num">{number_text(value)}</td>'
+    shown = text("" if value is None else value)
+    return f'<td class="short">{shown}</td>' if len(str(value)) <= _SHORT_CHARS else f"<td>{shown}</td>"

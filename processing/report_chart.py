@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from processing.foreign_text import visible
 
-_WIDTH = 720
-_LABEL = 210
+WIDTH = 720
+LEFT = 210
 _ROW = 26
+_SMALL = 1e-3
 _BAR = 16
 
 
@@ -38,22 +39,22 @@ class Mark(NamedTuple):
 def bars(title: str, rows: Sequence[Bar]) -> str:
     """Draw horizontal bars, one a row, on one scale."""
     most = max((sum(size for _, size in row.parts) for row in rows), default=0) or 1
-    scale = (_WIDTH - _LABEL - 150) / most
+    scale = (WIDTH - LEFT - 150) / most
     drawn = []
     for number, row in enumerate(rows):
-        top, left = number * _ROW + 4, float(_LABEL)
-        drawn.append(_label(row.label, top))
+        top, left = number * _ROW + 4, float(LEFT)
+        drawn.append(label_text(row.label, top))
         for kind, size in row.parts:
             drawn.append(f'<rect class="{kind}" x="{left:.1f}" y="{top}" width="{size * scale:.1f}" height="{_BAR}"/>')
             left += size * scale
         drawn.append(f'<text class="note" x="{left + 6:.1f}" y="{top + 12}">{text(row.note)}</text>')
-    return _svg(title, len(rows) * _ROW + 4, drawn)
+    return svg(title, len(rows) * _ROW + 4, drawn)
 
 
 def columns(title: str, counts: Sequence[int], labels: Sequence[str]) -> str:
     """Draw a histogram with a count above and a label below each column."""
     most, height = max(counts, default=0) or 1, 120
-    step = (_WIDTH - 20) / max(len(counts), 1)
+    step = (WIDTH - 20) / max(len(counts), 1)
     drawn = []
     for number, (count, label) in enumerate(zip(counts, labels, strict=True)):
         tall, left = count / most * height, 10 + number * step
@@ -62,12 +63,12 @@ def columns(title: str, counts: Sequence[int], labels: Sequence[str]) -> str:
         middle = left + (step - 6) / 2
         drawn.append(f'<text class="note mid" x="{middle:.1f}" y="{top - 5:.1f}">{count}</text>')
         drawn.append(f'<text class="axis mid" x="{middle:.1f}" y="{height + 36}">{text(label)}</text>')
-    return _svg(title, height + 44, drawn)
+    return svg(title, height + 44, drawn)
 
 
 def intervals(title: str, marks: Sequence[Mark]) -> str:
     """Draw means and their intervals on a scale from 0 to 1."""
-    left, right = float(_LABEL), float(_WIDTH - 60)
+    left, right = float(LEFT), float(WIDTH - 60)
     height = len(marks) * _ROW + 22
     drawn = []
     for place in (0, 0.25, 0.5, 0.75, 1):
@@ -77,13 +78,20 @@ def intervals(title: str, marks: Sequence[Mark]) -> str:
     for number, mark in enumerate(marks):
         top = number * _ROW + 4
         y, x = top + 8, left + (right - left) * mark.mean
-        drawn.append(_label(mark.label, top))
+        drawn.append(label_text(mark.label, top))
         if mark.low is not None and mark.high is not None:
             low, high = (left + (right - left) * end for end in (mark.low, mark.high))
             drawn.append(f'<line class="{mark.kind} range" x1="{low:.1f}" y1="{y}" x2="{high:.1f}" y2="{y}"/>')
         drawn.append(f'<circle class="{mark.kind}" cx="{x:.1f}" cy="{y}" r="5"/>')
         drawn.append(f'<text class="note" x="{right + 8:.1f}" y="{top + 12}">{mark.mean:.3f}</text>')
-    return _svg(title, height, drawn)
+    return svg(title, height, drawn)
+
+
+def number_text(value: float) -> str:
+    """Write a number as people read it: a small one without an exponent, as far as nine places tell it."""
+    if isinstance(value, int) or abs(value) >= _SMALL or not round(value, 9):
+        return f"{value:,}"
+    return f"{value:.9f}".rstrip("0")
 
 
 def text(value: object) -> str:
@@ -91,10 +99,12 @@ def text(value: object) -> str:
     return escape(visible(str(value)), quote=True)
 
 
-def _label(label: str, top: int) -> str:
-    return f'<text class="label end" x="{_LABEL - 10}" y="{top + 12}">{text(label)}</text>'
+def label_text(label: str, top: float) -> str:
+    """Write the label of a row, to the left of the charts' left edge."""
+    return f'<text class="label end" x="{LEFT - 10}" y="{top + 12}">{text(label)}</text>'
 
 
-def _svg(title: str, height: float, drawn: Sequence[str]) -> str:
-    head = f'<svg viewBox="0 0 {_WIDTH} {height:g}" role="img" aria-label="{text(title)}">'
+def svg(title: str, height: float, drawn: Sequence[str], *, width: float = WIDTH) -> str:
+    """Put a chart together of what is drawn in it."""
+    head = f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{text(title)}">'
     return f"{head}<title>{text(title)}</title>{''.join(drawn)}</svg>"

@@ -49,7 +49,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 done, 1 bad input, 2 wrong usage, 3 an upstream failed, 4 done in part, 5 a cutoff is not met, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 bad input, 2 wrong usage, 3 an upstream failed, 4 done in part, 5 a cutoff is not "
+    "met, 130 interrupted.",
 )
 
 

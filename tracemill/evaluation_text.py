@@ -1,0 +1,91 @@
+"""Evaluations and comparisons as plain lines for a terminal."""
+
+from collections.abc import Sequence
+
+from processing.evaluation.charts import Side
+from processing.evaluation.comparison import Comparison
+from processing.evaluation.cutoffs import Held
+from processing.evaluation.tables import comparison_table, cost_table, score_table
+from processing.report_chart import number_text
+from processing.report_tables import Table
+from store.datasets.evaluation import Evaluation
+from store.recorded.message import Json
+from tracemill.terminal_text import one_line
+
+_CELL_CHARS = 44
+_MOST_STRATA = 12
+
+
+def evaluation_text(sides: Sequence[Side], metrics: Sequence[str], comparison: Comparison | None) -> str:
+    """Tell the scores, the costs and how the contenders differ."""
+    parts = [
+        "\n".join(f"{one.evaluation.evaluation_id}  {_heading(one.evaluation)}" for one in sides),
+        _table(score_table(sides, metrics)),
+        _table(cost_table(sides)),
+    ]
+    if comparison is not None:
+        parts.append(comparison_text(comparison, metrics))
+    return "\n\n".join(parts)
+
+
+def comparison_text(comparison: Comparison, metrics: Sequence[str]) -> str:
+    """Tell how contenders differ, pair by pair."""
+    return "\n".join([_table(comparison_table(comparison, metrics)), *comparison.notes])
+
+
+def held_lines(held: Sequence[Held]) -> list[str]:
+    """Write a line for each bound, and whether it is kept."""
+    return [
+        f"{'met    ' if one.is_met else 'NOT MET'}  {one_line(str(one.cutoff))}  {one_line(one.model)}: "
+        f"{'unknown' if one.value is None else number_text(round(one.value, 6))}"
+        for one in held
+    ]
+
+
+def evaluation_line(evaluation: Evaluation) -> str:
+    """Write an evaluation as one line of a list."""
+    scores = [
+        f"{name} {one['mean']:.3f}" for name, one in evaluation.metrics["scores"].items() if one["mean"] is not None
+    ]
+    return one_line(
+        f"{evaluation.evaluation_id}  {_heading(evaluation)}  {', '.join(scores)}  ({evaluation.created_at[:16]}Z)"
+    )
+
+
+def _heading(evaluation: Evaluation) -> str:
+    answers = f"{evaluation.counts['answers']:,} answers"
+    return one_line(f"{evaluation.label} {evaluation.part}  {evaluation.model}  {answers}")
+
+
+def strata_text(evaluation: Evaluation, metrics: Sequence[str]) -> str:
+    """Tell the groups in which a model did worst."""
+    lines = [
+        (one["scores"][name]["mean"], one["kind"], one["name"], one["answers"], name)
+        for one in evaluation.metrics["strata"]
+        for name in metrics[:1]
+        if one["scores"].get(name, {}).get("mean") is not None
+    ]
+    worst = sorted(lines)[:_MOST_STRATA]
+    rows: list[Sequence[Json]] = [[kind, group, answers, round(mean, 4)] for mean, kind, group, answers, _ in worst]
+    title = f"Where it did worst, by {metrics[0]}" if metrics else "Groups"
+    return _table(Table(title, ["kind", "group", "answers", "score"], rows)) if rows else ""
+
+
+def _table(table: Table) -> str:
+    """Lay a table out in columns; what is foreign is one safe line each."""
+    cells = [[_cell(cell) for cell in line] for line in (table.head, *table.lines)]
+    if not table.lines:
+        return f"{table.title}: none"
+    widths = [max(len(line[column]) for line in cells) for column in range(len(table.head))]
+    written = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells
+    ]
+    return "\n".join([table.title, *(f"  {line}" for line in written)])
+
+
+def _cell(value: Json) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return number_text(value)
+    return one_line(str(value), _CELL_CHARS)
