@@ -328,20 +328,11 @@ def test_a_runs_own_configuration_will_do(tmp_path: Path) -> None:
 
 
 def command(folder: Path, teachers: Teachers, *more: str) -> "subprocess.Popen[str]":
-    arguments = [
-        "generate",
-        "--prompts",
-        str(folder / "p.txt"),
-        "--teacher",
-        "teacher",
-        "--judge",
-        "critic",
-        "--name",
-        "d",
-    ]
+    models = ["--teacher", "teacher", "--judge", "critic"]
+    arguments = ["generate", "--prompts", str(folder / "p.txt"), *models, "--n-samples", "2"]
     environ = {**os.environ, "TRACEMILL_TEACHER_BASE_URL": teachers.base_url}
     return subprocess.Popen(
-        [sys.executable, "-m", "tracemill.cli", *arguments, "--data-dir", str(folder), "--n-samples", "2", *more],
+        [sys.executable, "-m", "tracemill.cli", *arguments, "--data-dir", str(folder), *more],
         env=environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -349,38 +340,63 @@ def command(folder: Path, teachers: Teachers, *more: str) -> "subprocess.Popen[s
     )
 
 
-def test_a_killed_command_buys_nothing_twice_and_makes_the_same_version(teachers: Teachers, tmp_path: Path) -> None:
-    def reply(body: Body) -> Body:
-        return {"content": f"good, about {last_user(body)}"}
+def made_by_command(folder: Path, teachers: Teachers, *more: str) -> tuple[dict[str, Any], str]:
+    """Generate to the end and freeze; give what was told and the version's hash."""
+    out, err = command(folder, teachers, "--name", "d", "--json", *more).communicate(timeout=60)
+    assert out, err
+    frozen = subprocess.run(
+        [sys.executable, "-m", "tracemill.cli", "datasets", "freeze", "d", "--json", "--data-dir", str(folder)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(out), json.loads(frozen.stdout)["hash"]
 
-    teachers.reply, teachers.judge_row = reply, judged
-    hashes = []
-    for name, hold_from in (("killed", 13), ("whole", None)):
-        folder = tmp_path / name
+
+def test_a_killed_command_buys_nothing_twice_and_makes_the_same_version(teachers: Teachers, tmp_path: Path) -> None:
+    teachers.reply = lambda body: {"content": f"good, about {last_user(body)}"}
+    teachers.judge_row = judged
+    prompts = "".join(f"question {n} about {word}\n" for n, word in enumerate("abcdefgh"))
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    for folder in (killed, whole):
         folder.mkdir()
-        (folder / "p.txt").write_text("".join(f"question {n} about {word}\n" for n, word in enumerate("abcdefgh")))
-        teachers.requests.clear()
-        teachers.hold_from = hold_from
-        if hold_from:
-            running = command(folder, teachers)
-            assert teachers.held.wait(30)
-            running.send_signal(signal.SIGKILL)
-            running.communicate()
-            teachers.hold_from = None
-        answered = [json.dumps(body) for body in teachers.requests[: (hold_from or 1) - 1]]
-        out, err = command(folder, teachers, "--json").communicate(timeout=60)
-        told = json.loads(out)
-        assert (told["kept"], told["prompts"]) == (8, 8), err
-        again = Counter(json.dumps(body) for body in teachers.requests[(hold_from or 1) + 3 :])
-        # Two draws of one prompt are the same request, so each may stand there once for each of them.
-        for body, count in Counter(answered).items():
-            most = 2 if '"tracemill_judge_row"' not in body else 1
-            assert again[body] + count <= most
-        frozen = subprocess.run(
-            [sys.executable, "-m", "tracemill.cli", "datasets", "freeze", "d", "--json", "--data-dir", str(folder)],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        hashes.append(json.loads(frozen.stdout)["hash"])
-    assert hashes[0] == hashes[1]
+        (folder / "p.txt").write_text(prompts)
+    # One at a time, so that whatever was answered before the last question is known to be kept.
+    one_at_a_time = killed / "c.yaml"
+    one_at_a_time.write_text("base: {llm_num_parallel_requests: 1}\n")
+    teachers.hold_from = 20
+    running = command(killed, teachers, "--name", "d", "--config", str(one_at_a_time))
+    assert teachers.held.wait(30)
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
+    assert len(teachers.requests) == 20
+    teachers.hold_from = None
+    told, hash_ = made_by_command(killed, teachers, "--config", str(one_at_a_time))
+    assert (told["kept"], told["entered"], told["cached"]) == (8, 16, 19)
+    # Both draws of a prompt are one and the same request, and both say the same, so one of them is judged.
+    bodies = Counter(json.dumps(body) for place, body in enumerate(teachers.requests) if place != 19)
+    assert sorted(bodies.values()) == [1] * 8 + [2] * 8
+    _, other = made_by_command(whole, teachers)
+    assert hash_ == other
+
+
+def test_the_command_tells_the_cost_first_and_what_is_wrong_in_a_sentence(teachers: Teachers, tmp_path: Path) -> None:
+    Script(teachers, "good $")
+    (tmp_path / "p.txt").write_text("tides\n")
+    out, err = command(tmp_path, teachers, "--plan").communicate(timeout=60)
+    assert "1 prompts, 2 answers to each." in out, err
+    assert "In all 4 calls, 4 at most; the cost is unknown" in out
+    assert bought(teachers) == 0
+    nameless = command(tmp_path, teachers)
+    assert "--name is needed" in nameless.communicate(timeout=60)[1]
+    assert nameless.returncode == 2
+    bounded = command(tmp_path, teachers, "--name", "d", "--max-calls", "1")
+    assert "budget of 1 calls is used up" in bounded.communicate(timeout=60)[1]
+    assert bounded.returncode == 4
+    system = tmp_path / "system.txt"
+    system.write_text("Be brief.\n")
+    done = command(tmp_path, teachers, "--name", "d", "--system", str(system))
+    out, err = done.communicate(timeout=60)
+    assert done.returncode == 0, err
+    assert out.startswith("d-v1: 1 prompts, 2 answers and unused lines: 1 kept, 1 dropped, 0 failed")
+    assert teachers.requests[-2]["messages"][0] == {"role": "system", "content": "Be brief."}
