@@ -288,3 +288,16 @@ REFERENCE_MISSING = _kind(
     "reference_missing", "verification", _ERROR, "A trace or message points at something that is not there.",
     "Rows were deleted behind Tracemill's back: restore a backup.",
 )  # fmt: skip
+VERSIONS_SOUND = _kind(
+    "versions_sound", "verification", _OK, "Every hash of every version of a dataset was derived again."
+)
+VERSION_DAMAGED = _kind(
+    "version_damaged", "verification", _ERROR, "A version of a dataset is not what its hashes say.",
+    "`tracemill datasets verify` names the rows. They were changed behind Tracemill's back, by a disk or a hand: "
+    "restore a backup of work.db; a version that was made of a run can be made again of it.",
+)  # fmt: skip
+VERSIONS_UNGUARDED = _kind(
+    "versions_unguarded", "verification", _ERROR,
+    "Triggers are missing in work.db that keep frozen versions of datasets from being changed, or others are there.",
+    "Somebody took them away: restore a backup of work.db.",
+)  # fmt: skip
