@@ -15,6 +15,7 @@ from store.datasets.row import Part, Row, RowEnd, RowState
 from store.datasets.version import Birth
 from tests.store.datasets.rows import DROPPED, KEPT, row
 from tracemill.dataset_commands import datasets
+from tracemill.doctor.checkup import examine
 
 NAME = "invoice-extraction"
 
@@ -127,10 +128,16 @@ def test_freezing_is_done_once_and_discarding_never_to_a_frozen_version(tmp_path
 def test_a_damaged_version_is_named_and_the_others_are_not(tmp_path: Path) -> None:
     asyncio.run(fill(tmp_path))
     assert run(tmp_path, "verify").count("sound") == 3
+    found = {each.kind.name: each for each in examine(tmp_path, None, progress=lambda _done, _all: None)}
+    assert found["versions_sound"].facts == {"versions": 3, "rows": 33, "erased": 0}
+    assert "version_damaged" not in found
     with closing(sqlite3.connect(tmp_path / "work.db")) as database:
         database.execute("DROP TRIGGER frozen_rows_stay")
         database.execute("UPDATE version_rows SET part = 'test' WHERE version = 1 AND row_id = 'r_0000001'")
         database.commit()
+    found = {each.kind.name: each for each in examine(tmp_path, None, progress=lambda _done, _all: None)}
+    assert found["version_damaged"].what.startswith(f"{NAME}-v1: 3 problems; the first: ")
+    assert found["versions_unguarded"].facts == {"triggers": ["frozen_rows_stay"]}
     text = run(tmp_path, "verify", code=1)
     assert f"{NAME}-v1  (frozen, 8 rows): DAMAGED, 3 problems" in text
     assert f"{NAME}-v2  (frozen, 12 rows): sound" in text

@@ -13,6 +13,7 @@ from store.search_check import check_search
 from store.unchanged_view import OrphanedLogError
 from store.verify import Progress, verify
 from tracemill.doctor.count_checks import check_counts
+from tracemill.doctor.dataset_checks import check_datasets
 from tracemill.doctor.journal_checks import check_journal
 from tracemill.doctor.place import WORK_FILE, Place, check_servers, check_settings
 from tracemill.doctor.retention_checks import check_retention
@@ -47,7 +48,7 @@ def examine(data_dir: Path, config: Path | None, *, progress: Progress | None = 
             check_counts,
         ]  # fmt: skip
         if progress is not None:
-            checks.append(_verification(progress))
+            checks += [_verification(progress), check_datasets]
     for check in checks:
         found += _made(check, place)
     order = list(KINDS)
