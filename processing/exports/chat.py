@@ -1,6 +1,6 @@
 """Messages and tool calls in the forms that targets share."""
 
-import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 
 from processing.exports.reason import CannotHoldError, LeftOut, NotCarried
@@ -9,6 +9,7 @@ from store import json_text
 from store.recorded.message import Json, Message, ToolCall
 
 TEXT_PARTS = ("text", "input_text", "output_text")
+_BIG_EXPONENT = re.compile(r"[eE][+-]?[0-9]{3}|[0-9]{300}")
 IMAGE_PARTS = ("image_url", "input_image", "image")
 
 
@@ -16,7 +17,7 @@ def arguments_of(call: ToolCall) -> dict[str, Json]:
     """Read the arguments of a call as an object.
 
     Raises:
-        CannotHoldError: `invalid_arguments`.
+        CannotHoldError: `invalid_arguments`, or `number_out_of_range` for a float that is none, such as 1e400.
     """
     try:
         # Servers write "" for a tool without arguments.
@@ -25,6 +26,8 @@ def arguments_of(call: ToolCall) -> dict[str, Json]:
         raise CannotHoldError(LeftOut.INVALID_ARGUMENTS, "the arguments of a call are not JSON") from exc
     if not isinstance(value, dict):
         raise CannotHoldError(LeftOut.INVALID_ARGUMENTS, "the arguments of a call are not an object")
+    if _BIG_EXPONENT.search(call.arguments) and not _is_writable(value):
+        raise CannotHoldError(LeftOut.NUMBER_OUT_OF_RANGE, "in the arguments of a call")
     return value
 
 
@@ -112,9 +115,12 @@ def answers(messages: Sequence[Message]) -> list[int]:
     return [position for position, message in enumerate(messages) if message.role == "assistant"]
 
 
-def json_string(value: Json) -> str:
-    """Write a value as JSON text in ASCII, so that any reader of text can hold it."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+def _is_writable(value: Json) -> bool:
+    try:
+        json_text.dumps(value)
+    except json_text.JsonTextError:
+        return False
+    return True
 
 
 def _part(part: Json, image: Callable[[Json], Json] | None) -> Json:

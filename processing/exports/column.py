@@ -1,8 +1,11 @@
 """The columns of a table, and whether a value survives the way into them and back."""
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+
+import orjson
 
 from processing.exports.image import Image
 from processing.exports.reason import CannotHoldError, LeftOut
@@ -27,6 +30,7 @@ class Column(StrEnum):
 # What pandas' JSON reader, which `datasets` decodes with, takes: int64 and uint64, and floats it does not lose.
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1
 _TINIEST_FLOAT, _HUGEST_FLOAT = 1e-300, 1e300
+_EXTREME_FLOAT = re.compile(rb"[0-9]e[+-]?[0-9]{3}")
 
 
 def require_holdable(line: Mapping[str, Json], columns: Mapping[str, Column], *, has_images: bool) -> None:
@@ -46,8 +50,18 @@ def require_holdable(line: Mapping[str, Json], columns: Mapping[str, Column], *,
             if value and not has_images:
                 raise CannotHoldError(LeftOut.IMAGE, "JSON lines hold no bytes; give a folder or a .parquet file")
         elif column is not Column.JSON_TEXT:
-            for scalar in _scalars(value):
-                _require(scalar, name)
+            _require_all(value, name)
+
+
+def _require_all(value: Json, name: str) -> None:
+    # orjson refuses the very strings and integers that are refused here; only floats are left to be looked at.
+    try:
+        if _EXTREME_FLOAT.search(orjson.dumps(value)) is None:
+            return
+    except (orjson.JSONEncodeError, TypeError):
+        pass
+    for scalar in _scalars(value):
+        _require(scalar, name)
 
 
 def _require(scalar: Json, name: str) -> None:

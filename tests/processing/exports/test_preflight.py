@@ -37,6 +37,8 @@ CASES: list[tuple[LeftOut, str, dict[str, Any]]] = [
     (LeftOut.SAME_AS_ORIGINAL, "dpo", made(user("a"), says("b"), original_response="b ")),
     (LeftOut.LONE_SURROGATE, "hf", made(user("a"), says("\ud800"))),
     (LeftOut.NUMBER_OUT_OF_RANGE, "trl", made(user("a"), calls(call("f", '{"n": 123456789012345678901234567890}')))),
+    (LeftOut.NUMBER_OUT_OF_RANGE, "distil", made(user("a"), calls(call("f", '{"n": 1e400}')))),
+    (LeftOut.NUMBER_OUT_OF_RANGE, "trl", made(user("a"), calls(call("f", '{"n": 1e305}')))),
     (LeftOut.NUMBER_OUT_OF_RANGE, "hf", made(user("a"), says("b"), number=5e-324)),
 ]
 
