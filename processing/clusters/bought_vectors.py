@@ -5,7 +5,6 @@ every later one, in whatever batch it came. The call goes into the call table wi
 or vectors: an erasure takes the vector, and leaves the bill.
 """
 
-import asyncio
 import base64
 import binascii
 import math
@@ -21,6 +20,7 @@ from processing.clusters.offline_vectors import Vectors
 from processing.endpoint import Endpoint
 from processing.errors import TeacherError
 from processing.http_reply import EMBEDDINGS, Completion
+from processing.parallel import each
 from processing.teachers import Teachers
 from store import json_text
 from store.clusters.cluster_store import ClusterStore
@@ -99,17 +99,14 @@ class BoughtVectors:
         if size:
             bought = await self._buy_split(wanted[:size])
             done(bought)
-        rest = iter([wanted[at : at + self._size] for at in range(size, len(wanted), self._size)])
 
-        async def lane() -> None:
+        async def buy(batch: Sequence[tuple[bytes, str]]) -> None:
             nonlocal bought
-            for batch in rest:
-                bought += await self._buy_split(batch)
-                done(bought)
+            bought += await self._buy_split(batch)
+            done(bought)
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_AT_ONCE):
-                group.create_task(lane())
+        rest = [wanted[at : at + self._size] for at in range(size, len(wanted), self._size)]
+        await each(rest, buy, parallel=_AT_ONCE)
 
     async def _buy_split(self, batch: Sequence[tuple[bytes, str]]) -> int:
         """Buy a batch, in halves where the server calls it wrong: too many texts, or one that is too long."""

@@ -68,6 +68,8 @@ def offline_vectors(texts: Sequence[str], *, seed: int) -> Vectors:
         texts: In an order that has nothing to do with what they say: the first 100,000 are learned from.
         seed: Of the decomposition.
     """
+    if not texts:
+        return np.zeros((0, 1), dtype=np.float32)
     words = _Counter(1.0, ngram_range=(1, 2), token_pattern=_WORDS, stop_words=sorted(STOP_WORDS))
     characters = _Counter(_CHARACTER_WEIGHT, analyzer="char_wb", ngram_range=(3, 5))
     # Several threads would add up in an order of their own.

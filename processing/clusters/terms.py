@@ -9,6 +9,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from processing.clusters.stop_words import STOP_WORDS
@@ -78,7 +79,7 @@ def _seen(text: str) -> dict[str, str]:
     """The terms of a text, each with how it is written there first."""
     seen: dict[str, str] = {}
     telling = [word if _is_telling(word.lower()) else None for word in _WORD.findall(text)]
-    for one, other in zip(telling, [*telling[1:], None], strict=True):
+    for one, other in pairwise([*telling, None]):
         if one is not None:
             seen.setdefault(one.lower(), one)
             if other is not None and other.lower() != one.lower():
