@@ -17,6 +17,8 @@ from processing.kept_inputs import KeptInputs, load_inputs, read_kept
 from processing.pipeline import make_dataset
 from processing.sources import from_store
 from store.datasets.dataset_store import DatasetStore
+from store.datasets.decided_row import carried
+from store.datasets.decision import standing
 from store.datasets.freezing import version_hash
 from store.datasets.row import Row
 from store.datasets.version import Birth, Place, Version
@@ -104,7 +106,10 @@ async def rebuild(
             "needs an answer of a model that is not in the call table any more, or never was in this one. It goes when "
             "a trace is erased that the question was about; `--as-new` makes the next version without erased rows.",
         ) from exc
-    return await compare(store, version, rows_of_files(made.files), notes)
+    # What people had decided by then holds for the rows that came in; what they decided since does not.
+    log = await store.decision_log(version.dataset)
+    decisions = standing(log[: version.manifest.get("decisions", 0)])
+    return await compare(store, version, (carried(row, decisions) for row in rows_of_files(made.files)), notes)
 
 
 async def compare(store: DatasetStore, version: Version, rows: Iterable[Row], notes: Iterable[str] = ()) -> Rebuilt:

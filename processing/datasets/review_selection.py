@@ -25,8 +25,9 @@ from processing.errors import InputError
 from processing.near_text import TextDocument, near_pairs
 from store.datasets.covering import JUDGE, REVIEW
 from store.datasets.dataset_store import DatasetStore
+from store.datasets.decided_row import decision_hash
 from store.datasets.decision import Decision
-from store.datasets.review import Queued, Why, decision_hash, open_to_curate, queue
+from store.datasets.review import Queued, Why, open_to_curate, queue
 from store.datasets.row import Part, Row, RowState
 from store.datasets.version import Version
 

@@ -3,6 +3,10 @@
 Rows come in batches, each committed, so neither memory nor a transaction grows with the dataset. A birth that fails
 takes them back; what a birth left that was killed goes at the next one. There is at most one birth of a dataset at a
 time.
+
+What people decided about a row of an earlier version holds for a row that teaches the same: rows come in as these
+decisions leave them, and the manifest tells how many decisions there were (`decisions`), so that a rebuild can apply
+the same.
 """
 
 import secrets
@@ -14,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from store.datasets import freezing, row_table, version_table
 from store.datasets.birth_lock import BirthLock
+from store.datasets.decided_row import carried
+from store.datasets.decision import Decision, standing
 from store.datasets.row import Row
 from store.datasets.version import Birth, Version, read_reference
 
@@ -38,9 +44,18 @@ class DatasetBirth:
     """
 
     def __init__(
-        self, store: "DatasetStore", id_: int, name: str, birth: Birth, manifest: Mapping[str, Any], note: str | None
+        self,
+        store: "DatasetStore",
+        id_: int,
+        name: str,
+        birth: Birth,
+        manifest: Mapping[str, Any],
+        note: str | None,
+        decisions: Sequence[Decision] = (),
     ) -> None:
         self._store = store
+        self._decisions = len(decisions)
+        self._standing = standing(decisions)
         self._id = id_
         self._name = name
         self._birth = birth
@@ -54,7 +69,8 @@ class DatasetBirth:
         Raises:
             DatasetError: A row cannot be stored, or was erased with a trace.
         """
-        return await self._store.transact(partial(row_table.add, table="birth_rows", owner=self._id, rows=rows))
+        as_decided = [carried(row, self._standing) for row in rows]
+        return await self._store.transact(partial(row_table.add, table="birth_rows", owner=self._id, rows=as_decided))
 
     async def derived_hash(self) -> str:
         """Tell the hash that a version of just these rows has."""
@@ -62,8 +78,9 @@ class DatasetBirth:
 
     def complete(self, db: sqlite3.Connection, *, add: bool, now: str) -> int:
         """Make the rows a version's, inside a transaction; by its id. See `version_table.open_version`."""
+        manifest = {**self.manifest, "decisions": self._decisions} if self._decisions else self.manifest
         version = version_table.open_version(
-            db, self._name, birth=self._birth, manifest=self.manifest, note=self.note, add=add, now=now
+            db, self._name, birth=self._birth, manifest=manifest, note=self.note, add=add, now=now
         )
         version_table.count_in(db, version, db.execute(_HAND_OVER, (version, self._id)).rowcount)
         end(db, self._id)

@@ -139,7 +139,8 @@ class DatasetStore(WorkStore):
         lock = await asyncio.to_thread(BirthLock(self._path, read_reference(name).dataset).acquire)
         try:
             id_ = await self.transact(partial(births.begin, work=self._path, reference=name, add=add, now=_now()))
-            born = births.DatasetBirth(self, id_, name, birth, manifest, note)
+            decisions = await self.decision_log(read_reference(name).dataset)
+            born = births.DatasetBirth(self, id_, name, birth, manifest, note, decisions)
             try:
                 yield born
                 completed = await self.transact(partial(self._complete, born, add=add, freeze=freeze))

@@ -1,43 +1,29 @@
 """Review: what people decide about rows, applied to the open version and carried onto later ones.
 
-A decision is about what a row teaches, not about its place in a version: it is kept under the hash of what was learned
-when the row was shown, and holds wherever a row teaches the same. Decisions are added and never changed; taking one
-back is a decision too. An accepted row is kept whatever judge and rules said of it, a rejected one is dropped, an
-edited one is kept with the person's answers, and a skipped one stays as it was.
+Decisions are added and never changed; taking one back is a decision too. What each does to a row, and why it follows
+the row from version to version, `store.datasets.decided_row` tells.
 
 Which rows are worth a person's time is chosen elsewhere, where the likeness of texts can be told; the choice stands in
 the version's manifest, under `review`, so that everybody is shown the same rows.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from store.datasets.covering import REVIEW, cover, uncover
+from store.datasets.covering import REVIEW
 from store.datasets.dataset_store import DatasetStore
+from store.datasets.decided_row import APPLIED, carried, decided, undecided
+from store.datasets.decided_row import decision_hash as decision_hash
 from store.datasets.decision import Decision, DecisionKind
-from store.datasets.edit import edited, learned_positions, unedited
-from store.datasets.row import Row, RowState, learned_hash
+from store.datasets.row import Row, RowState
 from store.datasets.version import Birth, Version, read_reference
 from store.errors import DatasetError
 
 Json = Any
 MAX_QUEUE: Final = 100
 _BATCH: Final = 500
-_APPLIED: Final = frozenset({DecisionKind.ACCEPT, DecisionKind.EDIT, DecisionKind.REJECT})
-
-
-class ReviewReason(StrEnum):
-    """What a person decided about a row. A closed list."""
-
-    ACCEPTED = "accepted"
-    """A person accepted it as it is."""
-    EDITED = "edited"
-    """A person wrote other answers, which are learned now."""
-    REJECTED = "rejected_in_review"
-    """A person rejected it."""
 
 
 class Why(StrEnum):
@@ -83,38 +69,6 @@ class Precision(NamedTuple):
     good: int
     decided: int
     drawn: int
-
-
-def decision_hash(content: Mapping[str, Json]) -> str:
-    """The hash under which decisions about a row are kept: of what it taught before any edit."""
-    return learned_hash(unedited(content))
-
-
-def decided(row: Row, decision: Decision) -> Row:
-    """Apply a decision to a row, in place of the one that was applied before.
-
-    Raises:
-        DatasetError: The row has no answer to be kept, or the edit cannot be one.
-    """
-    row = undecided(row)
-    detail = {"who": decision.who, "at": decision.at}
-    if decision.kind is DecisionKind.REJECT:
-        return replace(row, end=cover(row.end, RowState.DROPPED, REVIEW, ReviewReason.REJECTED, detail))
-    if decision.kind not in _APPLIED:
-        return row
-    if not learned_positions(row.content["messages"]):
-        raise DatasetError(f"row {row.row_id} has no answer to learn from, so it can only be rejected or skipped.")
-    if decision.kind is DecisionKind.ACCEPT:
-        return replace(row, end=cover(row.end, RowState.KEPT, REVIEW, ReviewReason.ACCEPTED, detail))
-    if decision.messages is None:
-        raise DatasetError(f"the edit of row {row.row_id} has no messages.")
-    content = edited(row.content, decision.messages, decision.who)
-    return replace(row, content=content, end=cover(row.end, RowState.KEPT, REVIEW, ReviewReason.EDITED, detail))
-
-
-def undecided(row: Row) -> Row:
-    """Give a row as it is without any decision."""
-    return replace(row, content=unedited(row.content), end=uncover(row.end, {REVIEW}))
 
 
 async def decide(
@@ -178,26 +132,6 @@ async def undo(store: DatasetStore, version: Version, row_id: str, *, who: str) 
     applied = undecided(row) if earlier is None or earlier.is_erased else decided(row, earlier)
     await store.replace_rows(version, [applied])
     return applied
-
-
-def carried(row: Row, standing: Mapping[str, Decision]) -> Row:
-    """Give a row as what people decided before about the same content leaves it.
-
-    An edit that no longer fits the row, and one whose text was erased, is passed over.
-
-    Args:
-        row: Of a version in the making, or of the active one.
-        standing: From `DatasetStore.decisions`.
-    """
-    if not standing:
-        return row
-    decision = standing.get(decision_hash(row.content))
-    if decision is None or decision.kind not in _APPLIED or decision.is_erased or _is_applied(row, decision):
-        return row
-    try:
-        return decided(row, decision)
-    except DatasetError:
-        return row
 
 
 async def carry_decisions(store: DatasetStore, version: Version) -> int:
@@ -266,11 +200,7 @@ async def queue(store: DatasetStore, version: Version) -> list[Queued]:
 def precision(queued: Sequence[Queued]) -> Precision:
     """Count what became of the rows that were drawn at random among the kept ones."""
     drawn = [one.decision.kind if one.decision else None for one in queued if Why.RANDOM in one.why]
-    return Precision(drawn.count(DecisionKind.ACCEPT), sum(kind in _APPLIED for kind in drawn), len(drawn))
-
-
-def _is_applied(row: Row, decision: Decision) -> bool:
-    return row.end.stage == REVIEW and row.end.detail.get("at") == decision.at
+    return Precision(drawn.count(DecisionKind.ACCEPT), sum(kind in APPLIED for kind in drawn), len(drawn))
 
 
 async def _row(store: DatasetStore, version: Version, row_id: str) -> Row:

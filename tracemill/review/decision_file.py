@@ -15,9 +15,10 @@ from typing import Any, Final
 from processing.errors import InputError
 from store import json_text
 from store.datasets.dataset_store import DatasetStore
+from store.datasets.decided_row import decision_hash
 from store.datasets.decision import DecisionKind
 from store.datasets.edit import unedited
-from store.datasets.review import Queued, decide, decision_hash
+from store.datasets.review import Queued, decide
 from store.datasets.row import Row
 from store.datasets.version import Version
 from tracemill.review.editor import EditError, checked

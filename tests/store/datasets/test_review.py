@@ -8,11 +8,11 @@ import pytest
 
 from store.datasets.covering import FILTER, cover, uncover
 from store.datasets.dataset_store import DatasetStore
+from store.datasets.decided_row import carried
 from store.datasets.decision import DecisionKind
 from store.datasets.edit import answers_before, edited, unedited
 from store.datasets.review import (
     Why,
-    carried,
     carry_decisions,
     decide,
     open_to_curate,
@@ -184,16 +184,19 @@ async def test_decisions_follow_the_row_into_later_versions_and_other_births(tmp
         await store.freeze(version)
         # The same rows come again, under other ids and with other metadata: what is learned decides.
         async with store.birth("d", birth=Birth.UPLOAD, manifest={}) as born:
-            standing = await store.decisions("d")
             again = [
                 replace(one, content={**one.content, "row_id": f"x{number}", "metadata": {"tags": ["new"]}}, end=WAITS)
                 for number, one in enumerate(rows)
             ]
-            await born.add_rows([carried(one, standing) for one in again[:2]])
-            await born.add_rows(again[2:])
+            await born.add_rows(again[:2])
+            await born.add_rows(again[2:4])
         assert born.version is not None
-        assert await carry_decisions(store, born.version) == 1
+        assert born.version.manifest["decisions"] == 4
+        await store.add_rows(born.version, [again[4]])
+        await decide(store, born.version, "x4", DecisionKind.SKIP, who="ann")
         assert await carry_decisions(store, born.version) == 0
+        standing = await store.decisions("d")
+        assert carried(again[2], standing).end.reason == "accepted"
         found = [one async for one in store.rows(born.version)]
     assert [one.end.reason for one in found] == ["rejected_in_review", "edited", "accepted", "no_quorum", "no_quorum"]
     assert (found[1].content["response"], found[1].content["metadata"]["edited_by"]) == ("no", "ann")
