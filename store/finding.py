@@ -187,7 +187,13 @@ LOG_LARGE = _kind(
 RETENTION = _kind("retention", "database", _OK, "How long traces are kept, by the settings in force.")
 ERASURES_PENDING = _kind(
     "erasures_pending", "database", _INFO, "Something is being erased, and not all of it is gone yet.",
-    "Let the server run; `journals` waits for calls in flight to end, `log` and `work` for readers of the databases.",
+    "Let the server run; `journals` waits for calls in flight to end, `log`, `pages` and `work` for readers of the "
+    "databases.",
+)  # fmt: skip
+ERASURES_FAILING = _kind(
+    "erasures_failing", "database", _ERROR, "Something is to be erased, and a step of it failed; it is tried again.",
+    "The sentence names the error: make room on the disk, or end the program that locks or changes the databases. If "
+    "it goes on failing, report the words of this line.",
 )  # fmt: skip
 ROOM_HELD = _kind(
     "room_held", "database", _INFO, "An earlier version made the database: it keeps the room of what is deleted.",

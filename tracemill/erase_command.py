@@ -28,6 +28,8 @@ from tracemill.trace_commands import check_folder
 _DEFAULT_DATA_DIR = Path("tracemill-data")
 _PARTIAL = 4
 _LOOK_S = 0.2
+_FAILURES = 3
+"""After so many nobody waits for it any more; the server, or the next command, tries again."""
 _PATIENCE_S = 24 * 3600.0
 
 DataDir = Annotated[
@@ -175,6 +177,8 @@ def _wait_until_done(data_dir: Path, change: UUID, *, is_quiet: bool) -> Progres
         progress = asyncio.run(_progress(data_dir, change))
         if progress is None or progress.finished_at is not None or time.monotonic() >= deadline:
             return progress
+        if progress.result.get("failures", 0) >= _FAILURES:
+            return progress
         now = f"{progress.phase}: {progress.result.get('traces', 0):,} traces"
         if not is_quiet and now != told:
             typer.echo(now, err=True)
@@ -195,6 +199,8 @@ def _done_lines(change: UUID, progress: Progress | None) -> list[str]:
     more = {"dead_letters": "dead letters", "feedback": "entries of feedback", "teacher_calls": "calls of teachers"}
     lines += [f"  {progress.result[name]:,} {words}" for name, words in more.items() if progress.result.get(name)]
     lines += [f"  dataset that held some of it, now marked: {folder}" for folder in progress.result.get("datasets", [])]
+    if "error" in progress.result:
+        lines.append(f"It fails ({progress.result['error']}); it is tried again, and `tracemill doctor` tells of it.")
     if progress.finished_at is None:
         lines.append(f"Not all is gone yet ({progress.phase}); the server goes on. `tracemill audit` tells when it is.")
     lines.append("Backups and exports made before are yours to delete: docs/retention.md.")

@@ -14,6 +14,7 @@ from uuid import UUID
 from proxy.admin.refusal import AdminRefusal, Code
 from proxy.admin.store import AdminStore
 from proxy.journal.change_writer import ChangeWriter
+from proxy.journal.waiting_change import is_in_journal
 from proxy.journal.writer import JOURNAL_FOLDER
 from store.change import Change, ChangeKind, ChangeRecord, find_change
 from store.uuid7 import uuid7
@@ -41,7 +42,8 @@ class ChangeRequests:
     def __init__(self, data_dir: Path, store: AdminStore, *, is_on: bool = True) -> None:
         self._store = store
         self._is_on = is_on
-        self._writer = ChangeWriter(data_dir / JOURNAL_FOLDER)
+        self._journals = data_dir / JOURNAL_FOLDER
+        self._writer = ChangeWriter(self._journals)
 
     def refuse_if_off(self) -> None:
         """Refuse what would change the store where nothing does.
@@ -90,6 +92,10 @@ class ChangeRequests:
         """Tell what became of a change; None while it is not applied."""
         reader = await self._store.reader()
         return None if reader is None else await reader.look(lambda db: find_change(db, id_))
+
+    async def waits(self, id_: UUID) -> bool:
+        """Tell whether a change stands in a journal, of whichever process, and ingest has not come to it."""
+        return await asyncio.to_thread(is_in_journal, self._journals, id_)
 
     async def close(self) -> None:
         """Give up the journal; ingest takes in what is left."""

@@ -69,9 +69,13 @@ async def _get_erasure(context: Context, asked: Asked) -> Response:
     id_ = asked.path_id("id")
     reader = await context.store.reader()
     progress = None if reader is None or id_ is None else await reader.look(partial(find_progress, id_=id_))
+    is_waiting = id_ is not None and is_recent(id_, datetime.now(UTC)) and await context.changes.waits(id_)
+    if progress is None and reader is not None and id_ is not None and not is_waiting:
+        # Ingest may have come to it between the two looks.
+        progress = await reader.look(partial(find_progress, id_=id_))
     if progress is not None:
         return json_answer(json_text.dumps(progress.to_json()))
-    if id_ is None or not is_recent(id_, datetime.now(UTC)):
+    if not is_waiting:
         raise AdminRefusal(Code.NOT_FOUND, f"No erasure has the id {asked.path('id')[:80]!r}.")
     waiting: dict[str, JsonValue] = {
         "id": str(id_),

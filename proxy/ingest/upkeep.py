@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 
 from store.chore import Chore
+from store.error_name import error_name
 from store.traces import TraceWriter
 
 _log = logging.getLogger("tracemill.ingest")
@@ -40,5 +41,5 @@ class Upkeep:
         except Exception as error:  # noqa: BLE001 - no chore may keep calls from being stored
             self._due_at[chore.name] = time.monotonic() + _REST_S
             # Of what kind, never the text: that may quote a trace.
-            _log.error("the chore %s failed (%s); trying again in %g s", chore.name, type(error).__name__, _REST_S)
+            _log.error("the chore %s failed (%s); trying again in %g s", chore.name, error_name(error), _REST_S)
             return False

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.database import TRACES
-from store.erasing.erasure import Erasing, erasures_under_way
+from store.erasing.erasure import Erasing
 from store.erasing.selector import Selector, SelectorKind
+from store.erasing.under_way import erasures_under_way
 from store.errors import FilterError
 from store.filter import parse_filter
 from store.json_text import dumps

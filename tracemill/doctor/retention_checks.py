@@ -6,7 +6,7 @@ from typing import Any
 
 from store import finding
 from store.database_check import view
-from store.erasing.erasure import erasures_under_way
+from store.erasing.under_way import erasures_under_way
 from store.finding import Finding
 from store.schema_version import TRACES, read_version
 from store.unchanged_view import OrphanedLogError
@@ -39,7 +39,12 @@ def _of_database(connection: sqlite3.Connection) -> list[Finding]:
     if read_version(connection) != TRACES.version:
         return []
     found: list[Finding] = []
-    waiting = [(str(each.id), each.phase, each.counts.get("traces", 0)) for each in erasures_under_way(connection)]
+    under_way = erasures_under_way(connection)
+    failing = {str(each.id): each.counts["error"] for each in under_way if "error" in each.counts}
+    if failing:
+        told = "; ".join(f"{id_}: {error}" for id_, error in failing.items())
+        found.append(Finding(finding.ERASURES_FAILING, f"{told}.", {"erasures": failing}))
+    waiting = [(str(each.id), each.phase, each.counts.get("traces", 0)) for each in under_way]
     if waiting:
         told = "; ".join(f"{id_} in {phase!r} after {traces:,} traces" for id_, phase, traces in waiting)
         found.append(Finding(finding.ERASURES_PENDING, f"{told}.", {"erasures": [list(each) for each in waiting]}))

@@ -38,5 +38,10 @@ class Erasure(Given):
     ]
     asked_at: Annotated[Time | None, Field(description="Null while ingest has not come to it.")]
     finished_at: Annotated[Time | None, Field(description="When the last byte was gone; null until then.")]
-    result: Annotated[dict[str, Json], Field(description="Counts so far, and the folders of datasets that held any.")]
+    result: Annotated[
+        dict[str, Json],
+        Field(
+            description="Counts so far, and folders of datasets that held any; `error` and `failures` while it fails."
+        ),
+    ]
     trace_ids: Annotated[list[Id], Field(description="Of the erased traces, at most 1,000.")]

@@ -64,7 +64,7 @@ async def test_what_nobody_knows_is_not_found_but_a_call_in_flight_may_be_erased
     assert (await ask(f"/admin/api/traces/{UUID(int=99)}", "DELETE")).status == 404
     assert (await ask("/admin/api/traces/chatcmpl-none", "DELETE")).status == 404
     assert (await ask(f"/admin/api/traces/{uuid7()}", "DELETE")).status == 202
-    for unknown in (str(UUID(int=99)), "x"):
+    for unknown in (str(UUID(int=99)), "x", str(uuid7())):
         assert (await ask(f"{ERASURES}/{unknown}")).status == 404
 
 

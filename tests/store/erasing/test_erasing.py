@@ -10,9 +10,9 @@ import pytest
 
 from store.change import find_change
 from store.conversation_lookup import conversation_of_trace, id_of_conversation
-from store.erasing.erasure import erasures_under_way
 from store.erasing.preview import preview
 from store.erasing.selector import Selector, SelectorKind
+from store.erasing.under_way import erasures_under_way
 from store.erasing.work_erasing import WorkErasing
 from store.filter_fields import FIELDS, ID, OUTCOME, TEXT, TIME, TRUTH
 from store.search_index import SearchChore

@@ -122,7 +122,7 @@ async def size_on_disk(writer: TraceWriter) -> int:
 
         def step(self, db: object) -> object:
             from store.chore import NOTHING_TO_DO
-            from store.erasing.erasure import cut_log
+            from store.erasing.remains import cut_log
 
             assert cut_log(db)  # type: ignore[arg-type]
             return NOTHING_TO_DO
