@@ -1,4 +1,5 @@
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -158,3 +159,12 @@ async def test_a_store_of_a_few_calls_has_no_clusters_yet(tmp_path: Path) -> Non
     built = await build(tmp_path)
     assert built.clusters == []
     assert built.build.counts["traces"] == 4
+
+
+async def test_without_the_extra_the_command_that_installs_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(tmp_path, 1)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(InputError, match=r"pip install 'tracemill\[cluster\]'"):
+        await build(tmp_path)
