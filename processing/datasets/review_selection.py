@@ -27,7 +27,7 @@ from store.datasets.covering import JUDGE, REVIEW
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.decided_row import decision_hash
 from store.datasets.decision import Decision
-from store.datasets.review import Queued, Why, open_to_curate, queue
+from store.datasets.review import Queued, Why, known_of, open_to_curate, queue
 from store.datasets.row import Part, Row, RowState
 from store.datasets.version import Version
 
@@ -66,19 +66,19 @@ def candidate(row: Row, threshold: float) -> Candidate | None:
         return None
     if row.end.state not in (RowState.KEPT, RowState.REVIEW) and not by_score:
         return None
-    metadata: Mapping[str, Json] = row.content.get("metadata") or {}
-    said = judged(metadata)
+    known = known_of(row)
+    said = judged(known)
     parts: dict[Why, float] = {}
     if row.end.state is RowState.REVIEW:
         parts[Why.WAITS] = 3.0
-    agreement = metadata.get("agreement")
+    agreement = known.get("agreement")
     if isinstance(agreement, int | float) and agreement < _AGREED:
         parts[Why.LOW_AGREEMENT] = 1.0 - agreement
     if said.score is not None and abs(said.score - threshold) <= _NEAR:
         parts[Why.NEAR_THRESHOLD] = 1.0 - abs(said.score - threshold) / (2 * _NEAR)
     if by_score and Why.NEAR_THRESHOLD not in parts:
         return None
-    if metadata.get("is_changed") is True:
+    if known.get("is_changed") is True:
         parts[Why.CHANGED] = 0.5
     if said.has_no_verdict:
         parts[Why.NO_VERDICT] = 1.0

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from store.datasets.covering import REVIEW
+from store.datasets.covering import REVIEW, uncover
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.decided_row import APPLIED, carried, decided, undecided
 from store.datasets.decided_row import decision_hash as decision_hash
@@ -69,6 +69,12 @@ class Precision(NamedTuple):
     good: int
     decided: int
     drawn: int
+
+
+def known_of(row: Row) -> dict[str, Json]:
+    """Give what is known of a row that helps to decide: its metadata, and what its birth said of one without a label."""
+    metadata = row.content.get("metadata") or {}
+    return {**uncover(row.end).detail, **{name: value for name, value in metadata.items() if value is not None}}
 
 
 async def decide(

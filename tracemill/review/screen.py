@@ -14,7 +14,7 @@ from rich.text import Text
 
 from store.datasets.decision import DecisionKind
 from store.datasets.edit import answers_before, is_edited, learned_positions
-from store.datasets.review import Queued, Why
+from store.datasets.review import Queued, Why, known_of
 from store.recorded.answer_text import answer_text
 from store.recorded.errors import MessageFormError
 from store.recorded.message_form import read_messages
@@ -82,7 +82,7 @@ class Screen:
             self._console.print(Text(f"  {key:<10} {what}"))
 
     def _facts(self, queued: Queued) -> None:
-        row, metadata = queued.row, queued.row.content.get("metadata") or {}
+        row, metadata = queued.row, known_of(queued.row)
         # That a row was drawn at random is not told: it is to be looked at as closely as any other.
         why = ", ".join(one for one in queued.why if one != Why.RANDOM) or "-"
         facts = [("why", why), ("end", f"{row.end.state}: {row.end.stage}, {row.end.reason}")]

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ async def test_what_is_worth_a_persons_time_comes_first(tmp_path: Path) -> None:
     rows = [
         *[row(f"sure {number} {'xyz' * number}", judge_score=1.0, agreement=1.0) for number in range(20)],
         row("waits", end=WAITS),
+        row("waits, votes differ", end=replace(WAITS, detail={"agreement": 0.2})),
         row("hardly agreed", agreement=0.3),
         row("changed", agreement=0.9, is_changed=True),
         row("close above", judge_score=0.75),
@@ -31,6 +33,7 @@ async def test_what_is_worth_a_persons_time_comes_first(tmp_path: Path) -> None:
     why = {str(one.row.content["prompt"]): set(one.why) - {Why.RANDOM} for one in queued}
     assert {name: found for name, found in why.items() if found} == {
         "waits": {Why.WAITS},
+        "waits, votes differ": {Why.WAITS, Why.LOW_AGREEMENT},
         "hardly agreed": {Why.LOW_AGREEMENT},
         "changed": {Why.CHANGED},
         "close above": {Why.NEAR_THRESHOLD},
@@ -38,7 +41,7 @@ async def test_what_is_worth_a_persons_time_comes_first(tmp_path: Path) -> None:
         "no verdict": {Why.NO_VERDICT},
     }
     doubtful = [str(one.row.content["prompt"]) for one in queued if Why.RANDOM not in one.why]
-    assert doubtful[0] == "waits"
+    assert doubtful[:2] == ["waits, votes differ", "waits"]
     drawn = [one for one in queued if Why.RANDOM in one.why]
     assert len(drawn) == 2
     assert all(one.row.end.state is RowState.KEPT for one in drawn)

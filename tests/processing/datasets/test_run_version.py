@@ -16,6 +16,8 @@ from processing.errors import InputError
 from processing.inputs import Inputs, find_files, read_inputs
 from processing.pipeline import process
 from store.datasets.dataset_store import DatasetStore
+from store.datasets.decision import DecisionKind
+from store.datasets.review import decide, open_to_curate, undo
 from store.datasets.row import Part, Row, RowState
 from store.datasets.version import Birth, Version
 from store.errors import DatasetError
@@ -196,6 +198,39 @@ async def test_a_version_is_derived_again_to_the_same_hash_and_nobody_is_asked(
     with pytest.raises(InputError, match=r"is gone.*--run"):
         await rebuilt(version, tmp_path)
     assert len(teachers.requests) == asked
+
+
+async def test_what_people_decided_holds_in_the_next_version_and_when_it_is_derived_again(
+    teachers: Teachers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOBODY_HAS_THIS", "a-key")
+    teachers.reply = split_opinions
+    async with await DatasetStore.open(tmp_path / "work.db") as store:
+        environ = {"TRACEMILL_TEACHER_BASE_URL": teachers.base_url, "NOBODY_HAS_THIS": "a-key"}
+        job, _ = await process(await keeping(tmp_path, teachers), tmp_path / "out", store, environ)
+        first = (await version_of_run(store, job, "bank")).version
+        opened = await open_to_curate(store, "bank")
+        kept = [row.row_id async for row in store.rows(opened, state=RowState.KEPT, part=Part.TRAIN)]
+        await decide(store, opened, kept[0], DecisionKind.REJECT, who="ann")
+        messages = [*(await _messages(store, opened, kept[1]))]
+        messages[-1] = {**messages[-1], "content": "As it should be."}
+        await decide(store, opened, kept[1], DecisionKind.EDIT, who="ann", messages=messages)
+        await store.discard(opened)
+        second = (await version_of_run(store, job, "bank")).version
+        assert second.counts.kept == first.counts.kept - 1
+        assert second.manifest["decisions"] == 2
+        opened = await open_to_curate(store, "bank")
+        await decide(store, opened, kept[2], DecisionKind.REJECT, who="ann")
+        await undo(store, opened, kept[0], who="ann")
+    for version in (first, second):
+        found = await rebuilt(version, tmp_path)
+        assert (found.is_equal, found.added, found.removed, found.changed) == (True, (), (), ())
+
+
+async def _messages(store: DatasetStore, version: Version, row_id: str) -> list[Any]:
+    row = await store.row(version, row_id)
+    assert row is not None
+    return list(row.content["messages"])
 
 
 async def test_what_differs_from_a_version_is_told_row_by_row(teachers: Teachers, tmp_path: Path) -> None:
