@@ -13,6 +13,8 @@ from processing.kept_inputs import KeptInputs, load_inputs
 from processing.lineage import Entry, find_rows, read_lineage, rows_of_trace
 from processing.lineage_calls import RowCalls, calls_behind
 from processing.sources import Intake, from_store
+from store.datasets.row_search import FoundRow
+from store.datasets.version import Version
 from store.errors import DatabaseMissingError, StoreError
 from store.run_list import KnownRun, list_runs
 from store.traces import TraceReader
@@ -27,7 +29,8 @@ from tracemill.run_command import (
     find_run,
     run_to_end,
 )
-from tracemill.why_text import where_text, why_text
+from tracemill.version_rows import VersionRows, version_row_json
+from tracemill.why_text import version_row_text, where_text, why_text
 
 _LEAST = 4
 """Characters of an id that is looked for by its beginning."""
@@ -55,11 +58,17 @@ def why(
 ) -> None:
     """Tell how a row came about: its trace, scores, candidates, votes, judge, and the line of the file it stands in.
 
-    It is told from the run's files and the call table; nobody is asked.
+    Then the versions of datasets that have it, and what people decided about it. A row that no run has made is told
+    from the newest version that has it. Nobody is asked.
     """
     _require_length(row)
-    runs = run_to_end(_runs(run, data_dir))
-    holding = _look(runs, lambda folder: find_rows(folder, row))
+    versions = VersionRows(data_dir)
+    in_versions = [] if run is not None else run_to_end(versions.beginning(row))
+    runs = run_to_end(_runs(run, data_dir, is_needed=not in_versions))
+    holding = _look(runs, lambda folder: find_rows(folder, row), is_needed=not in_versions)
+    if not holding and in_versions:
+        _why_version(versions, row, in_versions, data_dir, as_json=as_json)
+        return
     if not holding:
         fail(
             f'no row of {_those(runs)} has an id that begins with "{row}". `tracemill where TRACE` finds rows by trace.'
@@ -71,6 +80,9 @@ def why(
         fail(f'"{row}" begins the ids of {names}{more}. Give more of it.')
     told = run_to_end(_why(found.run, found.entries[0], data_dir))
     told["also_in"] = [one.run.name for one in holding[1:]]
+    of_row = [one for one in in_versions if one[1].row_id == found.entries[0].id]
+    told["versions"] = [version_row_json(*one) for one in of_row]
+    told["decisions"] = run_to_end(versions.decisions(*of_row[0])) if of_row else []
     typer.echo(json.dumps(told) if as_json else why_text(told))
 
 
@@ -82,20 +94,47 @@ def where(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
-    """Tell which runs and rows hold a trace: what to make again when it has to go."""
+    """Tell which runs, versions of datasets and rows hold a trace: what to make again when it has to go."""
     _require_length(trace)
-    runs = run_to_end(_runs(run, data_dir))
-    holding = _look(runs, lambda folder: rows_of_trace(folder, trace))
+    in_versions = [] if run is not None else run_to_end(VersionRows(data_dir).of_trace(trace))
+    runs = run_to_end(_runs(run, data_dir, is_needed=not in_versions))
+    holding = _look(runs, lambda folder: rows_of_trace(folder, trace), is_needed=not in_versions)
     names = {one.run.run_id for one in holding}
     loaded = [one for one in runs if one.run_id not in names and _has_loaded(Path(one.out_dir), trace.lower())]
     told = {
         "trace": trace,
         "runs": [{**_run_json(one.run), "rows": [_entry_json(entry) for entry in one.entries]} for one in holding]
         + [{**_run_json(one), "rows": []} for one in loaded],
+        "versions": [version_row_json(*one) for one in in_versions],
     }
-    if not told["runs"]:
+    if not told["runs"] and not in_versions:
         fail(f'{_those(runs)} {"holds" if len(runs) == 1 else "hold"} nothing of a trace "{trace}".')
     typer.echo(json.dumps(told) if as_json else where_text(told))
+
+
+def _why_version(
+    versions: VersionRows, row: str, found: list[tuple[Version, FoundRow]], data_dir: Path, *, as_json: bool
+) -> None:
+    """Tell a row that no run's folder holds, from the newest version that has it."""
+    names = list(dict.fromkeys(one.row_id for _, one in found))
+    if len(names) > 1:
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        fail(f'"{row}" begins the ids of {", ".join(names[:_SHOWN])}{more}. Give more of it.')
+    version, place = found[0]
+    told = run_to_end(versions.tell(version, place))
+    told = {
+        "kind": "row",
+        "id": place.row_id,
+        **told,
+        "traces": run_to_end(_with_store(told["traces"], data_dir)),
+        "versions": [version_row_json(*one) for one in found],
+        "decisions": run_to_end(versions.decisions(version, place)),
+    }
+    typer.echo(json.dumps(told) if as_json else version_row_text(told))
+
+
+async def _with_store(traces: list[str], data_dir: Path) -> list[dict[str, Any]]:
+    return [{"trace_id": one, "is_stored": await _is_stored(one, data_dir)} for one in traces]
 
 
 def _require_length(beginning: str) -> None:
@@ -103,7 +142,7 @@ def _require_length(beginning: str) -> None:
         fail(f'"{beginning}" is too short to look for: give at least {_LEAST} characters.')
 
 
-async def _runs(name: str | None, data_dir: Path) -> list[KnownRun]:
+async def _runs(name: str | None, data_dir: Path, *, is_needed: bool) -> list[KnownRun]:
     try:
         runs = await list_runs(data_dir / WORK_FILE)
     except DatabaseMissingError:
@@ -111,16 +150,16 @@ async def _runs(name: str | None, data_dir: Path) -> list[KnownRun]:
     if name is not None:
         job = await find_run(name, data_dir)
         return [one for one in runs if one.run_id == job.run_id]
-    if not runs:
+    if not runs and is_needed:
         fail(f"{data_dir / WORK_FILE} knows no run. Name another --data-dir.")
     return runs
 
 
-def _look(runs: list[KnownRun], find: Any) -> list[_Found]:  # noqa: ANN401 - a function from folder to entries
-    """Look into each run whose folder is there; say which cannot be looked into, an error when that is all."""
+def _look(runs: list[KnownRun], find: Any, *, is_needed: bool) -> list[_Found]:  # noqa: ANN401 - folder to entries
+    """Look into each run whose folder is there; say which cannot be looked into, an error when that is all there is."""
     found, problems = [], []
     for one in runs:
-        if len(runs) > 1 and not Path(one.out_dir).is_dir():
+        if (len(runs) > 1 or not is_needed) and not Path(one.out_dir).is_dir():
             continue
         try:
             entries = find(Path(one.out_dir))
@@ -129,7 +168,7 @@ def _look(runs: list[KnownRun], find: Any) -> list[_Found]:  # noqa: ANN401 - a 
             continue
         if entries:
             found.append(_Found(one, entries))
-    if problems and not found:
+    if problems and not found and is_needed:
         fail(str(problems[0]))
     for problem in problems:
         typer.echo(f"note: {problem}", err=True)

@@ -21,14 +21,63 @@ def why_text(told: _Json) -> str:
     lines += _end(told)
     if told["also_in"]:
         lines.append(f"  also in  {', '.join(told['also_in'])}")
+    lines += _decisions(told)
+    lines += _versions(told)
     if told["problem"]:
         lines.append(f"  note     {one_line(told['problem'])}")
     return "\n".join(lines)
 
 
-def where_text(told: _Json) -> str:
-    """Write the runs that hold a trace, each with its rows."""
+def version_row_text(told: _Json) -> str:
+    """Write the story of a row as its version tells it."""
+    content = told["row"] or {}
+    metadata = content.get("metadata") or {}
+    lines = [f"row {one_line(told['id'])}"]
+    stored = {True: "", False: " (no longer in the store)", None: ""}
+    lines += [f"  trace    {one_line(one['trace_id'])}{stored[one['is_stored']]}" for one in told["traces"]]
+    if told["row"] is None:
+        lines.append("  content  erased with a trace that it was made from")
+    else:
+        lines.append(f"  asked    {_said(content.get('prompt'))}")
+        lines.append(f"  answer   {_said(content.get('response'))}")
+    lines += [
+        f"  {name:<8} {one_line(_plain(metadata[key]), _WIDTH)}"
+        for name, key in (("teacher", "teacher_model"), ("cluster", "cluster_id"), ("tags", "tags"))
+        if metadata.get(key)
+    ]
+    lines += _label(told) if "votes" in metadata else []
+    if metadata.get("judge_score") is not None:
+        scores = ", ".join(f"{name} {value}" for name, value in (metadata.get("judge_scores") or {}).items())
+        reason = f": {one_line(str(metadata['judge_reason']), _WIDTH)}" if metadata.get("judge_reason") else ""
+        lines.append(f"  judge    {metadata['judge_score']:g}{f' ({scores})' if scores else ''}{reason}")
+    lines += _calls(told)
+    lines += [f"  end      {_state(end)}" for end in told["ends"]]
+    return "\n".join([*lines, *_decisions(told), *_versions(told)])
+
+
+def _decisions(told: _Json) -> list[str]:
     lines = []
+    for one in told["decisions"]:
+        note = f": {one_line(one['note'], _WIDTH)}" if one["note"] else ""
+        lines.append(f"  decided  {one['kind']} by {one_line(one['who'])} at {one['at']}{note}")
+    return lines
+
+
+def _versions(told: _Json) -> list[str]:
+    return [f"  version  {_version(one)}" for one in told["versions"]]
+
+
+def _version(row: _Json) -> str:
+    return f"{row['version']} ({row['version_state']}): {row['part'] or 'no part'}, {one_line(_state(row))}"
+
+
+def _plain(value: Any) -> str:  # noqa: ANN401 - a JSON value
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def where_text(told: _Json) -> str:
+    """Write the runs and versions that hold a trace, each with its rows."""
+    lines = [f"{_version(row)}: row {one_line(row['row_id'])}" for row in told["versions"]]
     for run in told["runs"]:
         erased = f"; {run['erased_traces']} of its traces were erased since" if run["erased_traces"] else ""
         lines.append(f"{run['name']} ({run['out_dir']}, {run['status']}{erased})")

@@ -29,10 +29,11 @@ from store import json_text
 from store.connection import run, transaction_now
 from store.database import store_error, write_lock
 from store.datasets import birth as births
-from store.datasets import decision_table, freezing, row_table, version_check, version_table
+from store.datasets import decision_table, freezing, row_search, row_table, version_check, version_table
 from store.datasets.birth_lock import BirthLock
 from store.datasets.decision import Decision, standing
 from store.datasets.row import Part, Row, RowEnd, RowState
+from store.datasets.row_search import FoundRow
 from store.datasets.version import Birth, DatasetSummary, Diff, Place, Progress, Version, read_reference
 from store.datasets.version_check import VersionCheck
 from store.datasets.version_table import Wanted
@@ -257,6 +258,23 @@ class DatasetStore(WorkStore):
         """
         stored = await self._read(partial(row_table.read_one, version=version.id, row_id=row_id))
         return None if stored is None else row_table.sound(stored, version.label)
+
+    async def rows_beginning(self, beginning: str, limit: int) -> list[FoundRow]:
+        """Find rows in all versions by the beginning of their ids, at most so many of each version."""
+        return await self._read(partial(row_search.rows_beginning, beginning=beginning, limit=limit))
+
+    async def rows_of_trace(self, trace: str) -> list[FoundRow]:
+        """Find rows in all versions by a trace they were made from, or the beginning of its id."""
+        return await self._read(partial(row_search.rows_of_trace, trace=trace))
+
+    async def sources_of(self, row_hash: str) -> list[str]:
+        """Give the traces that a row was made from."""
+        rows = await self._rows("SELECT trace FROM row_sources WHERE row_hash = :key", {"key": bytes.fromhex(row_hash)})
+        return [row[0] for row in rows]
+
+    async def all_versions(self) -> list[Version]:
+        """Give the versions of all datasets."""
+        return await self._read(version_check.all_versions)
 
     async def freeze(self, version: Version, *, note: str | None = None) -> Version:
         """Freeze a version: from here on it never changes. One that is frozen stays as it is, and is given back.

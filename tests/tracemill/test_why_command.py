@@ -1,5 +1,6 @@
 """`tracemill why` and `tracemill where`, over the files of real runs and their call table."""
 
+import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -8,6 +9,8 @@ from uuid import UUID
 
 import pytest
 
+from store.datasets.dataset_store import DatasetStore
+from store.datasets.decision import Decision, DecisionKind
 from store.traces import TraceWriter
 from tests.processing.teachers import GOOD, Body, Teachers
 from tests.tracemill.test_erase_command import captured, fill, process
@@ -131,3 +134,52 @@ async def test_a_captured_trace_is_found_in_all_runs_and_rows(teachers: Teachers
     text = tracemill(["where", trace, "--data-dir", "data"], tmp_path).stdout
     assert "1 of its traces were erased since" in text
     assert f"{example['file']}:{example['line']}" in text
+
+
+def test_versions_of_datasets_that_have_a_row_are_told_with_what_people_decided(bank: Path, tmp_path: Path) -> None:
+    row = lines(bank / "train.jsonl")[0]
+    made = told(["datasets", "from-run", "bank", "--name", "banking"], tmp_path)
+    asyncio.run(decide(tmp_path / "tracemill-data" / "work.db", row["row_id"]))
+    found = told(["why", row["row_id"][:12]], tmp_path)
+    assert (found["file"], found["line"], found["problem"]) == ("train.jsonl", 1, None)
+    assert [(one["version"], one["part"], one["state"]) for one in found["versions"]] == [
+        ("banking-v1", "train", "kept")
+    ]
+    assert [(one["kind"], one["who"], one["note"]) for one in found["decisions"]] == [("accept", "ann", "fine")]
+    text = tracemill(["why", row["row_id"]], tmp_path).stdout
+    assert "version  banking-v1 (frozen): train, kept at output: train" in text
+    assert "decided  accept by ann at " in text
+    place = row["metadata"]["source"]
+    held = told(["where", place], tmp_path)
+    assert [(one["version"], one["row_id"]) for one in held["versions"]] == [("banking-v1", row["row_id"])]
+    assert [one["name"] for one in held["runs"]] == ["bank"]
+    assert (
+        f"banking-v1 (frozen): train, kept at output: train: row {row['row_id']}"
+        in tracemill(["where", place], tmp_path).stdout
+    )
+    assert made["label"] == "banking-v1"
+
+
+def test_a_row_of_a_version_is_told_without_any_run(bank: Path, tmp_path: Path) -> None:
+    row = lines(bank / "test.jsonl")[0]
+    told(["datasets", "from-run", "bank", "--name", "banking"], tmp_path)
+    shutil.rmtree(bank)
+    found = told(["why", row["row_id"][:12]], tmp_path)
+    assert (found["kind"], found["part"], found["row"]["messages"]) == ("row", "test", row["messages"])
+    assert [one["trace_id"] for one in found["traces"]] == [row["metadata"]["source"]]
+    assert found["ends"][-1]["reason"] == "test"
+    text = tracemill(["why", row["row_id"]], tmp_path).stdout
+    for said in ("row ", "asked    ", "answer   ", "vote     differs  zai.glm-5", "version  banking-v1 (frozen): test"):
+        assert said in text
+    assert [one["version"] for one in told(["where", row["metadata"]["source"]], tmp_path)["versions"]] == [
+        "banking-v1"
+    ]
+    missing = tracemill(["why", "ffffffffffff"], tmp_path)
+    assert (missing.returncode, missing.stdout) == (1, "")
+
+
+async def decide(work: Path, row_id: str) -> None:
+    async with await DatasetStore.open(work) as store:
+        row = await store.row(await store.version("banking"), row_id)
+        assert row is not None
+        await store.note_decision(Decision("banking", row.learned_hash, DecisionKind.ACCEPT, "ann", row_id, "fine"))
