@@ -54,6 +54,7 @@ class NotCarried(StrEnum):
     """What of a row that is in an export stays behind, since the target has no field for it. A closed list."""
 
     METADATA = "metadata"
+    """Where the row came from, who labelled it, its scores."""
     REASONING = "reasoning"
     """`reasoning_content` of a message."""
     REFUSAL = "refusal"
@@ -65,7 +66,9 @@ class NotCarried(StrEnum):
     CALL_IDS = "call_ids"
     """The ids that tie tool results to calls."""
     TOOLS = "tools"
+    """The tool definitions."""
     RESPONSE_FORMAT = "response_format"
+    """The shape that the answer was asked for in."""
     HISTORY = "history"
     """Messages before the last user message."""
     WEIGHTS = "weights"
