@@ -158,9 +158,10 @@ def split(
 ) -> None:
     """Share out the rows of the active version between train and test; conversations and near duplicates never part.
 
-    Rows that come in later go to a side of their own accord and move no other.
+    Rows that come in later go to a side of their own accord and move no other. Without a share or a number only rows
+    that have no part get one: that of their near duplicates, else train.
     """
-    if (test_fraction is None) == (test is None):
+    if test_fraction is not None and test is not None:
         usage("give one of --test-fraction and --test: how much goes to test.")
 
     async def shared_out() -> SplitRows:

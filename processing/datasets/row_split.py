@@ -1,12 +1,14 @@
 """Sharing out the rows of the active version between train and test.
 
-What stays together: rows of one conversation, and rows whose prompts are near duplicates. Two ways to say how much:
+What stays together: rows of one conversation, and rows whose prompts are near duplicates. Three ways to say how much:
 
 - *A share*: a group's side depends on the hash of the seed and the group's name alone (`processing.split`), so it never
   moves when rows are added, and another version with the same rows is split alike.
 - *A number*: test takes whole groups in the order of the same hash until it has so many conversations with kept rows.
   Groups that stand in test already stay there, so a test set of fixed size does not change when rows are added; which
   groups these are depends on what was there when it was drawn.
+- *Nothing*, where rows have parts already: only rows without a part get one, that of their group, else train. So rows
+  that a person accepted join the version without moving any other, and never stand in train beside their test twins.
 
 Parts are given to all rows that teach something, also to those that are dropped now: one that comes back is on the side
 where it was. Leakage is measured on the kept rows of the finished parts.
@@ -17,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from processing.datasets.curation import BATCH, set_curation
+from processing.datasets.curation import BATCH, CURATION, set_curation
 from processing.datasets.row_form import RowFormError, example_of
 from processing.dedup import group_conversations
 from processing.disjoint_sets import DisjointSets
@@ -86,14 +88,18 @@ async def split_rows(
         store: Holds the dataset.
         reference: The active version, or a frozen one on top of which the next is opened.
         test_fraction: Share of the groups that go to test, in (0, 1).
-        test: Conversations for test, in place of the share.
+        test: Conversations for test, in place of the share; neither leaves rows that have a part where they are.
         seed: Part of every hash.
 
     Raises:
-        SplitError: Not exactly one of share and number is given, or one that leaves a part empty.
+        SplitError: Both are given, or one that leaves a part empty; or neither, and no row has a part.
     """
-    if (test_fraction is None) == (test is None):
+    if test_fraction is not None and test is not None:
         raise SplitError("give one of --test-fraction and --test: how much goes to test.")
+    if test_fraction is None and test is None:
+        counts = (await store.version(reference)).counts
+        if not counts.train + counts.test:
+            raise SplitError("no row has a part yet. Say how much goes to test: --test-fraction or --test.")
     if test_fraction is not None and not 0 < test_fraction < 1:
         raise SplitError(f"--test-fraction {test_fraction:g} leaves a part empty; expected a share between 0 and 1.")
     if test is not None and test < 1:
@@ -103,20 +109,25 @@ async def split_rows(
     kept = [one for one in examples if rows[one.id].state is RowState.KEPT]
     if test_fraction is not None:
         sides = _by_share(examples, test_fraction, seed)
+    elif test is not None:
+        sides = _by_number(examples, kept, rows, test, seed)
     else:
-        sides = _by_number(examples, kept, rows, test or 0, seed)
-    parts = {one.id: sides[one.group] for one in examples}
+        sides = _by_parts(examples, rows)
+    is_filled = test_fraction is None and test is None
+    parts = {one.id: (rows[one.id].part if is_filled else None) or sides[one.group] for one in examples}
     moved = sum(rows[name].part not in (None, part) for name, part in parts.items())
     await _write(store, version, {name: part for name, part in parts.items() if rows[name].part is not part})
     leakage = measure_leakage(*([one for one in kept if parts[one.id] is part] for part in (Part.TRAIN, Part.TEST)))
     settings = {"seed": seed, "test_fraction": test_fraction, "test": test, "leakage": asdict(leakage)}
+    if is_filled:
+        settings = {**((version.manifest.get(CURATION) or {}).get(SPLIT) or {}), "leakage": asdict(leakage)}
     version = await set_curation(store, version, SPLIT, settings)
     version = await store.version(version.label)
     return SplitRows(
         version=version,
         rows=_counted(parts[one.id] for one in kept),
         conversations=_counted(parts[name] for name in {one.conversation_id: one.id for one in kept}.values()),
-        groups=_counted(sides[group] for group in {one.group for one in kept}),
+        groups=_counted(part for _, part in {(one.group, parts[one.id]) for one in kept}),
         moved=moved,
         leakage=leakage,
         without_part=version.counts.kept - len(kept),
@@ -193,6 +204,11 @@ def _by_number(
         chosen.add(group)
         taken += len(conversations[group])
     return {one.group: Part.TEST if one.group in chosen else Part.TRAIN for one in examples}
+
+
+def _by_parts(examples: Sequence[Example], rows: Mapping[str, _Place]) -> dict[str, Part]:
+    in_test = {one.group for one in examples if rows[one.id].part is Part.TEST}
+    return {one.group: Part.TEST if one.group in in_test else Part.TRAIN for one in examples}
 
 
 async def _write(store: DatasetStore, version: Version, parts: Mapping[str, Part]) -> None:

@@ -72,7 +72,7 @@ class Precision(NamedTuple):
 
 
 def known_of(row: Row) -> dict[str, Json]:
-    """Give what is known of a row that helps to decide: its metadata, and what its birth said of one without a label."""
+    """Give what is known of a row that helps to decide: its metadata, and what its birth said in its end."""
     metadata = row.content.get("metadata") or {}
     return {**uncover(row.end).detail, **{name: value for name, value in metadata.items() if value is not None}}
 

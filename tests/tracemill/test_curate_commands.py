@@ -97,7 +97,8 @@ REFUSED: list[tuple[tuple[str, ...], int, str]] = [
     (("judge", "tickets", "--model", "m", "--criteria", "nowhere.txt"), 1, "nowhere.txt"),
     (("filter", "tickets", "--where", "tags"), 1, "field=value"),
     (("filter", "tickets", "--max-chars", "-1"), 1, "--max-chars"),
-    (("split", "tickets"), 2, "--test-fraction"),
+    (("split", "tickets"), 1, "--test-fraction"),
+    (("split", "tickets", "--test-fraction", "0.5", "--test", "3"), 2, "give one of"),
     (("split", "tickets", "--test-fraction", "1.5"), 1, "between 0 and 1"),
 ]
 

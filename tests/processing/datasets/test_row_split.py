@@ -59,6 +59,22 @@ async def test_a_number_keeps_the_test_set_when_rows_are_added(tmp_path: Path) -
         assert all(wider[name] is Part.TEST for name, part in after.items() if part is Part.TEST)
 
 
+async def test_rows_without_a_part_join_their_group_and_move_nobody(tmp_path: Path) -> None:
+    near = "Please tell me how I can download the invoice of my subscription for the month of"
+    rows = [row(question(number)) for number in range(20)]
+    async with a_store(tmp_path) as store:
+        version = await make_version(store, [*rows, row(f"{near} May?", part=Part.TEST)])
+        await store.set_parts(version, {one.row_id: Part.TRAIN for one in rows[:18]})
+        await store.set_parts(version, {one.row_id: Part.TEST for one in rows[18:]})
+        await store.add_rows(version, [row(f"{near} June?"), row("something new")])
+        before = await parts(store, version)
+        done = await split_rows(store, NAME)
+        after = await parts(store, version)
+        assert (done.moved, done.rows, done.leakage.is_free) == (0, {"train": 19, "test": 4}, True)
+        assert (after.pop(f"{near} June?"), after.pop("something new")) == (Part.TEST, Part.TRAIN)
+        assert after == {name: part for name, part in before.items() if name in after}
+
+
 async def test_conversations_and_near_duplicates_never_part(tmp_path: Path) -> None:
     near = "Please tell me how I can download the invoice of my subscription for the month of"
     rows = [row(question(number), conversation_id=f"c{number // 4}") for number in range(40)]
