@@ -113,6 +113,37 @@ async def test_by_what_was_said_the_named_go_and_no_others(tmp_path: Path) -> No
         assert faults(path) == []
 
 
+async def test_what_was_said_is_found_also_where_it_is_not_indexed_yet(tmp_path: Path) -> None:
+    """Only what the index held at that moment went, and the erasure called itself done."""
+    path = tmp_path / "traces.db"
+    change = asked(Selector(SelectorKind.WHERE, "text ~ pear"))
+    search, chore = SearchChore(part_nodes=50), erasing(tmp_path)
+    async with await TraceWriter.open(path) as writer:
+        await writer.write([chat(n, f"q{n} {'apple' if n % 3 else 'pear'}", f"a{n}") for n in range(1, 200)])
+        await writer.write(changes=[change])
+        for _ in range(20):
+            await writer.perform(chore)
+        assert len(await ids(path)) == 199, "it waits for the index"
+        await writer.perform(search)
+        # In flight when it was asked for; the chores take turns from here on.
+        await writer.write([chat(n, f"late {n} {'apple' if n % 2 else 'pear'}", f"b{n}") for n in range(300, 310)])
+        await do(writer, search, chore)
+        left = {UUID(int=n) for n in range(1, 200) if n % 3} | {UUID(int=n) for n in range(301, 310, 2)}
+        assert await ids(path) == left
+        assert rows(path, "SELECT count(*) FROM erasures") == [(0,)]
+        assert faults(path) == []
+
+
+async def test_many_traces_found_by_what_was_said_go_in_parts(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+    async with await TraceWriter.open(path) as writer:
+        await writer.write([chat(n, f"q{n} {'apple' if n % 3 else 'pear'}", f"a{n}") for n in range(1, 3300)])
+        await do(writer, SearchChore())
+        record = await erase(writer, "where", "text ~ apple")
+        assert record.result["traces"] == sum(1 for n in range(1, 3300) if n % 3)
+        assert await ids(path) == {UUID(int=n) for n in range(1, 3300) if n % 3 == 0}
+
+
 @pytest.mark.parametrize("field", [name for name in [*FIELDS, "tag.a", "metadata.a", "feedback.a"] if name != "text"])
 async def test_whatever_a_filter_asks_for_the_erasure_ends(tmp_path: Path, field: str) -> None:
     """One that cannot be carried out would hold up all that are asked for after it."""
