@@ -82,6 +82,12 @@ def test_every_answer_is_learned_unless_a_weight_says_otherwise() -> None:
     assert fault_of(weighed) == RowFault.NOTHING_LEARNED
 
 
+def test_what_nobody_asked_for_and_what_says_nothing_is_history_and_not_learned() -> None:
+    greeting, silence = {"role": "assistant", "content": "Hi!"}, {"role": "assistant", "content": " "}
+    row = row_of([greeting, SAID[0], silence, SAID[0], SAID[1]])
+    assert [message.get("weight") for message in row["messages"]] == [0, None, 0, None, 1]
+
+
 def test_a_tool_call_is_a_response() -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 12345678901234567890}'}}
     row = row_of([SAID[0], {"role": "assistant", "content": None, "tool_calls": [call]}], tools=[TOOL])

@@ -389,3 +389,30 @@ async def test_whatever_a_file_holds_its_records_are_counted_or_it_is_refused(
     assert report.version is not None
     counts = report.version.counts
     assert report.entered == counts.kept + counts.dropped + counts.failed == counts.entered
+
+
+NAME = st.sampled_from(
+    ["messages", "conversations", "prompt", "response", "chosen", "tools", "metadata", "system", "x"]
+)
+TURN = st.dictionaries(
+    st.sampled_from(["role", "from", "content", "value", "tool_calls", "weight"]),
+    st.sampled_from(
+        ["user", "assistant", "human", "gpt", "function_call", "observation", '{"name": "f"}', "text", 1, None]
+    ),
+    max_size=4,
+)
+SHAPED = st.dictionaries(NAME, st.lists(TURN, max_size=4) | st.text(max_size=4) | st.integers() | TURN, max_size=5)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(SHAPED, min_size=1, max_size=5))
+async def test_whatever_columns_there_are_a_guess_ends_in_counts_or_in_a_sentence(
+    store: DatasetStore, tmp_path: Path, records: list[Any]
+) -> None:
+    path = tmp_path / "g.jsonl"
+    path.write_text("\n".join(json.dumps(record) for record in records))
+    try:
+        report = await upload(path, f"g{next(NUMBERS)}", store)
+    except InputError:
+        return
+    assert report.entered == len(records) == sum(report.count(state) for state in RowState)

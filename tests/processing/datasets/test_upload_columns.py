@@ -132,10 +132,19 @@ async def test_a_folder_is_read_as_its_card_describes_it(store: DatasetStore, tm
     assert [file.name for file in find_data(folder, subset="de").files] == ["de/b.jsonl"]
 
 
-@pytest.mark.parametrize("pattern", ["../*.jsonl", "/etc/*", "missing/*.jsonl"])
-async def test_a_card_names_only_files_of_its_folder(tmp_path: Path, pattern: str) -> None:
+@pytest.mark.parametrize(
+    ("pattern", "problem"),
+    [
+        ("../*.jsonl", "outside"),
+        ("en/../../*.jsonl", "outside"),
+        ("/etc/*", "outside"),
+        ("no/*.jsonl", "no such data file"),
+    ],
+)
+async def test_a_card_names_only_files_of_its_folder(tmp_path: Path, pattern: str, problem: str) -> None:
+    (tmp_path / "secret.jsonl").write_text("{}")
     folder = hub_folder(tmp_path / "card", [{"config_name": "default", "data_files": pattern}])
-    with pytest.raises(InputError, match=r"outside of the folder|no such data file"):
+    with pytest.raises(InputError, match=problem):
         find_data(folder)
 
 
