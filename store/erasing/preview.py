@@ -7,6 +7,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from store.connection import connect_sqlite
 from store.erasing.selector import Selector
@@ -16,8 +17,15 @@ from store.trace_rows import from_micros
 # ruff: noqa: S608 - the statements are put together from constants; a selector's SQL holds nothing of who wrote it
 _IDS_A_LOOK = 500
 _NUMBERS = WANTED + "SELECT t.number FROM wanted w CROSS JOIN traces t ON t.id = w.id"
-_HAS_SOURCES = "SELECT count(*) FROM sqlite_master WHERE name = 'run_sources'"
-_RUN_SOURCES = "SELECT s.run_id, s.trace_id, j.out_dir FROM run_sources s JOIN jobs j USING (run_id)"
+_HAS_TABLE = "SELECT count(*) FROM sqlite_master WHERE name = :name"
+_HELD = {
+    "run_sources": "SELECT s.trace_id, j.out_dir FROM run_sources s JOIN jobs j USING (run_id)",
+    "row_sources": """
+        SELECT s.trace, v.dataset || '-v' || v.number FROM row_sources s JOIN version_rows r USING (row_hash)
+        JOIN versions v ON v.id = r.version WHERE length(s.trace) = 36
+    """,
+}
+"""Trace id, as 16 bytes or as text, and what holds something of it; by the table that tells, which may not be there."""
 
 
 class Preview(NamedTuple):
@@ -27,7 +35,7 @@ class Preview(NamedTuple):
         traces: How many are stored now; calls in flight come on top.
         first_at: When the first of these calls began; None when there is none.
         last_at: The same of the last one.
-        datasets: Folders of runs that hold something of it, to be marked.
+        datasets: Folders of runs, and labels of versions, that hold something of it and will be marked.
     """
 
     traces: int
@@ -76,14 +84,26 @@ def _datasets(db: sqlite3.Connection, path: Path, selector: Selector) -> set[str
     if not path.exists():
         return set()
     with closing(connect_sqlite(path, mode="ro")) as work:
-        if not work.execute(_HAS_SOURCES).fetchone()[0]:
-            return set()
         found: set[str] = set()
-        rows = work.execute(_RUN_SOURCES)
-        while some := rows.fetchmany(_IDS_A_LOOK):
-            named = _among(db, {row[1] for row in some}, selector)
-            found |= {row[2] for row in some if row[1] in named}
+        for table, sql in _HELD.items():
+            if not work.execute(_HAS_TABLE, {"name": table}).fetchone()[0]:
+                continue
+            rows = work.execute(sql)
+            while some := rows.fetchmany(_IDS_A_LOOK):
+                held = [(id_, what) for row, what in some if (id_ := _trace_id(row)) is not None]
+                named = _among(db, {id_ for id_, _ in held}, selector)
+                found |= {what for id_, what in held if id_ in named}
         return found
+
+
+def _trace_id(written: bytes | str) -> bytes | None:
+    """Give the 16 bytes of a trace's id; None for what a file called its own."""
+    if isinstance(written, bytes):
+        return written
+    try:
+        return UUID(written).bytes
+    except ValueError:
+        return None
 
 
 def _among(db: sqlite3.Connection, ids: set[bytes], selector: Selector) -> set[bytes]:

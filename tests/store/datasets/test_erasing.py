@@ -12,6 +12,8 @@ from store.datasets.dataset_store import DatasetStore
 from store.datasets.decision import Decision, DecisionKind
 from store.datasets.row import Part, Row, RowEnd, RowState
 from store.datasets.version import Birth
+from store.erasing.preview import preview
+from store.erasing.selector import Selector, SelectorKind
 from store.errors import DatasetError
 from store.traces import TraceWriter
 from tests.store.datasets.rows import KEPT, content, row
@@ -88,6 +90,9 @@ async def erased(tmp_path: Path) -> Path:
         await writer.write([MINE, OTHER])
         wanted = await filled(tmp_path)
         assert {name for name, _ in remains(tmp_path, wanted)} >= {"work.db"}
+        selector = Selector(SelectorKind.TRACES, str(MINE.id))
+        with closing(connect_sqlite(tmp_path / "traces.db", mode="ro")) as traces:
+            assert preview(traces, tmp_path, selector).datasets == ("set-v1", "set-v2", "set-v3")
         record = await erase(writer, "traces", str(MINE.id))
         assert record.result["datasets"] == ["set-v1", "set-v2", "set-v3"]
         # With the connections still open: the logs, too.
