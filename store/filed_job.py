@@ -261,12 +261,16 @@ class OneFiledJob(FiledJobs):
 
     async def add_call(self, call: Call) -> None:
         """Commit a call that was bought, and count it in the same transaction."""
-        cost = call.cost if call.cost is not None and math.isfinite(call.cost) else 0.0
-        counted = Statement(
-            "UPDATE filed_jobs SET calls = calls + 1, cost = cost + :cost WHERE run_id = :run_id",
-            [{"run_id": self.run_id, "cost": cost}],
-        )
-        await self._commit_together(insertion(call), counted)
+        await self._commit_together(insertion(call), bought(self.run_id, call))
+
+
+def bought(run_id: str, call: Call) -> Statement:
+    """Give what counts a call for the job that bought it, to be written together with the call."""
+    cost = call.cost if call.cost is not None and math.isfinite(call.cost) else 0.0
+    return Statement(
+        "UPDATE filed_jobs SET calls = calls + 1, cost = cost + :cost WHERE run_id = :run_id",
+        [{"run_id": run_id, "cost": cost}],
+    )
 
 
 def _filed(row: tuple[Any, ...]) -> FiledJob:

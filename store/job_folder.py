@@ -17,6 +17,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 JOBS_FOLDER: Final = "jobs"
+UPLOADED: Final = "uploaded"
+"""Name of a folder with one file, which keeps its own name."""
+PROMPTS: Final = "prompts"
+"""The same."""
 _EVENTS = "events.jsonl"
 _LOCK = "job.lock"
 _BLOCK_BYTES = 256 * 1024
@@ -66,8 +70,8 @@ class JobFolder:
         self.test = self.path / "test.jsonl"
         self.request = self.path / "request.json"
         self.calibration = self.path / "calibration.jsonl"
-        self.prompts = self.path / "prompts.jsonl"
-        self.uploaded = self.path / "uploaded"
+        self.prompts = self.path / PROMPTS
+        self.uploaded = self.path / UPLOADED
 
     def make(self, files: Mapping[Path, bytes]) -> None:
         """Make the folder with what the job is given. One that is there gets the same files again.
@@ -77,13 +81,14 @@ class JobFolder:
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path, content in files.items():
+            path.parent.mkdir(mode=0o700, exist_ok=True)
             temporary = path.with_name(f".{path.name}.new")
             with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.rename(path)
-        for folder in (self.path, self.path.parent):
+        for folder in {*(path.parent for path in files), self.path, self.path.parent}:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 os.fsync(descriptor)

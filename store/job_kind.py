@@ -18,6 +18,8 @@ class JobKind(StrEnum):
     """Drops rows of a version by rules, and by the scores that they have."""
     SPLIT = "split"
     """Shares the rows of a version out to train and test."""
+    REVIEW = "review"
+    """Chooses the rows of a version that are worth a person's time."""
     CLUSTERS = "clusters"
     """Puts traces that ask for the same kind of thing together."""
     PROMOTE = "promote"

@@ -1,5 +1,7 @@
 """The process of one filed job, or of the check before one is filed: `python -m tracemill.job_process run|check …`.
 
+`export` and `compare` are answered at once, without a job.
+
 It reads one line of JSON from its standard input, which servers it may ask, and then watches that pipe: when it closes,
 the server is gone, and the job is stopped in order. It exits with 0 whenever the job came to an end of which `work.db`
 tells; any other code is a death. What a job of which kind does, `tracemill.job_kinds` tells.
@@ -24,7 +26,9 @@ from store.filed_job import FiledJob, OneFiledJob
 from store.job_folder import EventKind, JobBusyError, JobFolder
 from store.job_kind import JobKind
 from store.work import JobStatus
-from tracemill.job_kinds.attempt import Asked, Attempt, Done, MemberError
+from tracemill.job_kinds.attempt import Asked, Attempt, Done, MemberError, as_members
+from tracemill.job_kinds.evaluation import comparison
+from tracemill.job_kinds.export import export
 from tracemill.job_kinds.servers import Servers
 from tracemill.job_kinds.table import KINDS
 
@@ -34,10 +38,11 @@ _LIFELINE = 0
 _BUSY = 75
 _NICENESS = 10
 _OOM_SCORE = "500"
+_ANSWERED = frozenset({"export", "compare"})
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run or check one job; return the exit code."""
+    """Run or check one job, or answer what is asked without one; return the exit code."""
     os.umask(0o077)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     told = json.loads(_read_line())
@@ -48,6 +53,8 @@ def main(arguments: Sequence[str]) -> int:
     if what == "check":
         print(json.dumps(_problem_of(Path(rest[0]), servers)))
         return 0
+    if what in _ANSWERED:
+        return asyncio.run(_answer(what, Path(rest[0]), rest[1:]))
     _stand_back()
     try:
         return asyncio.run(_run(Path(rest[0]), rest[1], servers))
@@ -60,16 +67,28 @@ def _problem_of(folder: Path, servers: Servers) -> dict[str, Any]:
     data_dir = folder.parent.parent
     asked = Asked(data_dir, JobFolder(data_dir, folder.name), servers)
     try:
-        kind = KINDS.get(JobKind(asked.request["kind"]))
-        if kind is None:
-            return {"problem": "this server runs no such jobs yet.", "param": "kind"}
-        kind.check(asked)
+        KINDS[JobKind(asked.request["kind"])].check(asked)
     except MemberError as exc:
-        problem = str(exc).replace("--max-cost", "max_cost").replace("--max-calls", "max_calls")
-        return {"problem": problem, "param": exc.member}
+        return {"problem": str(exc), "param": exc.member}
     except StoreError as exc:
         return {"problem": str(exc), "param": None}
     return {"problem": None}
+
+
+async def _answer(what: str, data_dir: Path, rest: Sequence[str]) -> int:
+    """Write the answer to standard output: a line of JSON, and what follows it."""
+    try:
+        if what == "export":
+            await export(data_dir, json.loads(rest[0]), sys.stdout.buffer)
+        else:
+            print(json.dumps({"problem": None, "comparison": await comparison(data_dir, rest)}))
+    except (ProcessingError, StoreError) as exc:
+        print(json.dumps({"problem": as_members(str(exc)), "param": None}))
+    except BrokenPipeError:
+        # Whoever asked has gone; what is left to be flushed is nobody's.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
 
 
 # The run -------------------------------------------------------------------------------------------------------------
@@ -128,8 +147,9 @@ async def _work(attempt: Attempt, filed: FiledJob) -> str | None:
         await work.give_up(run_id, error)
         return error
     except (ProcessingError, StoreError, OSError) as exc:
-        await work.end_job(run_id, JobStatus.FAILURE, error=str(exc))
-        return str(exc)
+        error = as_members(str(exc))
+        await work.end_job(run_id, JobStatus.FAILURE, error=error)
+        return error
     for warning in done.warnings:
         attempt.folder.tell(EventKind.WARNING, message=warning)
     return None

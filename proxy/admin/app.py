@@ -30,8 +30,13 @@ from starlette.types import ASGIApp
 
 from proxy.admin import (
     changes,
+    clusters,
     conversations,
+    dataset_export,
+    dataset_upload,
+    datasets,
     deletions,
+    evaluations,
     export,
     feedback,
     health,
@@ -40,6 +45,7 @@ from proxy.admin import (
     jobs,
     openapi,
     raw,
+    reviews,
     stats,
     traces,
 )
@@ -51,6 +57,7 @@ from proxy.admin.guard import AdminGuard
 from proxy.admin.job_filing import JobFiling
 from proxy.admin.operation import Operation
 from proxy.admin.store import AdminStore
+from proxy.admin.worker import Worker
 from proxy.job_teacher import JobTeacher
 from store.job_folder import remove_leftovers
 
@@ -67,6 +74,12 @@ OPERATIONS: tuple[Operation, ...] = (
     *deletions.OPERATIONS,
     *jobs.OPERATIONS,
     *job_files.OPERATIONS,
+    *datasets.OPERATIONS,
+    *dataset_upload.OPERATIONS,
+    *dataset_export.OPERATIONS,
+    *reviews.OPERATIONS,
+    *clusters.OPERATIONS,
+    *evaluations.OPERATIONS,
     *openapi.OPERATIONS,
 )
 """Everything the admin side can be asked."""
@@ -98,12 +111,14 @@ def create_admin_app(
     """
     store = AdminStore(data_dir)
     requests = ChangeRequests(data_dir, store, is_on=is_captured)
-    filing = JobFiling(data_dir, job_command, job_teachers)
-    context = Context(data_dir, store, metrics_folder, requests, filing, OPERATIONS)
+    worker = Worker(job_command, job_teachers)
+    filing = JobFiling(data_dir, worker)
+    context = Context(data_dir, store, metrics_folder, requests, filing, worker, OPERATIONS)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await asyncio.to_thread(remove_leftovers, data_dir)
+        await asyncio.to_thread(dataset_export.remove_leftovers, data_dir)
         try:
             yield
         finally:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from proxy.admin.change_requests import ChangeRequests
 from proxy.admin.job_filing import JobFiling
 from proxy.admin.store import AdminStore
+from proxy.admin.worker import Worker
 
 if TYPE_CHECKING:
     from proxy.admin.operation import Operation
@@ -22,6 +23,7 @@ class Context:
         metrics_folder: Where the serving processes tell their counts; None to leave them out.
         changes: The way to have anything changed.
         jobs: The way to file jobs.
+        worker: The way to what only the processing can do.
         operations: Everything the application can be asked, for the document that describes it.
     """
 
@@ -30,6 +32,7 @@ class Context:
     metrics_folder: Path | None
     changes: ChangeRequests
     jobs: JobFiling
+    worker: Worker
     operations: tuple["Operation", ...]
 
     async def close(self) -> None:

@@ -14,21 +14,21 @@ from typing import Any
 from uuid import UUID
 from weakref import WeakValueDictionary
 
-from proxy.admin.job_check import JobCheck
 from proxy.admin.refusal import AdminRefusal, Code
 from proxy.admin.shapes.job_taken import JobTaken
-from proxy.job_teacher import JobTeacher
+from proxy.admin.worker import Worker
 from store.filed_job import Bounds, FiledJob, FiledJobs
 from store.filter import parse_filter
-from store.job_folder import EventKind, JobFolder, incoming
+from store.job_folder import PROMPTS, EventKind, JobFolder, incoming
 from store.job_kind import JobKind
 from store.uuid7 import uuid7
 from store.work import JobStatus
 
 WORK_FILE = "work.db"
 _FILES = {"config": "config.json", "job_description": "job_description.json"}
-_LINES = {"test": "test.jsonl", "calibration": "calibration.jsonl", "prompts": "prompts.jsonl"}
-"""Members of a body that become files of the job, each named beside; the rest is the request."""
+_LINES = {"test": "test.jsonl", "calibration": "calibration.jsonl"}
+_AS_FILES = {*_FILES, *_LINES, "prompts"}
+"""Members of a body that become files of the job, most of them named beside; the rest is the request."""
 _UNBOUND = Bounds()
 
 
@@ -64,16 +64,18 @@ def read_filing(asked: JobTaken) -> Filing:
     """
     body = asked.root
     given = body.model_dump(mode="json", exclude={"id"}, exclude_none=True)
-    if given.get("where") is not None:
+    if isinstance(given.get("where"), str):
         parse_filter(given["where"])
     files = {name: _written(given[member]) for member, name in _FILES.items() if member in given}
     files |= {name: _lines(given[member]) for member, name in _LINES.items() if member in given}
     if "config" in given:
         files["config.json"] = _written(_with_calibration(given["config"], has_rows="calibration" in given))
+    if "prompts" in given:
+        files |= _prompts(given["prompts"])
     return Filing(
         kind=JobKind(body.kind),
         given=given,
-        request={name: value for name, value in given.items() if name not in _FILES and name not in _LINES},
+        request={name: value for name, value in given.items() if name not in _AS_FILES},
         files=files,
         id=body.id,
         name=body.name,
@@ -86,14 +88,12 @@ class JobFiling:
 
     Args:
         data_dir: The data directory.
-        command: What checks and runs jobs; without one none are taken.
-        teachers: Servers that jobs may ask.
+        worker: Checks them; where there is none, no jobs are taken.
     """
 
-    def __init__(self, data_dir: Path, command: Sequence[str], teachers: Sequence[JobTeacher]) -> None:
+    def __init__(self, data_dir: Path, worker: Worker) -> None:
         self._data_dir = data_dir
-        self._is_on = bool(command)
-        self._check = JobCheck(command, teachers)
+        self._worker = worker
         self._at_work: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def refuse_if_off(self) -> None:
@@ -102,7 +102,7 @@ class JobFiling:
         Raises:
             AdminRefusal: The server runs no jobs.
         """
-        if not self._is_on:
+        if not self._worker.is_there:
             raise AdminRefusal(Code.STORE_UNAVAILABLE, "The server runs no jobs: it was started with no_capture.")
 
     async def file(self, filing: Filing, who: str) -> FiledJob:
@@ -127,7 +127,7 @@ class JobFiling:
             if filing.upload is not None:
                 name, blocks = filing.upload
                 await _receive(coming.path / name, blocks)
-            await self._check.check(coming.path)
+            await self._worker.check(coming.path)
             # One of that id that is there has no row: whoever filed it was killed over it.
             await asyncio.to_thread(shutil.rmtree, folder.path, ignore_errors=True)
             coming.path.rename(folder.path)
@@ -192,8 +192,16 @@ def _with_calibration(config: Mapping[str, Any], *, has_rows: bool) -> Mapping[s
     return {**config, "evaluation": {**evaluation, "calibration": _LINES["calibration"]}}
 
 
+def _prompts(given: Any) -> dict[str, bytes]:  # noqa: ANN401 - one of the shapes of a body
+    if isinstance(given, list):
+        lines = [{"prompt": each} if isinstance(each, str) else each for each in given]
+        return {f"{PROMPTS}/prompts.jsonl": _lines(lines)}
+    return {f"{PROMPTS}/{given['name']}": given["text"].encode("utf-8", "surrogatepass")}
+
+
 async def _receive(path: Path, blocks: AsyncIterator[bytes]) -> None:
     """Write a body of any length to a file as it comes."""
+    await asyncio.to_thread(path.parent.mkdir, mode=0o700, exist_ok=True)
     with await asyncio.to_thread(path.open, "xb") as file:
         async for block in blocks:
             await asyncio.to_thread(file.write, block)

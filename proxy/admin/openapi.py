@@ -15,7 +15,7 @@ from starlette.responses import Response
 from proxy.admin.answers import json_answer
 from proxy.admin.bearer import Scope
 from proxy.admin.context import Context
-from proxy.admin.operation import JSON, Asked, Good, Operation
+from proxy.admin.operation import BYTES, JSON, LINES, Asked, Good, Operation
 from proxy.admin.refusal import Code
 from proxy.admin.shapes.error import ErrorAnswer
 
@@ -26,6 +26,7 @@ _ANY = (Code.HOST_NOT_ALLOWED, Code.FOREIGN_ORIGIN, Code.INTERNAL_ERROR)
 _WITH_TOKEN = (Code.INVALID_TOKEN, Code.TOO_MANY_FAILURES, Code.STORE_UNAVAILABLE)
 _WHEN = "Needed where the admin side has a token."
 _WITH_BODY = (Code.INVALID_BODY, Code.BODY_TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE)
+_BODIES = {LINES: {"type": "string"}, BYTES: {"type": "string", "format": "binary"}}
 _OF_PARAMETERS = {"where": Code.INVALID_FILTER, "cursor": Code.INVALID_CURSOR}
 
 
@@ -101,7 +102,7 @@ def _described(operation: Operation, shapes: _Shapes) -> Schema:
         described["security"] = []
     if operation.body is not None:
         shape = operation.body.shape
-        schema: Schema = {"type": "string"} if shape is None else shapes.taken(shape)
+        schema: Schema = shapes.taken(shape) if shape is not None else dict(_BODIES[operation.body.media_type])
         described["requestBody"] = {"required": True, "content": {operation.body.media_type: {"schema": schema}}}
     return described
 

@@ -26,6 +26,7 @@ M = TypeVar("M", bound=BaseModel)
 KIB = 1024
 JSON = "application/json"
 LINES = "application/x-ndjson"
+BYTES = "application/octet-stream"
 TEXT = "text/plain"
 MARKDOWN = "text/markdown"
 HTML = "text/html"
@@ -39,16 +40,18 @@ class Body:
         shape: The model of a JSON body, which is read whole; None for lines, which the handler reads as they come.
         max_bytes: Longer bodies are refused.
         is_exact: The shape only describes; the handler reads the very text by `Asked.blocks`.
+        exact_type: What a body without a shape is, where it is no lines.
     """
 
     shape: type[BaseModel] | None
     max_bytes: int = 256 * KIB
     is_exact: bool = False
+    exact_type: str = LINES
 
     @property
     def media_type(self) -> str:
         """The one `Content-Type` that is taken: no form of a web page can send it, which keeps foreign pages out."""
-        return LINES if self.shape is None else JSON
+        return self.exact_type if self.shape is None else JSON
 
 
 @dataclass(frozen=True, slots=True)

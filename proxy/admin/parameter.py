@@ -55,6 +55,22 @@ def whole_number(name: str, meaning: str, *, low: int, high: int, default: int) 
     )
 
 
+def share(name: str, meaning: str) -> Parameter[float | None]:
+    """Declare a parameter that is a share between 0 and 1, both left out, or is left out itself."""
+
+    def read(given: str) -> float:
+        try:
+            value = float(given) if given.isascii() and len(given) < _SHOWN else 0.0
+        except ValueError:
+            value = 0.0
+        if not 0 < value < 1:
+            raise _wrong(name, given, "a share between 0 and 1")
+        return value
+
+    schema: dict[str, JsonValue] = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+    return Parameter(name, meaning, read, None, schema)
+
+
 def choice(name: str, meaning: str, kind: type[E], *, default: E) -> Parameter[E]:
     """Declare a parameter that has one of an enumeration's values."""
     schema = {**_choice_schema(kind), "default": default.value}

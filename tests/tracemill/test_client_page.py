@@ -11,14 +11,14 @@ import tracemill
 from proxy.admin.app import create_admin_app
 from tests.proxy.admin.serving import listening, write
 from tests.proxy.admin.test_api import CUT, WHOLE
-from tests.tracemill.test_client import DECLARED
+from tests.tracemill.test_client import DECLARED, PROCEDURES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "client.md").read_text()
 
 
 def test_the_page_names_every_method_and_every_error() -> None:
     methods, errors = PAGE.split("## Errors")
-    assert set(re.findall(r"`(\w+)\(", methods.partition("| method |")[2])) == set(DECLARED)
+    assert set(re.findall(r"`(\w+)\(", methods.partition("| method |")[2])) == {*DECLARED, *PROCEDURES}
     kinds = {name for name in tracemill.__all__ if name.endswith("Error")}
     assert set(re.findall(r"`(\w+Error)`", errors)) == kinds
 

@@ -12,7 +12,7 @@ PUBLIC = [
     *("AnswerError", "AsyncClient", "Change", "ChangePage", "Client", "ConflictError"),
     *("Conversation", "ConversationPage", "ConversationSummary", "Erasure", "ErasureAccepted"),
     *("Feedback", "FeedbackLater", "FeedbackList", "ForbiddenError", "ImportReport", "InvalidRequestError"),
-    *("Member", "NotFoundError", "RawCall", "RefusedError", "Reply", "ServerError", "Stats"),
+    *("JobError", "Member", "NotFoundError", "RawCall", "RefusedError", "Reply", "ServerError", "Stats"),
     *("TokenError", "TooManyFailuresError", "Trace", "TracePage", "TraceSummary", "TracemillError", "UnreachableError"),
 ]
 

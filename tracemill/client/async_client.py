@@ -7,17 +7,21 @@ async for summary in client.traces('model ~ "gpt-*" and not complete'):
 print(summary.id, (await client.trace(summary.id)).error)
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
 from functools import wraps
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
 import httpx2 as httpx
 
-from tracemill.client import operations
-from tracemill.client.call import Call, Lines, Pages
+from tracemill.client import operations, procedures
+from tracemill.client.call import Blocks, Call, Lines, Pages
 from tracemill.client.connection import DEFAULT_URL, options, sending_async
+from tracemill.client.errors import TracemillError
 from tracemill.client.line_reader import LineReader
+from tracemill.client.procedures import Pause, Procedure, Save, Step, Work
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,6 +47,22 @@ def _streamed(declared: Callable[P, Lines]) -> "Callable[Concatenate[AsyncClient
     @wraps(declared)
     def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[bytes]:
         return self.lines(declared(*args, **kwargs))
+
+    return method
+
+
+def _given_in_blocks(declared: Callable[P, Blocks]) -> "Callable[Concatenate[AsyncClient, P], AsyncIterator[bytes]]":
+    @wraps(declared)
+    def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[bytes]:
+        return self.blocks(declared(*args, **kwargs))
+
+    return method
+
+
+def _carried_out(declared: Callable[P, Procedure[T]]) -> "Callable[Concatenate[AsyncClient, P], Awaitable[T]]":
+    @wraps(declared)
+    async def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.carry_out(declared(*args, **kwargs))
 
     return method
 
@@ -106,6 +126,42 @@ class AsyncClient:
         if rest := reader.end():
             yield rest
 
+    async def blocks(self, blocks: Blocks) -> AsyncIterator[bytes]:
+        """Give bytes as they come; closing the iterator ends the answer."""
+        async with sending_async(self._client, blocks.asked) as response:
+            async for block in response.aiter_bytes():
+                yield block
+
+    async def carry_out(self, procedure: Procedure[T]) -> T:
+        """Carry out the steps of a procedure of `tracemill.client.procedures`."""
+        result: object = None
+        with closing(procedure):
+            while True:
+                try:
+                    step = procedure.send(result)
+                except StopIteration as ended:
+                    done: T = ended.value
+                    return done
+                try:
+                    result = await self._take(step)
+                except TracemillError as exc:
+                    # Where the procedure waits, so that it lets go of what it holds.
+                    procedure.throw(exc)
+
+    async def _take(self, step: Step) -> object:
+        match step:
+            case Pause(seconds):
+                await asyncio.sleep(seconds)
+            case Save(blocks, path):
+                with await asyncio.to_thread(path.open, "xb") as file:
+                    async for block in self.blocks(blocks):
+                        await asyncio.to_thread(file.write, block)
+            case Work(do):
+                return await asyncio.to_thread(do)
+            case Call():
+                return await self.send(step)
+        return None
+
     trace_page = _answered(operations.trace.trace_page)
     traces = _walked(operations.trace.traces)
     trace = _answered(operations.trace.trace)
@@ -129,6 +185,7 @@ class AsyncClient:
     changes = _walked(operations.change.changes)
     change = _answered(operations.change.change)
     file_job = _answered(operations.job.file_job)
+    file_work = _answered(operations.job.file_work)
     job_page = _answered(operations.job.job_page)
     jobs = _walked(operations.job.jobs)
     job = _answered(operations.job.job)
@@ -140,6 +197,36 @@ class AsyncClient:
     job_report_page = _answered(operations.job.job_report_page)
     job_predictions = _streamed(operations.job.job_predictions)
     job_rows = _streamed(operations.job.job_rows)
+    datasets = _answered(operations.dataset.datasets)
+    dataset = _answered(operations.dataset.dataset)
+    versions = _answered(operations.dataset.versions)
+    version = _answered(operations.dataset.version)
+    row_page = _answered(operations.dataset.row_page)
+    rows = _walked(operations.dataset.rows)
+    row = _answered(operations.dataset.row)
+    freeze = _answered(operations.dataset.freeze)
+    discard = _answered(operations.dataset.discard)
+    diff = _answered(operations.dataset.diff)
+    export_version = _given_in_blocks(operations.dataset.export_version)
+    upload_rows = _answered(operations.dataset.upload_rows)
+    decisions = _answered(operations.dataset.decisions)
+    reviews = _answered(operations.review.reviews)
+    decide = _answered(operations.review.decide)
+    clusters = _answered(operations.cluster.clusters)
+    cluster = _answered(operations.cluster.cluster)
+    evaluation_page = _answered(operations.evaluation.evaluation_page)
+    evaluations = _walked(operations.evaluation.evaluations)
+    evaluation = _answered(operations.evaluation.evaluation)
+    evaluation_predictions = _streamed(operations.evaluation.evaluation_predictions)
+    compare = _answered(operations.evaluation.compare)
+    wait_job = _carried_out(procedures.wait_job)
+    upload_dataset = _carried_out(procedures.upload_dataset)
+    generate_dataset = _carried_out(procedures.generate_dataset)
+    curate = _carried_out(procedures.curate)
+    evaluate = _carried_out(procedures.evaluate)
+    build_clusters = _carried_out(procedures.build_clusters)
+    promote_cluster = _carried_out(procedures.promote_cluster)
+    export_dataset = _carried_out(procedures.export_dataset)
     healthz = _answered(operations.health.healthz)
     readyz = _answered(operations.health.readyz)
     metrics = _answered(operations.health.metrics)

@@ -19,6 +19,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 JSON = "application/json"
 LINES = "application/x-ndjson"
+BYTES = "application/octet-stream"
 API = "/admin/api"
 PAGE = 200
 """Entries of a page when a client walks through all of them."""
@@ -65,6 +66,13 @@ class Call(Generic[T]):
 @dataclass(frozen=True, slots=True)
 class Lines:
     """A request that is answered by lines, which are given one by one as they come."""
+
+    asked: Asked
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """A request that is answered by bytes, which are given block by block as they come."""
 
     asked: Asked
 

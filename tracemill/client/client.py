@@ -7,17 +7,21 @@ for summary in client.traces('model ~ "gpt-*" and not complete'):
 print(summary.id, client.trace(summary.id).error)
 """
 
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import wraps
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
 import httpx2 as httpx
 
-from tracemill.client import operations
-from tracemill.client.call import Call, Lines, Pages
+from tracemill.client import operations, procedures
+from tracemill.client.call import Blocks, Call, Lines, Pages
 from tracemill.client.connection import DEFAULT_URL, options, sending
+from tracemill.client.errors import TracemillError
 from tracemill.client.line_reader import LineReader
+from tracemill.client.procedures import Pause, Procedure, Save, Step, Work
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,6 +47,22 @@ def _streamed(declared: Callable[P, Lines]) -> "Callable[Concatenate[Client, P],
     @wraps(declared)
     def method(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> Iterator[bytes]:
         return self.lines(declared(*args, **kwargs))
+
+    return method
+
+
+def _given_in_blocks(declared: Callable[P, Blocks]) -> "Callable[Concatenate[Client, P], Iterator[bytes]]":
+    @wraps(declared)
+    def method(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> Iterator[bytes]:
+        return self.blocks(declared(*args, **kwargs))
+
+    return method
+
+
+def _carried_out(declared: Callable[P, Procedure[T]]) -> "Callable[Concatenate[Client, P], T]":
+    @wraps(declared)
+    def method(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.carry_out(declared(*args, **kwargs))
 
     return method
 
@@ -103,6 +123,41 @@ class Client:
         if rest := reader.end():
             yield rest
 
+    def blocks(self, blocks: Blocks) -> Iterator[bytes]:
+        """Give bytes as they come; closing the iterator ends the answer."""
+        with sending(self._client, blocks.asked) as response:
+            yield from response.iter_bytes()
+
+    def carry_out(self, procedure: Procedure[T]) -> T:
+        """Carry out the steps of a procedure of `tracemill.client.procedures`."""
+        result: object = None
+        with closing(procedure):
+            while True:
+                try:
+                    step = procedure.send(result)
+                except StopIteration as ended:
+                    done: T = ended.value
+                    return done
+                try:
+                    result = self._take(step)
+                except TracemillError as exc:
+                    # Where the procedure waits, so that it lets go of what it holds.
+                    procedure.throw(exc)
+
+    def _take(self, step: Step) -> object:
+        match step:
+            case Pause(seconds):
+                time.sleep(seconds)
+            case Save(blocks, path):
+                with path.open("xb") as file:
+                    for block in self.blocks(blocks):
+                        file.write(block)
+            case Work(do):
+                return do()
+            case Call():
+                return self.send(step)
+        return None
+
     trace_page = _answered(operations.trace.trace_page)
     traces = _walked(operations.trace.traces)
     trace = _answered(operations.trace.trace)
@@ -126,6 +181,7 @@ class Client:
     changes = _walked(operations.change.changes)
     change = _answered(operations.change.change)
     file_job = _answered(operations.job.file_job)
+    file_work = _answered(operations.job.file_work)
     job_page = _answered(operations.job.job_page)
     jobs = _walked(operations.job.jobs)
     job = _answered(operations.job.job)
@@ -137,6 +193,36 @@ class Client:
     job_report_page = _answered(operations.job.job_report_page)
     job_predictions = _streamed(operations.job.job_predictions)
     job_rows = _streamed(operations.job.job_rows)
+    datasets = _answered(operations.dataset.datasets)
+    dataset = _answered(operations.dataset.dataset)
+    versions = _answered(operations.dataset.versions)
+    version = _answered(operations.dataset.version)
+    row_page = _answered(operations.dataset.row_page)
+    rows = _walked(operations.dataset.rows)
+    row = _answered(operations.dataset.row)
+    freeze = _answered(operations.dataset.freeze)
+    discard = _answered(operations.dataset.discard)
+    diff = _answered(operations.dataset.diff)
+    export_version = _given_in_blocks(operations.dataset.export_version)
+    upload_rows = _answered(operations.dataset.upload_rows)
+    decisions = _answered(operations.dataset.decisions)
+    reviews = _answered(operations.review.reviews)
+    decide = _answered(operations.review.decide)
+    clusters = _answered(operations.cluster.clusters)
+    cluster = _answered(operations.cluster.cluster)
+    evaluation_page = _answered(operations.evaluation.evaluation_page)
+    evaluations = _walked(operations.evaluation.evaluations)
+    evaluation = _answered(operations.evaluation.evaluation)
+    evaluation_predictions = _streamed(operations.evaluation.evaluation_predictions)
+    compare = _answered(operations.evaluation.compare)
+    wait_job = _carried_out(procedures.wait_job)
+    upload_dataset = _carried_out(procedures.upload_dataset)
+    generate_dataset = _carried_out(procedures.generate_dataset)
+    curate = _carried_out(procedures.curate)
+    evaluate = _carried_out(procedures.evaluate)
+    build_clusters = _carried_out(procedures.build_clusters)
+    promote_cluster = _carried_out(procedures.promote_cluster)
+    export_dataset = _carried_out(procedures.export_dataset)
     healthz = _answered(operations.health.healthz)
     readyz = _answered(operations.health.readyz)
     metrics = _answered(operations.health.metrics)

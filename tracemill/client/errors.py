@@ -3,6 +3,7 @@
 TracemillError
 ├── UnreachableError          nothing answered, or the answer broke off
 ├── AnswerError               what answered is no admin side of Tracemill, or a much later one
+├── JobError                  a job that was waited for failed, or stopped and will not go on by itself
 └── RefusedError              the admin side answered an error
     ├── InvalidRequestError   400, 413, 415: what was asked is wrong; `param` names what
     ├── TokenError            401: no token, or a wrong one
@@ -27,6 +28,22 @@ class UnreachableError(TracemillError):
 
 class AnswerError(TracemillError):
     """The answer is none of the admin side."""
+
+
+class JobError(TracemillError):
+    """A job that was waited for failed, or stopped and will not go on by itself.
+
+    Attributes:
+        id: The job's id.
+        status: Where it stands.
+        error: Why, in the job's words; None where it did not say.
+    """
+
+    def __init__(self, id: str, status: str, error: str | None) -> None:  # noqa: A002
+        super().__init__(f"job {id} is {status}: {error or 'it did not say why'}")
+        self.id = id
+        self.status = status
+        self.error = error
 
 
 class RefusedError(TracemillError):

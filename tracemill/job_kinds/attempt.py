@@ -3,28 +3,38 @@
 import contextlib
 import json
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from processing import config_file
+from processing import job_description
 from processing.budget import Budget
 from processing.config import Config
 from processing.endpoint import endpoint
-from processing.errors import InputError, ProcessingError
+from processing.errors import ProcessingError
+from processing.job_description import JobDescription
 from processing.model_client import ModelClient
+from processing.model_config import load_models
 from processing.progress import LiveProgress, Progress, StageProgress
 from processing.teachers import Teachers
+from store.connection import SqliteConnection
+from store.database import WORK, open_reader_now
+from store.datasets.version_table import Wanted, check_opening, find
+from store.errors import StoreError
 from store.filed_job import Bounds, OneFiledJob
 from store.job_folder import EventKind, JobFolder
 from tracemill.job_kinds.servers import Servers, allowed
 
+WORK_FILE = "work.db"
+TRACES_FILE = "traces.db"
 _STAGE_EVERY_S = 0.5
-_WITHOUT_CONFIG = {"base": {"task": "chat-completion"}}
+_ANY_TASK = "chat-completion"
+_OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
 
 
 class MemberError(Exception):
@@ -34,8 +44,8 @@ class MemberError(Exception):
         member: The member of the body at fault.
     """
 
-    def __init__(self, member: str, problem: ProcessingError) -> None:
-        super().__init__(str(problem))
+    def __init__(self, member: str, problem: Exception) -> None:
+        super().__init__(as_members(str(problem)))
         self.member = member
 
 
@@ -44,8 +54,13 @@ def about(member: str) -> Iterator[None]:
     """Say of an error in this block which member of the body it is about."""
     try:
         yield
-    except ProcessingError as exc:
+    except (ProcessingError, StoreError) as exc:
         raise MemberError(member, exc) from exc
+
+
+def as_members(message: str) -> str:
+    """Name options of the command line as the members of a body are named."""
+    return _OPTION.sub(lambda found: found[1].replace("-", "_"), message)
 
 
 @dataclass(frozen=True)
@@ -75,40 +90,59 @@ class Asked:
 
     @cached_property
     def config(self) -> Config:
-        """The configuration with the keys of its servers; without a file, models are asked where all are.
+        """Where models are asked, with the keys of their servers; without a file, all where models are asked at all.
 
         Raises:
             ProcessingError: It is wrong, or names servers that may not be asked.
         """
-        path = self.folder.config
-        found = config_file.load(path) if path.exists() else config_file.parse(_WITHOUT_CONFIG, source="config")
-        return allowed(found, self.servers, os.environ)
+        return allowed(load_models(self._if_given(self.folder.config)), self.servers, os.environ)
 
-    def check_models(self, models: Sequence[str], member: str = "config") -> None:
+    @cached_property
+    def job_description(self) -> JobDescription | None:
+        """The job description of any task; None without one. Raises ProcessingError when it is wrong."""
+        path = self._if_given(self.folder.job_description)
+        return None if path is None else job_description.load(path, task=_ANY_TASK)
+
+    def _if_given(self, path: Path) -> Path | None:
+        return path if path.exists() else None
+
+    def check_birth(self, *, add: bool) -> None:
+        """See that the version that the job is to make can be opened.
+
+        Raises:
+            MemberError: It cannot.
+        """
+        with about("dataset"):
+            self._look(partial(check_opening, reference=self.request["dataset"], add=add))
+
+    def check_version(self, wants: Wanted = "any") -> None:
+        """See that there is the version that the job is about.
+
+        Raises:
+            MemberError: There is none.
+        """
+        with about("version"):
+            self._look(partial(find, reference=self.request["version"], wants=wants))
+
+    def _look(self, work: Callable[[SqliteConnection], object]) -> None:
+        path = self.data_dir / WORK_FILE
+        with closing(open_reader_now(path, WORK)) as db:
+            work(db)
+
+    def check_models(self, models: Sequence[str], config: Config | None = None) -> None:
         """See that the models can be asked, and that what they cost can be bounded.
+
+        Args:
+            models: Their names.
+            config: Where they are asked, where it is no configuration of models alone.
 
         Raises:
             MemberError: One cannot.
         """
-        with about("config"):
-            config = self.config
         budget = Budget(*self.bounds)
-        with about(member):
+        with about("config"):
             for model in models:
-                budget.check(endpoint(model, config, os.environ))
-
-    def read_names(self, member: str) -> tuple[str, ...]:
-        """Give a member that is a list of names, each once.
-
-        Raises:
-            MemberError: One stands there twice.
-        """
-        names = tuple(self.request.get(member) or ())
-        with about(member):
-            twice = next((name for name in names if names.count(name) > 1), None)
-            if twice is not None:
-                raise InputError(member, f'names "{twice}" twice.')
-        return names
+                budget.check(endpoint(model, config or self.config, os.environ))
 
 
 @dataclass(frozen=True)
@@ -134,6 +168,11 @@ class Attempt(Asked):
     def budget(self) -> Budget:
         """What this attempt may buy."""
         return Budget(*self.left)
+
+    @property
+    def made(self) -> Path:
+        """Where it is noted which version the job has made."""
+        return self.folder.path / "made.json"
 
     @asynccontextmanager
     async def teachers(self) -> AsyncIterator[tuple[Teachers, Progress]]:

@@ -16,6 +16,8 @@ def file_job(
     where: str | None = None,
     test: Sequence[Mapping[str, Any]] | None = None,
     calibration: Sequence[Mapping[str, Any]] | None = None,
+    dataset: str | None = None,
+    note: str | None = None,
     name: str | None = None,
     max_calls: int | None = None,
     max_cost: float | None = None,
@@ -29,6 +31,8 @@ def file_job(
         where: Selects traces, as in docs/filter.md; None for all.
         test: Rows of a test set of your own; None to have one drawn.
         calibration: Answers that people have judged, to hold the judge against; None for none.
+        dataset: Name of a dataset of which it becomes the next version, frozen at once; None for none.
+        note: A few words that lists of versions show.
         name: For a person; None for the id.
         max_calls: Most calls of models that it may buy.
         max_cost: Most money that it may spend, in the currency of the configured prices.
@@ -40,11 +44,37 @@ def file_job(
         "where": where,
         "test": test,
         "calibration": calibration,
+        "dataset": dataset,
+        "note": note,
         "name": name,
         "max_calls": max_calls,
         "max_cost": max_cost,
         "id": id,
     }
+    body = json.dumps({key: one for key, one in given.items() if one is not None}).encode()
+    return Call(Asked("file_job", "POST", f"{API}/jobs", body=body), as_shape(Job))
+
+
+def file_work(
+    kind: str,
+    members: Mapping[str, Any],
+    *,
+    name: str | None = None,
+    max_calls: int | None = None,
+    max_cost: float | None = None,
+    id: str | None = None,  # noqa: A002
+) -> Call[Job]:
+    """File a job of any kind.
+
+    Args:
+        kind: What it does, such as `judge`.
+        members: What it is given, as docs/admin-api.md tells for each kind; those that are None are left out.
+        name: For a person; None for the id.
+        max_calls: Most calls of models that it may buy.
+        max_cost: Most money that it may spend, in the currency of the configured prices.
+        id: A UUIDv7 of the job: asked again under the same id, it is filed once.
+    """
+    given = {**members, "kind": kind, "name": name, "max_calls": max_calls, "max_cost": max_cost, "id": id}
     body = json.dumps({key: one for key, one in given.items() if one is not None}).encode()
     return Call(Asked("file_job", "POST", f"{API}/jobs", body=body), as_shape(Job))
 

@@ -1,0 +1,151 @@
+"""Jobs of the kinds `upload` and `generate`: files and prompts become versions."""
+
+import shutil
+import tarfile
+from itertools import islice
+from pathlib import Path
+
+from processing.datasets.choice import Keep
+from processing.datasets.data_set import Format, find_data
+from processing.datasets.generate import Wanted, generate
+from processing.datasets.mapping import SAMPLE_RECORDS, guess_mapping, read_map
+from processing.datasets.prompt_file import Setting, read_prompts
+from processing.datasets.row_split import split_rows
+from processing.datasets.upload import upload
+from processing.errors import InputError
+from processing.progress import StageProgress
+from store.datasets.row import Part
+from store.datasets.version import Version
+from tracemill.job_kinds.attempt import Asked, Attempt, Done, KindOfWork, about
+from tracemill.job_kinds.job_datasets import JobDatasets, open_datasets
+
+_UNPACKED = "unpacked"
+
+
+# Upload --------------------------------------------------------------------------------------------------------------
+
+
+def _check_upload(asked: Asked) -> None:
+    request = asked.request
+    asked.check_birth(add=request["add"])
+    with about("map"):
+        told = read_map(request["map"])
+    with about("file"):
+        data = find_data(_source(asked), Format(request["format"]))
+        sample = [record.value for record in islice(data.records(), SAMPLE_RECORDS) if record.value is not None]
+        guess_mapping(sample, told, data.name)
+
+
+async def _run_upload(attempt: Attempt) -> Done:
+    request = attempt.request
+    async with open_datasets(attempt) as store:
+        made = await store.version_made(request["dataset"])
+        if made is not None:
+            return Done({"version": (await _shared_out(made, store, request["test_fraction"])).label})
+        report = await upload(
+            _source(attempt),
+            request["dataset"],
+            store,
+            told=read_map(request["map"]),
+            wanted=Format(request["format"]),
+            part=None if request["part"] is None else Part(request["part"]),
+            add=request["add"],
+            note=request["note"],
+            strict=request["strict"],
+            test_fraction=request["test_fraction"],
+            done=lambda count: attempt.progress(StageProgress("upload", count, count)),
+        )
+    return Done({**report.as_json(), "source": request["file"]}, report.warnings)
+
+
+async def _shared_out(version: Version, store: JobDatasets, test_fraction: float | None) -> Version:
+    if test_fraction is None or version.is_frozen:
+        return version
+    return (await split_rows(store, version.label, test_fraction=test_fraction)).version
+
+
+def _source(asked: Asked) -> Path:
+    """Give what was uploaded; a folder that came as one archive is unpacked first.
+
+    Raises:
+        InputError: The archive cannot be read, or holds what does not belong into a folder.
+    """
+    path = asked.folder.uploaded / str(asked.request["file"])
+    if path.suffix != ".tar":
+        return path
+    folder = asked.folder.path / _UNPACKED
+    if not folder.is_dir():
+        unpacking = asked.folder.path / f".{_UNPACKED}"
+        shutil.rmtree(unpacking, ignore_errors=True)
+        try:
+            with tarfile.open(path) as archive:
+                # Nothing outside the folder, no links out of it, no devices.
+                archive.extractall(unpacking, filter="data")
+        except tarfile.TarError as exc:
+            raise InputError(path.name, f"is no archive that can be unpacked: {exc}.") from exc
+        unpacking.rename(folder)
+    inside = list(folder.iterdir())
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
+
+
+UPLOAD = KindOfWork(_check_upload, _run_upload)
+
+
+# Generate ------------------------------------------------------------------------------------------------------------
+
+
+def _check_generate(asked: Asked) -> None:
+    asked.check_birth(add=asked.request["add"])
+    wanted = _wanted(asked)
+    with about("n_samples"):
+        wanted.check()
+    with about("prompts"):
+        read_prompts(_prompts(asked), wanted.setting)
+    asked.check_models([wanted.teacher, wanted.judge])
+
+
+async def _run_generate(attempt: Attempt) -> Done:
+    request = attempt.request
+    async with open_datasets(attempt) as store:
+        made = await store.version_made(request["dataset"])
+        if made is not None:
+            return Done({"version": made.label})
+        async with attempt.teachers() as (teachers, progress):
+            counts = teachers.counts
+
+            def tell(stage: str, done: int, total: int) -> None:
+                calls = (counts.in_flight, counts.paid, counts.cached, counts.failed)
+                progress(StageProgress(stage, done, total, *calls))
+
+            report = await generate(
+                _prompts(attempt),
+                request["dataset"],
+                store,
+                teachers,
+                _wanted(attempt),
+                add=request["add"],
+                note=request.get("note"),
+                tell=tell,
+            )
+    return Done(report.as_json(), report.warnings)
+
+
+def _prompts(asked: Asked) -> Path:
+    return next(asked.folder.prompts.iterdir())
+
+
+def _wanted(asked: Asked) -> Wanted:
+    request = asked.request
+    given = {name: request[name] for name in ("threshold", "temperature", "task", "criteria") if name in request}
+    setting = Setting(request.get("system"), request.get("tools"), request.get("response_format"))
+    return Wanted(
+        request["teacher"],
+        request["judge"],
+        n_samples=request["n_samples"],
+        keep=Keep(request["keep"]),
+        setting=setting,
+        **given,
+    )
+
+
+GENERATE = KindOfWork(_check_generate, _run_generate)
