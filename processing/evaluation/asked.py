@@ -56,7 +56,7 @@ async def read_asked(store: DatasetStore, reference: str, part: str, *, expands:
     rows = [row async for row in store.rows(version, state=RowState.KEPT) if row.part in _PARTS[part]]
     if not rows:
         raise InputError(version.label, _no_rows(version, part))
-    manifest = _of_run(version.manifest)
+    manifest = await _made_by(store, version)
     config = manifest.get("config")
     base = config.get("base") if isinstance(config, Mapping) else None
     task = base.get("task") if isinstance(base, Mapping) else None
@@ -87,10 +87,15 @@ def _test_hash(version: Version, rows: list[Row], part: str) -> str:
     return (learned_set_hash(sorted(bytes.fromhex(row.learned_hash) for row in rows)) or b"").hex()
 
 
-def _of_run(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a run says of itself: the manifest, or the part of it that a version keeps of its run."""
-    run = manifest.get("run")
-    return run if isinstance(run, Mapping) and "config" in run else manifest
+async def _made_by(store: DatasetStore, version: Version) -> Mapping[str, Any]:
+    """The manifest of the run that made the version, or of the one that made those that it follows; empty for none."""
+    before = {one.number: one for one in await store.versions(version.dataset)}
+    found: Version | None = version
+    while found is not None:
+        if isinstance(found.manifest.get("config"), Mapping):
+            return found.manifest
+        found = None if found.parent is None else before.get(found.parent)
+    return {}
 
 
 def _description(manifest: Mapping[str, Any], label: str) -> JobDescription | None:

@@ -8,6 +8,7 @@ rows that are gone; from an active version the row goes as a whole.
 import sqlite3
 from collections.abc import Sequence
 
+from store.datasets.evaluation import ERASE_PREDICTIONS
 from store.datasets.version import label
 from store.erasing.work_walk import Held, Outcome, Walk
 
@@ -32,12 +33,7 @@ ERASE_ROW = (
     # Details of how a row ended quote candidates and judges.
     "UPDATE version_rows SET detail = NULL WHERE row_hash = :key AND detail IS NOT NULL",
     # What models answered to it.
-    """
-    UPDATE evaluations SET erased = erased + (
-        SELECT count(*) FROM predictions p WHERE p.evaluation_id = evaluations.evaluation_id AND p.row_hash = :key
-    ) WHERE evaluation_id IN (SELECT evaluation_id FROM predictions WHERE row_hash = :key)
-    """,
-    "DELETE FROM predictions WHERE row_hash = :key",
+    *ERASE_PREDICTIONS,
     "DELETE FROM row_contents WHERE row_hash = :key",
     "DELETE FROM row_sources WHERE row_hash = :key",
 )

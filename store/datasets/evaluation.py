@@ -4,8 +4,7 @@ An evaluation is named by what was asked of whom: version hash, part, the model'
 decide the numbers. Evaluating the same once more is the same evaluation, written anew; nothing is paid for it.
 """
 
-import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final
@@ -17,21 +16,25 @@ RECORDED: Final = "recorded"
 """The contender that asks nobody: the original model's answers as the rows hold them."""
 _ID_BYTES = 8
 _ID_KEY = b"tracemill-evaluation-1"
-_ERASE = "DELETE FROM predictions WHERE row_hash = :row_hash"
-_MARK = """
+_CALLS_OF_ROW = """(
+    SELECT call_key FROM predictions WHERE row_hash = :key AND call_key IS NOT NULL
+    UNION SELECT judge_call FROM predictions WHERE row_hash = :key AND judge_call IS NOT NULL
+)"""
+ERASE_PREDICTIONS: Final = (
+    # Whatever traces the calls were about: a row of a file was made from none that the store knows.
+    f"DELETE FROM verdicts WHERE call_key IN {_CALLS_OF_ROW}",  # noqa: S608 - our own text
+    f"DELETE FROM call_sources WHERE call_key IN {_CALLS_OF_ROW}",  # noqa: S608
+    f"DELETE FROM calls WHERE key IN {_CALLS_OF_ROW}",  # noqa: S608
+    """
     UPDATE evaluations SET erased = erased + (
-        SELECT count(*) FROM predictions p WHERE p.evaluation_id = evaluations.evaluation_id AND p.row_hash = :row_hash
-    ) WHERE evaluation_id IN (SELECT evaluation_id FROM predictions WHERE row_hash = :row_hash)
-"""
-_CALLS = """
-    SELECT call_key FROM predictions WHERE row_hash = :row_hash AND call_key IS NOT NULL
-    UNION SELECT judge_call FROM predictions WHERE row_hash = :row_hash AND judge_call IS NOT NULL
-"""
-_DELETE_CALL = (
-    "DELETE FROM verdicts WHERE call_key = ?",
-    "DELETE FROM calls WHERE key = ?",
-    "DELETE FROM call_sources WHERE call_key = ?",
+        SELECT count(*) FROM predictions p WHERE p.evaluation_id = evaluations.evaluation_id AND p.row_hash = :key
+    ) WHERE evaluation_id IN (SELECT evaluation_id FROM predictions WHERE row_hash = :key)
+    """,
+    "DELETE FROM predictions WHERE row_hash = :key",
 )
+"""What erases all that models and judges said about a row, by its hash; in this order, in one transaction.
+
+The evaluations stay, marked with how many of their answers went: their numbers name no row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,26 +124,3 @@ def evaluation_id(*, version_hash: str, part: str, identity: str, settings: Mapp
     ordered = {name: settings[name] for name in sorted(settings)}
     text = json_text.dumps([version_hash, part, identity, ordered])
     return blake2b(text, digest_size=_ID_BYTES, key=_ID_KEY).hexdigest()
-
-
-def erase_predictions(db: sqlite3.Connection, row_hashes: Iterable[bytes]) -> int:
-    """Delete what models and judges said about rows, and the calls that said it; inside a transaction of the writer.
-
-    The evaluations stay, marked with how many of their answers went: their numbers name no row.
-
-    Args:
-        db: A writer's connection to `work.db`.
-        row_hashes: The rows that are erased.
-
-    Returns:
-        How many predictions were deleted.
-    """
-    deleted = 0
-    for row_hash in row_hashes:
-        value = {"row_hash": row_hash}
-        keys = db.execute(_CALLS, value).fetchall()
-        db.execute(_MARK, value)
-        deleted += db.execute(_ERASE, value).rowcount
-        for statement in _DELETE_CALL:
-            db.executemany(statement, keys)
-    return deleted

@@ -1,9 +1,12 @@
 """Models of known quality are measured as what they are, once, and every failure counts."""
 
 import re
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -13,6 +16,7 @@ from processing.errors import BudgetError, InputError, TeacherError, UnknownMetr
 from processing.evaluation.evaluate import Wanted
 from store.datasets.evaluation_store import EvaluationStore
 from store.datasets.row import Part
+from store.datasets.version import Birth
 from store.errors import DatasetError
 from tests.processing.evaluation.versions import (
     PRICE,
@@ -334,3 +338,34 @@ async def test_an_unknown_metric_lists_those_there_are(store: EvaluationStore, t
         await run(store, teachers, Wanted("support", ("m",), metrics=("bleu",)))
     with pytest.raises(UnknownMetricError, match=r"rouge.*there are accuracy"):
         await run(store, teachers, Wanted("support", ("m",), metrics=("rouge",), suite="classification"))
+
+
+async def test_a_version_goes_by_the_task_of_the_run_that_made_those_it_follows(
+    store: EvaluationStore, teachers: Teachers
+) -> None:
+    made = {
+        "config": {"base": {"task": "classification"}},
+        "job_description": {"task_description": "Sort.", "classes_description": {"billing": "b", "unheard": "u"}},
+    }
+    first = await frozen(store, [label_row(number) for number in range(4)], manifest=made)
+    second = await store.open_version("support", birth=Birth.CURATE, manifest={"curated": True})
+    assert second.parent == first.number
+    await store.freeze(second)
+    teachers.reply = right_in(1.0, label_for)
+    found = await run(store, teachers, Wanted("support-v2", ("m",)))
+    assert found.suite == "classification"
+    assert found.evaluations[0].metrics["classes"]["unheard"]["support"] == 0
+
+
+async def test_answers_and_verdicts_are_noted_as_about_the_traces_of_their_row(
+    store: EvaluationStore, teachers: Teachers, tmp_path: Path
+) -> None:
+    trace = "01890a5d-ac96-774b-bcce-b302099a8057"
+    await frozen(store, [text_row(0, source_trace_id=trace)])
+    teachers.reply = lambda _: {"content": "wrong"}
+    teachers.judge = '{"reason": "so", "verdict": "bad"}'
+    found = await run(store, teachers, Wanted("support", ("m",), judge="j"))
+    (prediction,) = await store.predictions(found.evaluations[0].evaluation_id)
+    with closing(sqlite3.connect(tmp_path / "work.db")) as db:
+        noted = set(db.execute("SELECT call_key, trace_id FROM call_sources"))
+    assert noted == {(key, UUID(trace).bytes) for key in (prediction.call_key, prediction.judge_call)}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from store.datasets.evaluation import Evaluation, Prediction, erase_predictions, evaluation_id
+from store.datasets.evaluation import ERASE_PREDICTIONS, Evaluation, Prediction, evaluation_id
 from store.datasets.evaluation_store import EvaluationStore
 from store.errors import DatasetError
 from store.work import Call
@@ -84,8 +84,8 @@ async def test_erasing_a_row_takes_what_was_said_of_it_and_marks_the_evaluation(
         await store.add_call(Call(bytes([number]), "evaluate", "m", "url", b"{}", b"{}", None, None, 1))
     await store.add_evaluation(evaluation(), [prediction(0), prediction(1)])
     with closing(sqlite3.connect(tmp_path / "work.db")) as db, db:
-        assert erase_predictions(db, [bytes.fromhex(HASHES[0])]) == 1
-        assert erase_predictions(db, [bytes.fromhex(HASHES[0])]) == 0
+        for statement in (*ERASE_PREDICTIONS, *ERASE_PREDICTIONS):
+            db.execute(statement, {"key": bytes.fromhex(HASHES[0])})
     assert await store.predictions("aaaa000000000000") == [prediction(1)]
     assert (await store.evaluation("aaaa000000000000")).erased == 1
     left = [number for number in (0, 1, 10, 11) if await store.call(bytes([number])) is not None]
