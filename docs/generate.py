@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from processing.answer import Fault
+from processing.clusters.promotion import PromoteReason
 from processing.config import WITHOUT_EFFECT, Config, Model, Price
 from processing.convert import SkipReason
 from processing.datasets.choice import GenerateReason
@@ -26,6 +27,7 @@ from proxy.calls.route_config import RouteConfig
 from proxy.metrics.catalog import LABEL_VALUES, OWNERS, DropReason, Metric
 from proxy.price_config import PriceEntry
 from proxy.settings import ENV_PREFIX, KIB, MIB, ServeSettings
+from store.clusters.cluster import Apart
 from store.filter_fields import (
     FEEDBACK_PREFIX,
     FIELDS,
@@ -396,6 +398,12 @@ REASONS = (
         "As `tracemill datasets rows` and the report of `tracemill generate` have it; see uploading.md.",
         GenerateReason,
     ),
+    (
+        "How the calls of a cluster end",
+        "As `tracemill clusters promote` has it, beside reasons of assistant messages and of rows; see clusters.md.",
+        PromoteReason,
+    ),
+    ("Traces that are in no cluster", "As `tracemill clusters list` counts them; see clusters.md.", Apart),
 )
 
 

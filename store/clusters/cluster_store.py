@@ -102,10 +102,11 @@ class ClusterStore(WorkStore):
         return found
 
     async def row_bodies(self) -> AsyncIterator[bytes]:
-        """Yield the rows of all dataset versions that name traces, each once and packed as in `store.body`."""
+        """Yield the rows that runs of the processor made, each once and packed as in `store.body`."""
         sql = (
-            "SELECT number, body FROM row_contents c WHERE number > ?"
-            " AND EXISTS (SELECT 1 FROM row_sources s WHERE s.row_hash = c.row_hash) ORDER BY number LIMIT ?"
+            "SELECT number, body FROM row_contents c WHERE number > ? AND EXISTS ("
+            "SELECT 1 FROM version_rows r JOIN versions v ON v.id = r.version WHERE r.row_hash = c.row_hash"
+            " AND v.birth IN ('process', 'curate', 'rebuild')) ORDER BY number LIMIT ?"
         )
         place = 0
         while rows := await self._all(sql, [place, _ROWS_AT_ONCE]):

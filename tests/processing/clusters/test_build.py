@@ -3,6 +3,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -13,6 +14,9 @@ from processing.model_client import ModelClient
 from processing.teachers import Teachers
 from store.clusters.cluster import Apart
 from store.clusters.cluster_store import ClusterStore
+from store.datasets.dataset_store import DatasetStore
+from store.datasets.row import Row, RowEnd, RowState
+from store.datasets.version import Birth
 from store.errors import FilterError
 from store.traces import TraceReader, TraceWriter
 from tests.processing.clusters.embedding_server import EmbeddingServer, serving_embeddings
@@ -168,3 +172,18 @@ async def test_without_the_extra_the_command_that_installs_it_is_told(
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(InputError, match=r"pip install 'tracemill\[cluster\]'"):
         await build(tmp_path)
+
+
+async def test_agreement_is_told_where_rows_of_a_run_know_it(tmp_path: Path) -> None:
+    await fill(tmp_path)
+    async with (
+        await DatasetStore.open(tmp_path / "work.db") as datasets,
+        datasets.birth("d", birth=Birth.PROCESS, manifest={}) as born,
+    ):
+        for number, agreement in ((1, 0.5), (5, 1.0), (9, None)):
+            metadata = {"source_trace_id": str(UUID(int=number)), "agreement": agreement}
+            row = {"row_id": f"r{number}", "messages": [], "metadata": metadata}
+            await born.add_rows([Row(row, None, RowEnd(RowState.KEPT, "output", "train"))])
+    built = await build(tmp_path)
+    known = [cluster.facts for cluster in built.clusters if cluster.facts.agreement_rows]
+    assert [(facts.agreement, facts.agreement_rows) for facts in known] == [(0.75, 2)]
