@@ -18,6 +18,7 @@ import httpx2 as httpx
 
 from processing.endpoint import Endpoint
 from processing.errors import TeacherError
+from processing.http_clients import HttpClients
 from processing.http_reply import CHAT, MAX_WAIT_S, Completion, Patience, Service, Stop, TryAgain, read_reply
 from processing.pace import AutoPace, FixedPace, Pace
 
@@ -28,7 +29,6 @@ _REJECTIONS_BEFORE_STOP = 5
 """So many different questions in a row that a model calls wrong, before it answered any, mean that all are."""
 _LEAST_WAIT_S = 1.0
 """A server that answers 429 and asks for no wait at all is still given a moment."""
-_TIMEOUT = httpx.Timeout(connect=10, read=300, write=60, pool=None)
 
 
 Keep = Callable[[Completion], Awaitable[None]]
@@ -50,11 +50,7 @@ class ModelClient:
         first_wait_s: float = 0.5,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._http = httpx.AsyncClient(
-            timeout=_TIMEOUT,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
-            headers={"user-agent": "tracemill"},
-        )
+        self._clients = HttpClients()
         self._common = None if parallel is None else FixedPace(parallel)
         self._paces: dict[str, Pace] = {}
         self._model_paces: dict[str, Pace] = {}
@@ -72,7 +68,7 @@ class ModelClient:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        await self._http.aclose()
+        await self._clients.aclose()
 
     async def complete(
         self, where: Endpoint, body: Mapping[str, Any], keep: Keep | None = None, *, service: Service = CHAT
@@ -179,7 +175,10 @@ class ModelClient:
         clock = asyncio.get_running_loop().time
         sent_at = clock()
         try:
-            async with self._http.stream("POST", url, content=json.dumps(body).encode(), headers=headers) as response:
+            async with (
+                self._clients.one() as client,
+                client.stream("POST", url, content=json.dumps(body).encode(), headers=headers) as response,
+            ):
                 raw = bytearray()
                 async for block in response.aiter_bytes():
                     raw += block

@@ -254,7 +254,7 @@ class Teachers:
         where: Endpoint,
         body: Mapping[str, Json],
         record: Callable[[Completion], Call],
-        keep: Callable[[Completion], Awaitable[None]],
+        keep: Callable[[Completion, Call], Awaitable[None]],
         *,
         service: Service = CHAT,
     ) -> Call:
@@ -264,7 +264,7 @@ class Teachers:
             where: Whom to ask.
             body: The request body.
             record: Makes the row of the call table of an answer.
-            keep: Writes an answer that is final down, before it is used.
+            keep: Writes an answer that is final down with its row, before it is used.
             service: What is asked for.
 
         Raises:
@@ -275,9 +275,12 @@ class Teachers:
         self.counts.in_flight += 1
         self._changed()
 
+        made: list[Call] = []
+
         async def keep_final(completion: Completion) -> None:
+            made.append(record(completion))
             if completion.is_final:
-                await keep(completion)
+                await keep(completion, made[-1])
 
         try:
             completion = await self.client.complete(where, body, keep_final, service=service)
@@ -286,7 +289,7 @@ class Teachers:
             raise
         finally:
             self.counts.in_flight -= 1
-        call = record(completion)
+        call = made[-1] if made else record(completion)
         usage = json_text.loads(call.usage) if call.usage else {}
         self._budget.settle(reserved, call.cost, reported(usage, "completion_tokens"))
         if call.error is None:
@@ -300,8 +303,8 @@ class Teachers:
         def record(completion: Completion) -> Call:
             return record_call(where, key, purpose, body, completion)
 
-        async def keep(completion: Completion) -> None:
-            await self.work.add_call(record(completion))
+        async def keep(_: Completion, call: Call) -> None:
+            await self.work.add_call(call)
 
         return await self.buy(where, body, record, keep)
 

@@ -128,14 +128,8 @@ class BoughtVectors:
         body = {**self._fields, "input": [text for _, text in batch]}
         key = content_key(self._where.shown_url, self._fields, [key.hex() for key, _ in batch])
         vectors: dict[bytes, bytes] = {}
-        made: list[tuple[Completion, Call]] = []
 
         def record(completion: Completion) -> Call:
-            if not made or made[0][0] is not completion:
-                made[:] = [(completion, read(completion))]
-            return made[0][1]
-
-        def read(completion: Completion) -> Call:
             call = _call(self._where, key, self._fields, len(batch), completion)
             if completion.body is None:
                 return call
@@ -146,8 +140,7 @@ class BoughtVectors:
             vectors.update((key, vector) for (key, _), vector in zip(batch, found, strict=True))
             return call
 
-        async def keep(completion: Completion) -> None:
-            call = record(completion)
+        async def keep(completion: Completion, call: Call) -> None:
             # What was refused is asked again in another batch, and next time: another model may stand there by then.
             if call.error is None or completion.body is not None:
                 await self._store.add_vectors(vectors, call)

@@ -174,6 +174,7 @@ def test_prompts_ask_for_reasons_before_verdicts() -> None:
         "judge",
         "judge_alone",
         "judge_row",
+        "name_cluster",
         "relabel",
         "rewrite",
     }
