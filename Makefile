@@ -2,6 +2,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# The tests start some thousand processes: each would compile our modules anew, which takes as long as importing them.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint lint-deploy format docs clean
 .DEFAULT_GOAL := test
 
