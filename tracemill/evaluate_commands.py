@@ -22,7 +22,7 @@ from processing.model_config import load_models
 from processing.teachers import Teachers
 from store.datasets.evaluation_store import EvaluationStore
 from tracemill.evaluation_files import Html, Plot, Shown, write_files
-from tracemill.evaluation_text import comparison_text, evaluation_text, held_lines
+from tracemill.evaluation_text import bill_line, comparison_text, evaluation_text, held_lines
 from tracemill.progress_lines import show_progress
 from tracemill.run_command import DEFAULT_DATA_DIR, PARTIAL, WORK_FILE, AsJson, DataDir, run_to_end, usage
 
@@ -110,7 +110,12 @@ def evaluate(
         typer.echo(json.dumps({**found.as_json(), **files}))
     else:
         sides = sides_of(found.evaluations, found.comparison)
-        told = [*(f"warning: {warning}" for warning in found.warnings), *held_lines(held), *map(str, written)]
+        told = [
+            bill_line(found),
+            *(f"warning: {warning}" for warning in found.warnings),
+            *held_lines(held),
+            *map(str, written),
+        ]
         typer.echo(
             "\n\n".join(filter(None, [evaluation_text(sides, found.metrics, found.comparison), "\n".join(told)]))
         )

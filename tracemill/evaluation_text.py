@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from processing.evaluation.charts import Side
 from processing.evaluation.comparison import Comparison
 from processing.evaluation.cutoffs import Held
+from processing.evaluation.evaluate import Evaluated
 from processing.evaluation.tables import comparison_table, cost_table, score_table
 from processing.report_chart import number_text
 from processing.report_tables import Table
@@ -31,6 +32,17 @@ def evaluation_text(sides: Sequence[Side], metrics: Sequence[str], comparison: C
 def comparison_text(comparison: Comparison, metrics: Sequence[str]) -> str:
     """Tell how contenders differ, pair by pair."""
     return "\n".join([_table(comparison_table(comparison, metrics)), *comparison.notes])
+
+
+def bill_line(found: Evaluated) -> str:
+    """Tell what kind of answers were scored, and what all the calls behind the numbers cost."""
+    calls = [
+        f"{purpose} {bill.calls:,} calls, "
+        + ("cost unknown" if bill.cost is None else number_text(bill.cost))
+        + (f" ({bill.without_cost:,} of unknown cost)" if bill.cost is not None and bill.without_cost else "")
+        for purpose, bill in found.bill.items()
+    ]
+    return "; ".join([f"scored as {found.suite}", *calls])
 
 
 def held_lines(held: Sequence[Held]) -> list[str]:

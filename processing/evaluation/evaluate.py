@@ -4,8 +4,8 @@ Answers go through the call table under the purpose `evaluate`: what was answere
 that was stopped goes on where it stopped, and one that is repeated gives the same numbers.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
 from processing.answer import Fault
@@ -24,7 +24,7 @@ from processing.model_family import family_of
 from processing.parallel import each
 from processing.progress import Progress, StageProgress, silent
 from processing.prompt import prompt
-from processing.teachers import Teachers
+from processing.teachers import Bill, Teachers
 from store.datasets.evaluation import RECORDED, Evaluation, Prediction, evaluation_id
 from store.datasets.evaluation_store import EvaluationStore
 from store.recorded.message import Json
@@ -68,6 +68,7 @@ class Evaluated:
         warnings: What a reader has to know first.
         unfinished: Answers that servers failed to give in passing; running again asks for them.
         comparison: Of all contenders; None for one alone.
+        bill: What all the answers cost by purpose, whenever they were bought: the models' and the judge's.
     """
 
     evaluations: tuple[Evaluation, ...]
@@ -75,6 +76,7 @@ class Evaluated:
     metrics: tuple[str, ...]
     warnings: tuple[str, ...]
     unfinished: int
+    bill: Mapping[str, Bill] = field(default_factory=dict)
     comparison: Comparison | None = field(default=None)
 
     def as_json(self) -> dict[str, Json]:
@@ -86,6 +88,7 @@ class Evaluated:
             "comparison": None if self.comparison is None else self.comparison.as_json(),
             "warnings": list(self.warnings),
             "unfinished": self.unfinished,
+            "calls": {purpose: asdict(bill) for purpose, bill in self.bill.items()},
         }
 
 
@@ -134,6 +137,7 @@ async def evaluate(
         metrics=tuple(wanted.metrics) or _computed(plan),
         warnings=tuple(_warnings(plan, evaluations)),
         unfinished=unfinished,
+        bill=teachers.bill(),
         comparison=compare(found) if len(found) > 1 else None,
     )
 

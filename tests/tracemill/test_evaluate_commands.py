@@ -67,7 +67,14 @@ def test_a_version_is_evaluated_compared_shown_and_written_out(folder: Path, tea
     files = ["--html", "page.html", "--plot", "plots"]
     made = tracemill(folder, teachers, "evaluate", "support", *both, *files, "--baseline", "recorded")
     assert made.exit_code == 0, made.stderr
-    for said in ("support-v1 test  good  30 answers", "accuracy", "good better", "page.html", "plots/scores.png"):
+    for said in (
+        "support-v1 test  good  30 answers",
+        "accuracy",
+        "good better",
+        "page.html",
+        "plots/scores.png",
+        "scored as",
+    ):
         assert said in made.stdout
     assert (folder / "page.html").stat().st_mode & 0o777 == 0o600
     asked = len(teachers.requests)
