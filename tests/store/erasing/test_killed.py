@@ -71,7 +71,7 @@ def killed_until_done(
             code = 1
             try:
                 threading.Timer(
-                    chance.uniform(0.005, 0.03) * (1 + kills / 4), os.kill, (os.getpid(), signal.SIGKILL)
+                    chance.uniform(0.005, 0.03) * 1.2**kills, os.kill, (os.getpid(), signal.SIGKILL)
                 ).start()
                 asyncio.run(done(data_dir, chores()))
                 code = 0
