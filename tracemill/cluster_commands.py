@@ -17,14 +17,22 @@ from processing.clusters.promotion import Promoted, PromoteSettings, promote_clu
 from processing.model_client import ModelClient
 from processing.model_config import load_models
 from processing.teachers import Teachers
-from store.clusters.cluster import Build, Cluster, Member
+from store.clusters.cluster import UNCLUSTERED, UNCLUSTERED_NAME, Build, Cluster, Member
 from store.clusters.cluster_store import ClusterStore
 from store.clusters.opening import openings
 from store.datasets.dataset_store import DatasetStore
 from store.errors import DatabaseMissingError
 from store.filter import parse_filter
 from store.traces import TraceReader
-from tracemill.cluster_text import build_text, cluster_text, clusters_json, list_text, promoted_text
+from tracemill.cluster_text import (
+    build_text,
+    cluster_text,
+    clusters_json,
+    list_text,
+    member_lines,
+    members_json,
+    promoted_text,
+)
 from tracemill.progress_lines import show_progress
 from tracemill.run_command import (
     DEFAULT_DATA_DIR,
@@ -38,8 +46,10 @@ from tracemill.run_command import (
     usage,
 )
 
+_MOST_DIGITS = 15
+
 clusters = typer.Typer(no_args_is_help=True, add_completion=False, help="Group traces by what their users want.")
-ClusterId = Annotated[int, typer.Argument(help="Id of the cluster.")]
+ClusterId = Annotated[str, typer.Argument(help=f"Id of the cluster, or {UNCLUSTERED_NAME}.")]
 
 
 @clusters.command()
@@ -113,23 +123,22 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one cluster: what was counted, its words, and the members nearest its middle."""
+    id_ = _id(cluster_id)
 
-    async def shown() -> tuple[Cluster, list[Member], dict[str, str]]:
+    async def shown() -> tuple[Cluster | None, list[Member], dict[str, str]]:
         async with _store(data_dir) as store:
-            cluster = await store.cluster(cluster_id)
-            members = await store.members(cluster_id, limit=examples)
+            cluster = None if id_ == UNCLUSTERED else await store.cluster(id_)
+            members = await store.members(id_, limit=examples)
         async with _traces(data_dir) as reader:
             return cluster, members, await _texts(members, reader)
 
     cluster, members, texts = run_to_end(shown())
     if as_json:
-        listed = [
-            {"trace_id": str(one.trace_id), "similarity": one.similarity, "text": texts.get(str(one.trace_id))}
-            for one in members
-        ]
-        typer.echo(json.dumps({**clusters_json(None, [cluster])["clusters"][0], "examples": listed}))
+        told = {"id": UNCLUSTERED} if cluster is None else clusters_json(None, [cluster])["clusters"][0]
+        typer.echo(json.dumps({**told, "examples": members_json(members, texts)}))
     else:
-        typer.echo(cluster_text(cluster, members, texts))
+        lines = [] if cluster is None else [cluster_text(cluster)]
+        typer.echo("\n".join([*lines, *member_lines(members, texts)]))
 
 
 @clusters.command()
@@ -201,6 +210,14 @@ async def _texts(members: list[Member], reader: TraceReader) -> dict[str, str]:
         async for batch in openings(reader, parse_filter(f"id in ({listed})"), read_message):
             found.update((str(opening.trace_id), intent_of(opening.turns)) for opening in batch)
     return found
+
+
+def _id(text: str) -> int:
+    if text in (UNCLUSTERED_NAME, str(UNCLUSTERED)):
+        return UNCLUSTERED
+    if not text.isdecimal() or len(text) > _MOST_DIGITS:
+        usage(f'"{text}" is no id of a cluster; expected a number, or {UNCLUSTERED_NAME}.')
+    return int(text)
 
 
 def _count(k: str) -> int | None:

@@ -47,8 +47,8 @@ def cluster_line(cluster: Cluster, width: int = _LEAST_NAME_WIDTH) -> str:
     return f"cluster {cluster.id:<3} → {name:<{width}} ({', '.join(told)})"
 
 
-def cluster_text(cluster: Cluster, members: Sequence[Member], texts: Mapping[str, str]) -> str:
-    """Write all that is known of a cluster, and some of its members."""
+def cluster_text(cluster: Cluster) -> str:
+    """Write all that is known of a cluster."""
     lines = [cluster_line(cluster)]
     if cluster.description:
         lines.append(f"  {one_line(cluster.description)}")
@@ -56,11 +56,31 @@ def cluster_text(cluster: Cluster, members: Sequence[Member], texts: Mapping[str
         lines.append(f"  by its words: {one_line(cluster.name_by_terms)}")
     lines.append(f"  terms         {one_line(', '.join(f'{term.text} ({term.members:,})' for term in cluster.terms))}")
     lines += [f"  {name:<13} {value}" for name, value in _facts(cluster.facts)]
+    return "\n".join(lines)
+
+
+def member_lines(members: Sequence[Member], texts: Mapping[str, str]) -> list[str]:
+    """Write a line for each of some traces: how near the middle it is or why it is in no cluster, and how it opens."""
+    lines = []
     for member in members:
         text = texts.get(str(member.trace_id))
         said = "gone" if text is None else one_line(text, _EXAMPLE_CHARS)
-        lines.append(f"  {member.trace_id}  {member.similarity:.2f}  {said}")
-    return "\n".join(lines)
+        place = f"{member.similarity:.2f}" if member.reason is None else str(member.reason)
+        lines.append(f"  {member.trace_id}  {place:<4}  {said}")
+    return lines
+
+
+def members_json(members: Sequence[Member], texts: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Give some traces as JSON."""
+    return [
+        {
+            "trace_id": str(member.trace_id),
+            "similarity": member.similarity if member.reason is None else None,
+            "reason": member.reason,
+            "text": texts.get(str(member.trace_id)),
+        }
+        for member in members
+    ]
 
 
 def build_text(built: Built) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from store import json_text
-from store.clusters.cluster import Apart, Build, Cluster, Facts, Member, Share, Term
+from store.clusters.cluster import UNCLUSTERED, Apart, Build, Cluster, Facts, Member, Share, Term
 from store.connection import run
 from store.database import store_error
 from store.errors import ClusterError
@@ -83,11 +83,20 @@ class ClusterStore(WorkStore):
         return _cluster(rows[0])
 
     async def members(self, cluster_id: int | None = None, *, limit: int | None = None) -> list[Member]:
-        """List the members of a cluster, those nearest its middle first; without one, every trace in no order."""
+        """List the members of a cluster, those nearest its middle first; without one, every trace in no order.
+
+        Args:
+            cluster_id: Its id; `UNCLUSTERED` for the traces that are in none, by reason.
+            limit: At most so many; None for all.
+        """
         if cluster_id is None:
             return [_member(row) for row in await self._all(_MEMBERS)]
+        most = -1 if limit is None else limit
+        if cluster_id == UNCLUSTERED:
+            sql = f"{_MEMBERS} WHERE cluster IS NULL ORDER BY reason, trace_id LIMIT ?"
+            return [_member(row) for row in await self._all(sql, [most])]
         sql = f"{_MEMBERS} WHERE cluster = ? ORDER BY similarity DESC, trace_id LIMIT ?"
-        return [_member(row) for row in await self._all(sql, [cluster_id, -1 if limit is None else limit])]
+        return [_member(row) for row in await self._all(sql, [cluster_id, most])]
 
     async def cluster_of(self, trace_ids: Sequence[str]) -> dict[str, int]:
         """Tell the clusters of traces; those that are in none, and ids that are none of ours, are left out."""

@@ -49,6 +49,9 @@ def test_traces_become_named_clusters_and_a_cluster_becomes_a_dataset(data_dir: 
     shown = told(data_dir, "show", str(largest["id"]), "--examples", "3")
     assert [len(one["text"]) > 0 for one in shown["examples"]] == [True] * 3
     assert shown["examples"][0]["trace_id"] in run(data_dir, "show", str(largest["id"])).stdout
+    apart = told(data_dir, "show", "unclustered", "--examples", "1000")["examples"]
+    assert len(apart) == 300 - listed["build"]["counts"]["clustered"]
+    assert {one["reason"] for one in apart} == set(listed["build"]["counts"]["unclustered"])
     promoted = told(
         data_dir, "promote", str(largest["id"]), "--name", "triage-v1", "--rows", "5",
         "--exclude", shown["examples"][0]["trace_id"],
@@ -69,6 +72,7 @@ def test_traces_become_named_clusters_and_a_cluster_becomes_a_dataset(data_dir: 
         (["build", "--where", "no such"], 2, "--where"),
         (["build", "--embedder", "e"], 1, "has no base URL"),
         (["show", "99"], 1, "no cluster 99"),
+        (["show", "x"], 2, "expected a number"),
         (["promote", "99", "--name", "x"], 1, "no cluster 99"),
     ],
 )
