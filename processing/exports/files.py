@@ -1,11 +1,13 @@
 """The files of an export while they are written: those of the rows, and those beside them."""
 
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
+from processing.errors import InputError
 from processing.exports import card
 from processing.exports.converted import Converted
 from processing.exports.described import Described
@@ -53,6 +55,7 @@ class ExportFiles:
             files = {part: self._open(path, stack) for part, path in self._paths.items()}
             traces = self._open(TRACES, stack, Container.LINES) if self._has_traces else None
             left_out = self._open(self._place.left_out.name, stack, Container.LINES) if self._tally.left_out else None
+            written: Counter[Part] = Counter()
             async for row in rows:
                 part = self._preflight.part_of(row)
                 if traces is not None and part is Part.TRAIN:
@@ -64,8 +67,16 @@ class ExportFiles:
                         left_out.write(_left_out(row, part, exc))
                     continue
                 for line in converted.lines:
+                    self._require_unchanged(part in files)
                     files[part].write(self._completed(line))
+                    written[part] += 1
                 self._write_images(converted)
+        self._require_unchanged(written == +self._tally.lines)
+
+    def _require_unchanged(self, is_so: bool) -> None:
+        """Make sure that the preflight spoke of the rows that are written; an active version may change meanwhile."""
+        if not is_so:
+            raise InputError(str(self._place.out), "was not written: the version changed meanwhile. Run it again.")
 
     def finish(self, manifest: Mapping[str, Any], version: Version, known: Described) -> dict[str, Json]:
         """Write what stands beside the rows; give the files by name."""

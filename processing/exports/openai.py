@@ -2,9 +2,10 @@
 
 https://platform.openai.com/docs/guides/supervised-fine-tuning: one object a line with `messages`, and with `tools` and
 `parallel_tool_calls` where there are any; arguments are text; `weight` is 0 or 1 on assistant messages. Fields that the
-service does not know make it refuse the whole file, so they stay behind.
+service does not know make it refuse the whole file, so they stay behind; calls that have no id get one.
 """
 
+from processing.exports.call_ids import with_call_ids
 from processing.exports.chat import arguments_text, call_json, content_json, image_address, lost_of
 from processing.exports.converted import Converted
 from processing.exports.original import pairs_of
@@ -19,7 +20,7 @@ def convert(content: Json) -> Converted:
     """Write one line: the whole conversation with its weights."""
     row = read_row(content)
     messages = []
-    for position, message in enumerate(row.messages):
+    for position, message in enumerate(with_call_ids(row.messages)):
         fields = openai_message(message)
         if message.role == "assistant":
             fields["weight"] = int(position in row.targets)
@@ -33,10 +34,10 @@ def convert_preference(content: Json) -> Converted:
     pairs = pairs_of(row)
     lines = []
     for pair in pairs.found:
-        before = [openai_message(message) for message in row.messages[: pair.target]]
+        *before, label = map(openai_message, with_call_ids(row.messages[: pair.target + 1]))
         if not before:
             raise CannotHoldError(LeftOut.NO_PROMPT)
-        label, original = openai_message(row.messages[pair.target]), openai_message(pair.original)
+        (original,) = map(openai_message, with_call_ids([pair.original]))
         given = {"messages": before, **shared_fields(row)}
         lines.append({"input": given, "preferred_output": [label], "non_preferred_output": [original]})
     lost = lost_of(row, _KEPT) | ({NotCarried.ANSWERS} if pairs.refused else set())

@@ -20,6 +20,8 @@ class LeftOut(StrEnum):
     """An assistant message is not to be learned, and the target learns all of them."""
     INVALID_ARGUMENTS = "invalid_arguments"
     """The arguments of a tool call are not one JSON object, and the target wants an object."""
+    NO_CALL_ID = "no_call_id"
+    """A tool result has no id, more than one call could be meant, and the target wants one."""
     SEVERAL_CALLS = "several_calls"
     """One answer makes several tool calls, and the target has room for one."""
     CALL_WITH_TEXT = "call_with_text"

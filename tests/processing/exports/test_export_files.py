@@ -12,8 +12,12 @@ import yaml
 
 from processing.errors import InputError
 from processing.exports.card import card
+from processing.exports.destination import Destination
 from processing.exports.export import export_version
+from processing.exports.files import ExportFiles
+from processing.exports.format import Container
 from processing.exports.formats import FORMATS
+from processing.exports.preflight import Preflight, Tally
 from processing.exports.wanted import Wanted
 from store import json_text
 from store.datasets.dataset_store import DatasetStore
@@ -180,6 +184,24 @@ async def test_an_active_version_is_exported_with_a_word_of_warning(tmp_path: Pa
     ]
     assert "active: it may still change" in (tmp_path / "out" / "README.md").read_text()
     assert found.manifest["parts"] == {"train": {"rows": 3, "lines": 3}}
+
+
+async def test_a_version_that_changes_while_it_is_written_is_not_exported(tmp_path: Path) -> None:
+    async with dataset(tmp_path, ROWS[:2], freeze=False) as store:
+        version = await store.version("set-v1")
+        target = FORMATS["rows"]
+        preflight, tally = Preflight(target, Container.LINES), Tally()
+        async for row in store.rows(version):
+            tally.count(row, preflight.convert(row), Part.TRAIN)
+        await store.add_rows(version, [Row(ROWS[2], Part.TRAIN, KEPT)])
+        place = Destination(tmp_path / "out", is_folder=True, force=False)
+
+        files = ExportFiles(target, Container.LINES, place, tally, preflight, is_folder=True)
+
+        with place, pytest.raises(InputError, match=r"the version changed meanwhile\. Run it again"):
+            await files.write_rows(store.rows(version))
+
+    assert not place.work.exists()
 
 
 async def test_a_bare_name_is_the_newest_frozen_version(tmp_path: Path) -> None:

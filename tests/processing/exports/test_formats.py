@@ -84,6 +84,19 @@ def test_openai_leaves_behind_fields_that_make_it_refuse_a_file_and_says_so() ->
     assert found.lost == {NotCarried.REASONING, NotCarried.MESSAGE_FIELDS, NotCarried.RESPONSE_FORMAT}
 
 
+def test_calls_without_an_id_get_one_where_openai_refuses_them() -> None:
+    bare = {"type": "function", "function": {"name": "get", "arguments": "{}"}}
+    row = made(user("q"), calls(bare), {"role": "tool", "content": "x"}, calls(bare, call("b", "{}", "own")),
+               result("y", "own"), {"role": "tool", "content": "z"}, says("a"))  # fmt: skip
+
+    messages = lines("openai", row)[0]["messages"]
+
+    made_ids = [one["id"] for message in messages for one in message.get("tool_calls", [])]
+    answered = [message["tool_call_id"] for message in messages if message["role"] == "tool"]
+    assert made_ids == ["call_1_0", "call_3_0", "own"]
+    assert answered == ["call_1_0", "own", "call_3_0"]
+
+
 def test_trl_has_a_line_for_each_learned_answer_with_arguments_as_objects() -> None:
     first, second = lines("trl", called())
 

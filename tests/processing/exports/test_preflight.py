@@ -14,6 +14,8 @@ from tests.processing.exports.versions import call, calls, export, made, picture
 
 AUDIO = {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}
 TWICE = made(user("q"), calls(call("a", "{}"), call("b", "{}", "c2")), result("1"), result("2", "c2"), says("x"))
+BARE = {"type": "function", "function": {"name": "f", "arguments": "{}"}}
+UNNAMED = {"role": "tool", "content": "x"}
 RAW = {"row_id": "raw", "messages": [{"role": "user", "content": "q"}], "metadata": {}}
 CASES: list[tuple[LeftOut, str, dict[str, Any]]] = [
     (LeftOut.NO_ANSWER, "openai", RAW),
@@ -22,6 +24,7 @@ CASES: list[tuple[LeftOut, str, dict[str, Any]]] = [
     (LeftOut.UNTRAINED_ANSWER, "trl-messages", made(user("a"), says("b", 0), user("c"), says("d"))),
     (LeftOut.INVALID_ARGUMENTS, "trl", made(user("a"), calls(call("f", '{"a":1}{"b":2}')))),
     (LeftOut.INVALID_ARGUMENTS, "axolotl", made(user("a"), calls(call("f", "[1]")))),
+    (LeftOut.NO_CALL_ID, "openai", made(user("q"), calls(BARE, BARE), UNNAMED, UNNAMED, says("x"))),
     (LeftOut.SEVERAL_CALLS, "distil", TWICE),
     (LeftOut.CALL_WITH_TEXT, "distil", made(user("a"), calls(call("f", "{}"), content="Let me see."))),
     (LeftOut.CALL_WITH_TEXT, "sharegpt", made(user("a"), calls(call("f", "{}"), content="Let me see."))),

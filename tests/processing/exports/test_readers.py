@@ -66,11 +66,13 @@ async def test_datasets_reads_a_folder_of_lines_as_they_were_written(tmp_path: P
 
 async def test_datasets_reads_the_rows_with_whatever_shapes_they_hold(tmp_path: Path) -> None:
     test, left = made(user("t"), says("u")), made(user("l"), says("m"))
-    await export(tmp_path / "store", ROWS, Wanted("hf", tmp_path / "out"), test=[test], unstructured=[left])
+    columns = {"relabel__trace": [{"role": "user", "content": "1"}], "relabel__reasoning_content": "7"}
+    rows = [*ROWS, {**made(user("with"), says("columns")), **columns}, PICTURED]
+    await export(tmp_path / "store", rows, Wanted("hf", tmp_path / "out"), test=[test], unstructured=[left])
 
     found = loaded(tmp_path / "out", tmp_path)
 
-    assert [without_nulls(row) for row in found["train"]] == in_order(ROWS)
+    assert [without_nulls(row) for row in found["train"]] == in_order(rows)
     assert [without_nulls(row) for row in found["test"]] == [test]
     assert [without_nulls(row) for row in found["unstructured"]] == [left]
 
