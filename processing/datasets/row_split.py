@@ -116,7 +116,7 @@ async def split_rows(
     is_filled = test_fraction is None and test is None
     parts = {one.id: (rows[one.id].part if is_filled else None) or sides[one.group] for one in examples}
     moved = sum(rows[name].part not in (None, part) for name, part in parts.items())
-    await _write(store, version, {name: part for name, part in parts.items() if rows[name].part is not part})
+    await _write(store, version, {name: part for name, part in parts.items() if rows[name].part is not part}, rows)
     leakage = measure_leakage(*([one for one in kept if parts[one.id] is part] for part in (Part.TRAIN, Part.TEST)))
     settings = {"seed": seed, "test_fraction": test_fraction, "test": test, "leakage": asdict(leakage)}
     if is_filled:
@@ -136,8 +136,11 @@ async def split_rows(
 
 @dataclass(frozen=True, slots=True)
 class _Place:
+    """Where a row stands, and whether its metadata say so too."""
+
     state: RowState
     part: Part | None
+    is_named: bool
 
 
 async def _read(store: DatasetStore, version: Version) -> tuple[list[Example], dict[str, _Place]]:
@@ -149,9 +152,10 @@ async def _read(store: DatasetStore, version: Version) -> tuple[list[Example], d
         if row.part is Part.UNSTRUCTURED or (example := _example(row)) is None:
             continue
         examples.append(example)
-        places[row.row_id] = _Place(row.end.state, row.part)
+        metadata = row.content.get("metadata") or {}
+        places[row.row_id] = _Place(row.end.state, row.part, "split" in metadata)
         # What a run grouped stays together, whatever became of the texts since.
-        named[row.row_id] = str((row.content.get("metadata") or {}).get("group") or "")
+        named[row.row_id] = str(metadata.get("group") or "")
     groups = _groups(examples, named)
     return [replace(one, group=groups[one.id]) for one in examples], places
 
@@ -211,24 +215,23 @@ def _by_parts(examples: Sequence[Example], rows: Mapping[str, _Place]) -> dict[s
     return {one.group: Part.TEST if one.group in in_test else Part.TRAIN for one in examples}
 
 
-async def _write(store: DatasetStore, version: Version, parts: Mapping[str, Part]) -> None:
+async def _write(
+    store: DatasetStore, version: Version, parts: Mapping[str, Part], places: Mapping[str, _Place]
+) -> None:
     """Set parts; a row whose metadata name its part is written anew, so that they say the same."""
-    plain: dict[str, Part] = {}
-    names = sorted(parts)
-    for start in range(0, len(names), BATCH):
-        rewritten: list[Row] = []
-        for name in names[start : start + BATCH]:
-            row = await store.row(version, name)
-            metadata = {} if row is None else row.content.get("metadata") or {}
-            if row is not None and "split" in metadata:
-                content = {**row.content, "metadata": {**metadata, "split": str(parts[name])}}
-                rewritten.append(replace(row, content=content, part=parts[name]))
-            else:
-                plain[name] = parts[name]
-        await store.replace_rows(version, rewritten)
-    left = list(plain)
-    for start in range(0, len(left), BATCH):
-        await store.set_parts(version, {name: plain[name] for name in left[start : start + BATCH]})
+    plain = sorted(name for name in parts if not places[name].is_named)
+    for start in range(0, len(plain), BATCH):
+        await store.set_parts(version, {name: parts[name] for name in plain[start : start + BATCH]})
+    rewritten: list[Row] = []
+    for name in sorted(name for name in parts if places[name].is_named):
+        row = await store.row(version, name)
+        if row is not None:
+            metadata = {**row.content["metadata"], "split": str(parts[name])}
+            rewritten.append(replace(row, content={**row.content, "metadata": metadata}, part=parts[name]))
+        if len(rewritten) == BATCH:
+            await store.replace_rows(version, rewritten)
+            rewritten = []
+    await store.replace_rows(version, rewritten)
 
 
 def _counted(parts: Iterable[Part]) -> dict[str, int]:
