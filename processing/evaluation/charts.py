@@ -169,7 +169,7 @@ class _Axis(NamedTuple):
     @classmethod
     def of(cls, values: Sequence[float], left: float, right: float) -> "_Axis":
         low, high = min(values), max(values)
-        ticks = _ticks(low * 0.6, high * 1.7)
+        ticks = ticks_between(low * 0.6, high * 1.7)
         return cls(min(ticks[0], low * 0.8), max(ticks[-1], high * 1.25), left, right)
 
     def place(self, value: float) -> float:
@@ -179,7 +179,7 @@ class _Axis(NamedTuple):
     def drawn(self, title: str) -> list[str]:
         bottom = _height(0)
         drawn = []
-        for tick in _ticks(self.low, self.high):
+        for tick in ticks_between(self.low, self.high):
             x = self.place(tick)
             drawn.append(f'<line class="grid" x1="{x:.1f}" y1="10" x2="{x:.1f}" y2="{bottom}"/>')
             shown = number_text(int(tick) if tick >= 1 else tick)
@@ -189,7 +189,7 @@ class _Axis(NamedTuple):
         return drawn
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks_between(low: float, high: float) -> list[float]:
     """Round numbers from the one below `low` to the one above `high`; powers of ten alone where there are many."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     steps = _STEPS if last - first <= 3 else (1,)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from processing.errors import InputError
-from processing.evaluation.charts import COLOURS, Side, lifts, main_metric
+from processing.evaluation.charts import COLOURS, Side, lifts, main_metric, ticks_between
 from processing.foreign_text import visible
 from processing.report_chart import number_text
 from store.recorded.message import Json
@@ -24,8 +24,6 @@ _INK, _DIM, _LINE = "#1d2330", "#5b6474", "#d8dde6"
 _LABEL_CHARS = 34
 _MOST_CLASSES = 20
 _LEAST_MS = 0.1
-_FEW_POWERS = 500
-"""A scale that spans less has room for ticks at 2 and 5, too."""
 _SETTINGS = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -224,12 +222,13 @@ def _confusion(figure: "Figure", side: Side) -> bool:
 
 
 def _log_axis(axes: "Axes", values: Sequence[float]) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter
 
+    low, high = min(values) / 1.6, max(values) * 1.6
     axes.set_xscale("log")
-    axes.set_xlim(min(values) / 1.6, max(values) * 1.6)
-    is_short = max(values) / min(values) < _FEW_POWERS
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if is_short else (1.0,)))
+    axes.set_xlim(low, high)
+    # matplotlib's own choice goes to places like 0.00225 where the scale is short.
+    axes.xaxis.set_major_locator(FixedLocator(ticks_between(low, high)))
     axes.xaxis.set_major_formatter(FuncFormatter(_tick))
     axes.minorticks_off()
 
