@@ -20,6 +20,7 @@ from processing.config import WITHOUT_EFFECT, Config, Model, Price
 from processing.convert import SkipReason
 from processing.datasets.choice import GenerateReason
 from processing.datasets.record import RecordFault
+from processing.datasets.row_filter import CurationReason
 from processing.datasets.row_form import RowFault
 from processing.datasets.upload_report import UploadReason
 from processing.ledger import Reason
@@ -28,6 +29,8 @@ from proxy.metrics.catalog import LABEL_VALUES, OWNERS, DropReason, Metric
 from proxy.price_config import PriceEntry
 from proxy.settings import ENV_PREFIX, KIB, MIB, ServeSettings
 from store.clusters.cluster import Apart
+from store.datasets.decided_row import ReviewReason
+from store.datasets.review import Why
 from store.filter_fields import (
     FEEDBACK_PREFIX,
     FIELDS,
@@ -404,6 +407,13 @@ REASONS = (
         PromoteReason,
     ),
     ("Traces that are in no cluster", "As `tracemill clusters list` counts them; see clusters.md.", Apart),
+    (
+        "How judge and filter end rows",
+        "As `tracemill datasets rows`, `judge` and `filter` have it; see curation.md.",
+        CurationReason,
+    ),
+    ("What people decide about rows", "The reason of a row whose stage is `review`; see curation.md.", ReviewReason),
+    ("Why a row is worth a person's time", "As `tracemill review` has it; see curation.md.", Why),
 )
 
 
