@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from processing.teachers import Teachers
 from store.clusters.cluster import Apart, Build, Cluster, Member
 from store.clusters.cluster_store import ClusterStore
 from store.filter import parse_filter
+from store.forgotten import known_forgotten
 from store.recorded.message import Json
 from store.traces import TraceReader
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 OFFLINE = "offline"
 LEAST_TRACES = 10
+_IDS_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,19 @@ async def build_clusters(
         _counts(members),
     )
     await store.save_build(build, clusters, members)
+    erased = await _erased(reader, gathered)
+    if erased:
+        await store.forget(erased)
     return Built(build, await store.clusters(), matched.new, matched.retired, matched.moved, unnamed)
+
+
+async def _erased(reader: TraceReader, gathered: Gathered) -> set[UUID]:
+    """Which of the traces were erased while they were grouped; whoever is erased from now on is found in the store."""
+    found: set[UUID] = set()
+    for start in range(0, len(gathered.traces), _IDS_AT_ONCE):
+        ids = [trace.trace_id for trace in gathered.traces[start : start + _IDS_AT_ONCE]]
+        found |= await reader.look(partial(known_forgotten, ids=ids))
+    return found
 
 
 def _check(settings: BuildSettings, teachers: Teachers | None) -> None:

@@ -3,20 +3,27 @@
 import sqlite3
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from store import json_text
 from store.clusters.cluster import UNCLUSTERED, Apart, Build, Cluster, Facts, Member, Share, Term
-from store.connection import run
-from store.database import store_error
+from store.clusters.erasing import WALKS
+from store.connection import run, transaction_now
+from store.database import store_error, write_lock
+from store.erasing.work_walk import Held
 from store.errors import ClusterError
 from store.work import Call, Statement, WorkStore, insertion
 
 _KEYS_AT_ONCE = 500
 _MEMBERS_AT_ONCE = 5_000
 _ROWS_AT_ONCE = 200
-_ADD_VECTOR = "INSERT INTO embeddings (key, vector) VALUES (:key, :vector) ON CONFLICT (key) DO NOTHING"
+# What nobody says any more was erased while it was bought.
+_ADD_VECTOR = """
+    INSERT INTO embeddings (key, vector)
+    SELECT :key, :vector WHERE EXISTS (SELECT 1 FROM embedding_sources WHERE key = :key) ON CONFLICT (key) DO NOTHING
+"""
 _ADD_SOURCE = "INSERT OR IGNORE INTO embedding_sources (key, trace_id) VALUES (:key, :trace_id)"
 _CLUSTERS = """
     SELECT c.id, c.first_build, c.last_build, c.terms, c.model_name, c.description, c.facts, c.erased,
@@ -177,6 +184,29 @@ class ClusterStore(WorkStore):
             Statement(_FORGET_WORDS, [{"number": build.number}]),
         )
 
+    async def forget(self, trace_ids: Collection[UUID]) -> None:
+        """Take out what came from erased traces, as an erasure does that finds it.
+
+        For whoever wrote down what he had read before it was erased: the erasure may have looked here already.
+        """
+        wanted = {id_.bytes for id_ in trace_ids}
+        at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("PRAGMA secure_delete = ON")
+            with write_lock(self._path), transaction_now(db):
+                for walk in WALKS:
+                    place = 0
+                    while rows := db.execute(walk.sources, {"place": place, "count": _MEMBERS_AT_ONCE}).fetchall():
+                        place = rows[-1][0]
+                        held = [Held(number, key, 0) for number, key, trace in rows if trace in wanted]
+                        walk.erase(db, held, at)
+
+        try:
+            await run(self._connection, work)
+        except sqlite3.Error as exc:
+            raise store_error(exc, self._path) from exc
+
     async def _all(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         try:
             return await run(self._connection, lambda db: db.execute(sql, parameters).fetchall())
@@ -185,7 +215,7 @@ class ClusterStore(WorkStore):
 
 
 def vector_insertion(vectors: Mapping[bytes, bytes]) -> Statement:
-    """Give what writes vectors by their keys, unless they are there."""
+    """Give what writes vectors by their keys, unless they are there, or nobody says their text any more."""
     return Statement(_ADD_VECTOR, [{"key": key, "vector": vector} for key, vector in vectors.items()])
 
 

@@ -1,6 +1,8 @@
+import asyncio
 import json
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,10 +19,12 @@ from store.clusters.cluster_store import ClusterStore
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.row import Row, RowEnd, RowState
 from store.datasets.version import Birth
+from store.erasing.selector import Selector, SelectorKind
 from store.errors import FilterError
 from store.traces import TraceReader, TraceWriter
 from tests.processing.clusters.embedding_server import EmbeddingServer, serving_embeddings
 from tests.store.clusters.test_opening import call
+from tests.store.erasing.store import asked, do, erasing
 from tests.store.traces import make_trace
 
 TOPICS = ("sql query about", "recipe with", "refund for", "poem on")
@@ -187,3 +191,29 @@ async def test_agreement_is_told_where_rows_of_a_run_know_it(tmp_path: Path) -> 
     built = await build(tmp_path)
     known = [cluster.facts for cluster in built.clusters if cluster.facts.agreement_rows]
     assert [(facts.agreement, facts.agreement_rows) for facts in known] == [(0.75, 2)]
+
+
+async def test_what_is_erased_while_clusters_are_built_is_not_in_them(server: EmbeddingServer, tmp_path: Path) -> None:
+    """The erasure has looked through the working memory before the build writes into it."""
+    await fill(tmp_path)
+    script = server.script
+
+    async def erase() -> None:
+        async with await TraceWriter.open(tmp_path / "traces.db") as writer:
+            await writer.write(changes=[asked(Selector(SelectorKind.WHERE, f"id = {UUID(int=4)}"))])
+            await do(writer, erasing(tmp_path))
+
+    def embed(body: dict[str, Any]) -> tuple[int, Any]:
+        server.script = script
+        asyncio.run(asyncio.wait_for(erase(), 30))
+        return script(body)
+
+    server.script = lambda body: ThreadPoolExecutor(1).submit(embed, body).result()
+    built = await build(tmp_path, server, embedder="e")
+    async with await ClusterStore.open(tmp_path / "work.db") as store:
+        members = {member.trace_id for member in await store.members()}
+        vectors = await store._rows("SELECT count(*) FROM embeddings", {})
+    assert UUID(int=4) not in members
+    assert len(members) == 119
+    assert vectors[0][0] == 119
+    assert built.build.counts["unclustered"] == {Apart.NO_VECTOR: 1}
