@@ -221,8 +221,8 @@ def _answered(item: PromptItem, drawn: Drawn, wanted: Wanted) -> Answered:
         "teacher_model": wanted.teacher,
         "judge_score": None,
         # Answers to one prompt never part in a split.
-        "group": item.id,
-        "conversation_id": item.id,
+        "group": item.metadata.get("group") or item.id,
+        "conversation_id": item.metadata.get("conversation_id") or item.id,
         "sample": drawn.number,
         "attempts": drawn.attempts,
         "generate_call": drawn.call.hex(),

@@ -256,6 +256,8 @@ def _written(messages: Sequence[Message], weights: Mapping[int, int]) -> list[Js
 
 
 def _unweighed(message: Message) -> Message:
+    if _WEIGHT not in message.extra:
+        return message
     return replace(message, extra={name: value for name, value in message.extra.items() if name != _WEIGHT})
 
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from processing.datasets.beginning import beginning_of, note_addition
 from processing.datasets.data_set import DataSet, Format, find_data
-from processing.datasets.mapped_row import MappedRow, mapped_row
+from processing.datasets.mapped_row import MappedRow, mapped_row, part_of
 from processing.datasets.mapping import SAMPLE_RECORDS, FieldMapping, guess_mapping
 from processing.datasets.record import Record
 from processing.datasets.row_form import RowFault, RowFormError, example_of
@@ -87,6 +87,9 @@ async def upload(
     data = find_data(path, wanted, subset=subset, has_header=has_header)
     mapping = _mapping(data, told or {})
     report = UploadReport(str(path), data.format, mapping)
+    splits = {file.split for file in data.files if part_of(file.split) is Part.TEST}
+    if len(splits) > 1 and part is None:
+        report.warnings.append(f"The splits {', '.join(sorted(map(str, splits)))} stand together in test.")
     if data.left_out:
         report.warnings.append(f"Left out, since their names tell no split: {', '.join(data.left_out)}.")
     mapped(mapping, data.name)
@@ -179,8 +182,13 @@ def taught_key(content: Mapping[str, Json]) -> bytes:
 
 
 def _mapping(data: DataSet, told: Mapping[str, str]) -> FieldMapping:
-    sample = [record.value for record in islice(data.records(), SAMPLE_RECORDS) if record.value is not None]
-    return guess_mapping(sample, told, data.name)
+    sample = list(islice(data.records(), SAMPLE_RECORDS))
+    readable = [record.value for record in sample if record.value is not None]
+    if sample and not readable:
+        first = sample[0]
+        problem = f"{first.detail} ({first.fault}). None of the first {len(sample):,} records can be read"
+        raise InputError(first.place, f"{problem}: is the format right? --format tells another one.")
+    return guess_mapping(readable, told, data.name)
 
 
 def _batches(ends: Iterator[_Ended]) -> Iterator[list[_Ended]]:

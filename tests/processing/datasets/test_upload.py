@@ -121,6 +121,9 @@ async def test_a_file_without_any_row_leaves_no_dataset(store: DatasetStore, tmp
     path.write_text('{"prompt": "x", "response": null}\n')
     with pytest.raises(InputError, match="gave no row: 1 no_response"):
         await upload(path, "none", store)
+    path.write_text("prompt,response\na,b\n")
+    with pytest.raises(InputError, match=r"s\.jsonl:1: .*None of the first 2 records can be read: is the format right"):
+        await upload(path, "none", store)
     path.write_text("")
     with pytest.raises(InputError, match="holds no record"):
         await upload(path, "none", store)

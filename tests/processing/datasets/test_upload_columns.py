@@ -196,11 +196,14 @@ async def test_classes_come_in_by_their_names_and_old_columns_as_messages(store:
 async def test_of_a_folder_with_splits_other_files_are_left_out_and_said(store: DatasetStore, tmp_path: Path) -> None:
     folder = tmp_path / "distil"
     folder.mkdir()
-    for name in ("train", "test", "job_description"):
+    for name in ("train", "test", "dev", "job_description"):
         (folder / f"{name}.jsonl").write_text(json.dumps({"question": name, "answer": "a"}))
     report = await upload(folder, "distil", store)
-    assert report.counts()["parts"] == {"test": 1, "train": 1}
-    assert report.warnings == ["Left out, since their names tell no split: job_description.jsonl."]
+    assert report.counts()["parts"] == {"test": 2, "train": 1}
+    assert report.warnings == [
+        "The splits dev, test stand together in test.",
+        "Left out, since their names tell no split: job_description.jsonl.",
+    ]
 
 
 async def test_a_column_can_say_the_part(store: DatasetStore, tmp_path: Path) -> None:
