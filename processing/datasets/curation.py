@@ -27,6 +27,7 @@ from processing.errors import ConservationError
 from processing.near_text import TextDocument, near_pairs
 from store.datasets.covering import FILTER, JUDGE, REVIEW, cover, uncover
 from store.datasets.dataset_store import DatasetStore
+from store.datasets.review import carry_decisions
 from store.datasets.row import Part, Row, RowEnd, RowState
 from store.datasets.version import Version
 
@@ -114,11 +115,24 @@ class Curated:
 
 
 async def set_curation(store: DatasetStore, version: Version, stage: str, settings: Mapping[str, Json]) -> Version:
-    """Write the settings of a stage into the manifest; give the version with it."""
+    """Write the settings of a stage into the manifest as it stands by now; give the version with it."""
+    version = await store.version(version.label)
     current = dict(version.manifest.get(CURATION) or {})
     manifest = {**version.manifest, CURATION: {**current, stage: dict(settings)}}
     await store.set_manifest(version, manifest)
     return replace(version, manifest=manifest)
+
+
+async def settle_decisions(store: DatasetStore, version: Version, known: int) -> None:
+    """Apply decisions that came in while a stage was at work, which may have written over what they did to their rows.
+
+    Args:
+        store: Holds the version.
+        version: The active one.
+        known: How many decisions there were when the stage began.
+    """
+    if len(await store.decision_log(version.dataset)) != known:
+        await carry_decisions(store, version)
 
 
 async def derive_ends(
@@ -128,6 +142,7 @@ async def derive_ends(
     find_personal: FindPersonal | None = None,
     details: Mapping[str, Json] | None = None,
     warnings: Iterable[str] = (),
+    known_decisions: int | None = None,
 ) -> Curated:
     """Give each row of the active version the end that follows from all that is known.
 
@@ -137,6 +152,7 @@ async def derive_ends(
         find_personal: Finds personal data, where the filter asks for that.
         details: Handed on.
         warnings: Handed on.
+        known_decisions: How many decisions there were when the stage began; None for those that there are now.
 
     Raises:
         ConservationError: A row has no end, or two; nothing was changed.
@@ -144,6 +160,8 @@ async def derive_ends(
     settings: Mapping[str, Json] = version.manifest.get(CURATION) or {}
     threshold = (settings.get(JUDGE) or {}).get("threshold")
     rules = None if settings.get(FILTER) is None else FilterRules.from_json(settings[FILTER])
+    if known_decisions is None:
+        known_decisions = len(await store.decision_log(version.dataset))
     facts, documents = await _read_facts(store, version, rules, find_personal)
     ends = {one.row_id: _own_end(one, threshold) for one in facts}
     if rules is not None and rules.duplicates != "keep":
@@ -160,6 +178,7 @@ async def derive_ends(
     names = list(changed)
     for start in range(0, len(names), BATCH):
         await store.set_ends(version, {name: changed[name] for name in names[start : start + BATCH]})
+    await settle_decisions(store, version, known_decisions)
     was_kept = {one.row_id: one.now.state is RowState.KEPT for one in facts}
     ended: dict[str, Counter[str]] = {}
     for end in ends.values():

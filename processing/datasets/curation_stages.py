@@ -81,6 +81,7 @@ async def judge(
             reference, "has no row with a judge's score, so there is no threshold to move. Name a judge: --model."
         )
     version = await open_to_curate(store, reference)
+    known = len(await store.decision_log(version.dataset))
     earlier: Mapping[str, Json] = (version.manifest.get(CURATION) or {}).get(JUDGE) or {}
     if threshold is None:
         threshold = earlier.get("threshold", DEFAULT_THRESHOLD)
@@ -100,7 +101,9 @@ async def judge(
         warnings += teachers.problems()
     if counts["no_verdict"]:
         warnings.append(f"{counts['no_verdict']:,} rows have no verdict: they stay as they are, and review shows them.")
-    return await derive_ends(store, version, find_personal=find_personal, details=details, warnings=warnings)
+    return await derive_ends(
+        store, version, find_personal=find_personal, details=details, warnings=warnings, known_decisions=known
+    )
 
 
 async def filter_rows(

@@ -144,6 +144,7 @@ async def select_for_review(
     if not rows and last.get("rows"):
         return version, await queue(store, version)
     chosen = [{"row_id": name, "why": [str(one) for one in why]} for name, why in rows]
+    version = await store.version(version.label)
     manifest = {**version.manifest, REVIEW: {**wanted, "rows": chosen}}
     await store.set_manifest(version, manifest)
     version = replace(version, manifest=manifest)

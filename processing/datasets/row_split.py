@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from processing.datasets.curation import BATCH, CURATION, set_curation
+from processing.datasets.curation import BATCH, CURATION, set_curation, settle_decisions
 from processing.datasets.row_form import RowFormError, example_of
 from processing.dedup import group_conversations
 from processing.disjoint_sets import DisjointSets
@@ -105,6 +105,7 @@ async def split_rows(
     if test is not None and test < 1:
         raise SplitError(f"--test {test} leaves test empty; expected a number of conversations from 1.")
     version = await open_to_curate(store, reference)
+    known = len(await store.decision_log(version.dataset))
     examples, rows = await _read(store, version)
     kept = [one for one in examples if rows[one.id].state is RowState.KEPT]
     if test_fraction is not None:
@@ -117,6 +118,7 @@ async def split_rows(
     parts = {one.id: (rows[one.id].part if is_filled else None) or sides[one.group] for one in examples}
     moved = sum(rows[name].part not in (None, part) for name, part in parts.items())
     await _write(store, version, {name: part for name, part in parts.items() if rows[name].part is not part}, rows)
+    await settle_decisions(store, version, known)
     leakage = measure_leakage(*([one for one in kept if parts[one.id] is part] for part in (Part.TRAIN, Part.TEST)))
     settings = {"seed": seed, "test_fraction": test_fraction, "test": test, "leakage": asdict(leakage)}
     if is_filled:

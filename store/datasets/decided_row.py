@@ -65,18 +65,21 @@ def undecided(row: Row) -> Row:
 
 
 def carried(row: Row, standing: Mapping[str, Decision]) -> Row:
-    """Give a row as what people decided before about the same content leaves it.
+    """Give a row as what people decided about the same content leaves it; the very same row where nothing changes.
 
-    An edit that no longer fits the row, and one whose text was erased, is passed over.
+    A decision that was taken back is lifted. An edit that no longer fits the row, and one whose text was erased, is
+    passed over.
 
     Args:
         row: Of a version in the making, or of the active one.
         standing: From `DatasetStore.decisions`.
     """
-    if not standing:
+    if not standing and row.end.stage != REVIEW:
         return row
     decision = standing.get(decision_hash(row.content))
-    if decision is None or decision.kind not in APPLIED or decision.is_erased or _is_applied(row, decision):
+    if decision is None or decision.kind not in APPLIED:
+        return undecided(row) if row.end != uncover(row.end, {REVIEW}) else row
+    if decision.is_erased or _is_applied(row, decision):
         return row
     try:
         return decided(row, decision)

@@ -141,10 +141,8 @@ async def undo(store: DatasetStore, version: Version, row_id: str, *, who: str) 
 
 
 async def carry_decisions(store: DatasetStore, version: Version) -> int:
-    """Apply what people decided before to the rows of the active version that teach the same; tell how many changed."""
+    """Bring the rows of the active version in line with what people decided; tell how many changed."""
     standing = await store.decisions(version.dataset)
-    if not standing:
-        return 0
     changed = [(row, found) async for row in store.rows(version) if (found := carried(row, standing)) is not row]
     for start in range(0, len(changed), _BATCH):
         await store.replace_rows(version, [found for _, found in changed[start : start + _BATCH]])

@@ -1,3 +1,5 @@
+import asyncio
+import threading
 from collections.abc import Mapping
 from itertools import permutations
 from pathlib import Path
@@ -10,7 +12,7 @@ from processing.datasets.curation_stages import filter_rows, judge
 from processing.datasets.row_filter import FilterRules
 from processing.errors import BudgetError, InputError
 from store.datasets.decision import DecisionKind
-from store.datasets.review import decide
+from store.datasets.review import decide, undo
 from store.datasets.row import Row, RowEnd, RowState
 from tests.processing.datasets.curating import FAILED, NAME, WAITS, a_judge, a_store, ends, make_version, row, states
 from tests.processing.teachers import Body, Teachers, row_scores
@@ -112,6 +114,38 @@ async def test_who_is_out_already_is_not_asked_about(teachers: Teachers, tmp_pat
         async with a_judge(store, teachers) as askers:
             await judge(store, NAME, "judge", askers)
     assert len(teachers.requests) == 1
+
+
+async def test_what_a_person_decides_while_the_judge_is_at_work_is_not_lost(teachers: Teachers, tmp_path: Path) -> None:
+    rows = [row(f"q{number}") for number in range(4)]
+    async with a_store(tmp_path) as store:
+        version = await make_version(store, rows)
+        await decide(store, version, rows[3].row_id, DecisionKind.REJECT, who="ann")
+        begun, may_answer = asyncio.Event(), threading.Event()
+        loop = asyncio.get_running_loop()
+
+        def slowly(_shown: Body) -> Body:
+            loop.call_soon_threadsafe(begun.set)
+            assert may_answer.wait(20)
+            return row_scores(1, 1, 1, 1)
+
+        teachers.judge_row = slowly
+        async with a_judge(store, teachers) as askers:
+            judging = asyncio.create_task(judge(store, NAME, "judge", askers))
+            await begun.wait()
+            async with a_store(tmp_path) as other:
+                edit = [rows[0].content["messages"][0], {"role": "assistant", "content": "mine", "weight": 1}]
+                await decide(other, version, rows[0].row_id, DecisionKind.EDIT, who="bob", messages=edit)
+                await decide(other, version, rows[1].row_id, DecisionKind.ACCEPT, who="bob")
+                await undo(other, version, rows[3].row_id, who="ann")
+                manifest = {**(await other.version(NAME)).manifest, "noted": "meanwhile"}
+                await other.set_manifest(version, manifest)
+            may_answer.set()
+            await judging
+        found = {one.row_id: one async for one in store.rows(version)}
+        assert [found[one.row_id].end.reason for one in rows] == ["edited", "accepted", "low_judge_score", "uploaded"]
+        assert found[rows[0].row_id].content["response"] == "mine"
+        assert (await store.version(NAME)).manifest["noted"] == "meanwhile"
 
 
 async def test_a_judge_of_the_same_family_is_warned_of(teachers: Teachers, tmp_path: Path) -> None:
