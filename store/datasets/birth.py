@@ -11,6 +11,7 @@ the same.
 
 import secrets
 import sqlite3
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from store.datasets.decided_row import carried
 from store.datasets.decision import Decision, standing
 from store.datasets.row import Row
 from store.datasets.version import Birth, Version, read_reference
+from store.datasets.warnings import cluster_of
 
 if TYPE_CHECKING:
     from store.datasets.dataset_store import DatasetStore
@@ -41,6 +43,7 @@ class DatasetBirth:
         manifest: What makes the version; may be replaced until the block of `DatasetStore.birth` ends.
         note: As `manifest`.
         version: The version as it is once the block has ended; None before.
+        clusters: Kept rows that came in, by the cluster that they name.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class DatasetBirth:
         self.manifest = manifest
         self.note = note
         self.version: Version | None = None
+        self.clusters: Counter[str] = Counter()
 
     async def add_rows(self, rows: Sequence[Row]) -> int:
         """Take a batch of rows in; one whose id came in before stays as it was. Tell how many are new.
@@ -70,6 +74,7 @@ class DatasetBirth:
             DatasetError: A row cannot be stored, or was erased with a trace.
         """
         as_decided = [carried(row, self._standing) for row in rows]
+        self.clusters.update(cluster for row in as_decided if (cluster := cluster_of(row)) is not None)
         return await self._store.transact(partial(row_table.add, table="birth_rows", owner=self._id, rows=as_decided))
 
     async def derived_hash(self) -> str:
@@ -83,7 +88,8 @@ class DatasetBirth:
             db, self._name, birth=self._birth, manifest=manifest, note=self.note, add=add, now=now
         )
         version_table.count_in(db, version, db.execute(_HAND_OVER, (version, self._id)).rowcount)
-        end(db, self._id)
+        # Only what another row stands for is nobody's now.
+        end(db, self._id, "AND NOT EXISTS (SELECT 1 FROM version_rows r WHERE r.row_hash = birth_rows.row_hash)")
         return version
 
 
@@ -100,9 +106,16 @@ def begin(db: sqlite3.Connection, work: Path, reference: str, *, add: bool, now:
     return chosen
 
 
-def end(db: sqlite3.Connection, id_: int) -> None:
-    """End a birth inside a transaction; contents that have become nobody's go with it."""
-    hashes = [row[0] for row in db.execute("SELECT row_hash FROM birth_rows WHERE birth = ?", (id_,))]
+def end(db: sqlite3.Connection, id_: int, nobodys: str = "") -> None:
+    """End a birth inside a transaction; contents that have become nobody's go with it.
+
+    Args:
+        db: The writer's connection.
+        id_: Of the birth.
+        nobodys: Tells rows whose contents may have become so from others; empty to look at all.
+    """
+    sql = f"SELECT row_hash FROM birth_rows WHERE birth = ? {nobodys}"  # noqa: S608 - our own words
+    hashes = [row[0] for row in db.execute(sql, (id_,))]
     db.execute("DELETE FROM birth_rows WHERE birth = ?", (id_,))
     db.execute("DELETE FROM births WHERE id = ?", (id_,))
     row_table.forget(db, hashes)

@@ -37,7 +37,7 @@ from store.datasets.row_search import FoundRow
 from store.datasets.version import Birth, DatasetSummary, Diff, Place, Progress, Version, read_reference
 from store.datasets.version_check import VersionCheck
 from store.datasets.version_table import Wanted
-from store.datasets.warnings import warnings_of
+from store.datasets.warnings import cluster_counts, warnings_of
 from store.errors import DatasetError
 from store.work import WorkStore
 
@@ -156,7 +156,8 @@ class DatasetStore(WorkStore):
         id_ = born.complete(db, add=add, now=_now())
         if freeze:
             version = version_table.by_id(db, id_)
-            manifest = {**version.manifest, "warnings": warnings_of(db, version)}
+            clusters = cluster_counts(db, version) if add else born.clusters
+            manifest = {**version.manifest, "warnings": warnings_of(version, clusters)}
             freezing.freeze(db, id_, manifest, None, _now())
         return version_table.by_id(db, id_)
 
@@ -284,11 +285,13 @@ class DatasetStore(WorkStore):
         Raises:
             DatasetError: No row is kept, rows are missing, or a frozen version was to get another note.
         """
+        # Before the transaction, since it takes a while and others may want to write meanwhile.
+        clusters = await self._read(partial(cluster_counts, version=version))
 
         def freeze_(db: sqlite3.Connection) -> Version:
             found = version_table.by_id(db, version.id)
             if not found.is_frozen:
-                manifest = {**found.manifest, "warnings": warnings_of(db, found)}
+                manifest = {**found.manifest, "warnings": warnings_of(found, clusters)}
                 freezing.freeze(db, found.id, manifest, note, _now())
             elif note not in (None, found.note):
                 raise DatasetError(f"{found.label} is frozen, its note too; it stays {found.note!r}.")
@@ -324,7 +327,7 @@ class DatasetStore(WorkStore):
                 db,
                 version_table.open_without_erased(db, version_table.by_id(db, version.id), note=note, now=_now()),
             )
-            manifest = {**opened.manifest, "warnings": warnings_of(db, opened)}
+            manifest = {**opened.manifest, "warnings": warnings_of(opened, cluster_counts(db, opened))}
             freezing.freeze(db, opened.id, manifest, None, _now())
             return version_table.by_id(db, opened.id)
 
@@ -336,7 +339,7 @@ class DatasetStore(WorkStore):
 
     async def warnings(self, version: Version) -> list[str]:
         """Tell what speaks against learning from a version."""
-        return await self._read(partial(warnings_of, version=version))
+        return warnings_of(version, await self._read(partial(cluster_counts, version=version)))
 
     async def verify(self, reference: str | None = None) -> tuple[list[VersionCheck], list[str]]:
         """Derive every hash of a version, or of all, again.

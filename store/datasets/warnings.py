@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from store.datasets import row_table
-from store.datasets.row import RowState
+from store.datasets.row import Row, RowState
 from store.datasets.version import Birth, Version
 
 FEW_ROWS: Final = 200
@@ -14,11 +14,12 @@ _BATCH_ROWS = 500
 _SHOWN = 5
 
 
-def warnings_of(db: sqlite3.Connection, version: Version) -> list[str]:
-    """Tell what speaks against learning from a version, as sentences; reads every kept row.
+def warnings_of(version: Version, clusters: Counter[str]) -> list[str]:
+    """Tell what speaks against learning from a version, as sentences.
 
-    Raises:
-        CorruptDatabaseError: A row is not what its hash says.
+    Args:
+        version: As it is.
+        clusters: From `cluster_counts`.
     """
     counts = version.counts
     learned = counts.train + counts.unsplit
@@ -28,7 +29,6 @@ def warnings_of(db: sqlite3.Connection, version: Version) -> list[str]:
             f"{learned} rows to learn from: with fewer than {FEW_ROWS} a student overfits and does not generalize "
             "beyond the training prompts. 500 to 2,000 is the sweet spot for most tasks."
         )
-    clusters = _clusters(db, version)
     if len(clusters) > 1:
         named = ", ".join(f"{name} ({count})" for name, count in clusters.most_common(_SHOWN))
         found.append(
@@ -57,16 +57,26 @@ def is_curated(manifest: Mapping[str, Any], birth: Birth) -> bool:
     return False
 
 
-def _clusters(db: sqlite3.Connection, version: Version) -> Counter[str]:
-    """Count the rows of each cluster; rows that name none are left out."""
+def cluster_of(row: Row) -> str | None:
+    """Give the cluster that a kept row names; None for other rows, and for rows that name none."""
+    metadata = row.content.get("metadata")
+    cluster = metadata.get("cluster_id") if isinstance(metadata, Mapping) else None
+    return None if cluster is None or row.end.state is not RowState.KEPT else str(cluster)
+
+
+def cluster_counts(db: sqlite3.Connection, version: Version) -> Counter[str]:
+    """Count the kept rows of each cluster; reads every kept row and holds it against its hash.
+
+    Raises:
+        CorruptDatabaseError: A row is not what its hash says.
+    """
     counted: Counter[str] = Counter()
     place = ""
     while found := row_table.read(db, version.id, state=RowState.KEPT, part=None, after=place, limit=_BATCH_ROWS):
         place = found[-1].row_id
         for stored in found:
             row = row_table.sound(stored, version.label)
-            metadata = None if row is None else row.content.get("metadata")
-            cluster = metadata.get("cluster_id") if isinstance(metadata, Mapping) else None
+            cluster = None if row is None else cluster_of(row)
             if cluster is not None:
-                counted[str(cluster)] += 1
+                counted[cluster] += 1
     return counted
