@@ -20,7 +20,7 @@ from store.datasets.evaluation_store import EvaluationStore
 from tests.processing.evaluation.versions import PRICE, frozen, label_for, label_row, opened, right_in, run, text_row
 from tests.processing.teachers import Body, Teachers, last_user
 
-HOSTILE = '<script>alert("1")</script> $\\frac{1}{0}$ \u202eevil 模型'
+HOSTILE = "<script>x</script>模$\\frac{1$\u202e"
 
 
 class Seen(HTMLParser):
