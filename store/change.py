@@ -34,6 +34,8 @@ class ChangeKind(StrEnum):
     """A note for the audit log: a version of a dataset was frozen, discarded or decided about."""
     JOB = "job"
     """A note for the audit log: a job was deleted with all that lay in its folder."""
+    CONVERSATIONS = "conversations"
+    """All calls are to be stitched to conversations again."""
     REINGEST = "reingest"
     """Traces are to be derived again from their raw calls."""
 

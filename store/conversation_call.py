@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from store.body import Cut, put_back, unpack
+from store.body import LONG_STRING_BYTES, Cut, put_back, unpack
 from store.follower import StoredTrace
 from store.id_list import NODE_BLOBS_OF, number_list
 from store.trace_rows import from_blob, to_blob, to_micros
@@ -21,6 +21,9 @@ from store.truncated_history import WINDOW_MESSAGES, SaidBefore, Seeking
 KEY_BYTES = 8
 POINT_BYTES = 2 * KEY_BYTES
 _SESSION_TAG = b"tracemill session 1\n"
+_LEAST_BYTES = 400
+"""Of JSON, in the messages that a call shares with another whose reply is not its last: an exchange that strangers
+begin with, a greeting or a frequent question, is shorter, and one with an answer of some sentences is longer."""
 _NEVER_REPLIES = frozenset({"system", "developer", "user", "tool", "function"})
 _SYSTEM = frozenset({"system", "developer"})
 
@@ -35,7 +38,7 @@ class Call:
         session: Id of the conversation that its session is; None when the client named no session.
         request: Short key of the whole request; empty when it has no messages.
         keys: Stitch keys of the request's messages.
-        reply_places: Where in the request a reply may stand, the last first.
+        reply_places: Where in the request a reply stands that the call may go on from, the last first.
         replies: Its points, each with the choice that it came from; equal choices count as the last of them.
         turn: How many messages of the user the request holds.
         tails: For each point of a long history, the window that it ends.
@@ -87,7 +90,7 @@ def call_of(stored: StoredTrace, said: SaidBefore) -> Call | None:
     trace = stored.trace
     return _call(
         stored.number, to_micros(trace.created_at), trace.session, trace.user, trace.key_fingerprint,
-        stored.links, stored.answers, said,
+        stored.links, stored.answers, [len(link.message) for link in stored.links], said,
     )  # fmt: skip
 
 
@@ -99,8 +102,10 @@ def _call(
     key_fingerprint: str | None,
     links: Sequence[Link],
     answers: Sequence[Link],
+    sizes: Sequence[int],
     said: SaidBefore,
 ) -> Call | None:
+    """Look at a call; `sizes` has the bytes of each message of its request."""
     if not links and named_session is None:
         return None
     session = None if named_session is None else session_id(named_session)
@@ -111,6 +116,7 @@ def _call(
     places.reverse()
     tails: list[tuple[bytes, bytes]] = []
     seeking, system = None, b""
+    likely = places if session is not None else _likely_places(places, roles, sizes)
     if session is None and len(links) >= WINDOW_MESSAGES - 1:
         leading = next((place for place, role in enumerate(roles) if role not in _SYSTEM), len(roles))
         system = links[leading - 1].key[:KEY_BYTES] if leading else b""
@@ -121,9 +127,22 @@ def _call(
         if places and places[0] - leading >= WINDOW_MESSAGES - 1:
             seeking = Seeking(who, links[places[0] - WINDOW_MESSAGES + 1 : places[0] + 1], system)
     return Call(
-        number, created_at, session, request, [link.key for link in links], places, replies, roles.count("user"),
+        number, created_at, session, request, [link.key for link in links], likely, replies, roles.count("user"),
         tails, system, seeking,
     )  # fmt: skip
+
+
+def _likely_places(places: Sequence[int], roles: Sequence[str | None], sizes: Sequence[int]) -> Sequence[int]:
+    """Leave out where too little was said, for a call whose last reply nobody made, to tell it from a stranger's."""
+    if len(places) < 2:
+        return places
+    said, enough = 0, len(roles)
+    for place, role in enumerate(roles):
+        said += 0 if role in _SYSTEM else sizes[place]
+        if said >= _LEAST_BYTES:
+            enough = place
+            break
+    return [place for place in places if place >= enough or place == places[0]]
 
 
 def _short(session: bytes | None, key: bytes) -> bytes:
@@ -145,7 +164,9 @@ _HISTORY = """
         UNION
         SELECT n.number, n.parent FROM path p CROSS JOIN nodes n ON n.number = p.parent
     )
-    SELECT n.number, n.parent, n.id, n.stitch_key, n.role FROM path p CROSS JOIN nodes n ON n.number = p.number
+    SELECT n.number, n.parent, n.id, n.stitch_key, n.role,
+        n.body_bytes + EXISTS (SELECT 1 FROM node_blobs c WHERE c.node = n.number) * :long
+    FROM path p CROSS JOIN nodes n ON n.number = p.number
 """
 _BODIES = "SELECT n.number, n.body FROM json_each(:numbers) w CROSS JOIN nodes n ON n.number = w.value"
 
@@ -167,8 +188,9 @@ def load_calls(db: sqlite3.Connection, numbers: Iterable[int], said: SaidBefore)
         links = [link._replace(message=texts.get(node, b"")) for node, link in paths[number]]
         replies = [link._replace(message=texts.get(node, b"")) for node, link in answers[number]]
         call = _call(
-            number, created_at, from_blob(session), from_blob(user), from_blob(fingerprint), links, replies, said
-        )
+            number, created_at, from_blob(session), from_blob(user), from_blob(fingerprint), links, replies,
+            [history.size(node) for node, _ in paths[number]], said,
+        )  # fmt: skip
         if call is not None:
             calls.append(call)
     return calls
@@ -178,9 +200,15 @@ class _History:
     """Histories of a few calls, without their texts."""
 
     def __init__(self, db: sqlite3.Connection, nodes: list[int]) -> None:
-        rows = db.execute(_HISTORY, number_list(nodes)).fetchall()
+        rows = db.execute(_HISTORY, {**number_list(nodes), "long": LONG_STRING_BYTES}).fetchall()
+        self._sizes = {row[0]: row[5] for row in rows}
         self._parents = {row[0]: row[1] for row in rows}
         self._links = {row[0]: Link(row[2], None, row[3], b"", from_blob(row[4])) for row in rows}
+
+    def size(self, node: int) -> int:
+        """Give the bytes of a message; of one with a long string some number beyond them."""
+        size: int = self._sizes[node]
+        return size
 
     def path(self, node: int | None) -> list[tuple[int, Link]]:
         path = []

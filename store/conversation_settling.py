@@ -1,4 +1,4 @@
-"""The chore that stitches what was stored before there were conversations, and what was taken apart."""
+"""The chore that stitches what was stored before there were conversations, what was taken apart, or all again."""
 
 import sqlite3
 import time
@@ -7,6 +7,7 @@ from store import conversation_statements as sql
 from store.chore import NOTHING_TO_DO, Step
 from store.connection import transaction_now
 from store.conversation_follower import Conversations
+from store.conversation_rebuild import empty_some, finish_rebuild, rebuild_under_way
 
 _STEP_S = 0.02
 _PART_CALLS = 20
@@ -22,8 +23,17 @@ class ConversationSettling:
 
     def step(self, db: sqlite3.Connection) -> Step:
         """Stitch for some 20 ms."""
+        rebuild = rebuild_under_way(db)
+        if rebuild is not None and rebuild.is_emptying:
+            with transaction_now(db):
+                empty_some(db, rebuild)
+            return Step(has_more=True, has_erased=True)
         if not is_unsettled(db):
-            return NOTHING_TO_DO
+            if rebuild is None:
+                return NOTHING_TO_DO
+            with transaction_now(db):
+                finish_rebuild(db, rebuild)
+            return Step(has_more=True)
         began = time.monotonic()
         # The follower remembers conversations, too.
         self._conversations.forget()
@@ -32,7 +42,8 @@ class ConversationSettling:
         with transaction_now(db):
             while settled == _PART_CALLS and time.monotonic() - began < _STEP_S:
                 settled = self._conversations.settle(db, _PART_CALLS)
-        return Step(has_more=settled == _PART_CALLS, has_erased=self._conversations.renamings != before)
+        has_more = rebuild is not None or settled == _PART_CALLS
+        return Step(has_more, has_erased=self._conversations.renamings != before)
 
 
 def is_unsettled(db: sqlite3.Connection) -> bool:

@@ -286,6 +286,14 @@ FLUSH_FAILED = _kind(
 )  # fmt: skip
 
 VERIFIED = _kind("verified", "verification", _OK, "Every id was derived again from the stored text, and is the same.")
+RAW_CALLS = _kind("raw_calls", "verification", _OK, "Every raw call that is kept can be read.")
+RAW_CALLS_DAMAGED = _kind(
+    "raw_calls_damaged", "verification", _WARNING,
+    "Raw calls cannot be read, or are not those that the database says. Their traces are whole, and cannot be made "
+    "again.",
+    "After a loss of power the last ones may be missing; otherwise check the disk (`dmesg`, SMART). They go with "
+    "`raw_retention_days`.",
+)  # fmt: skip
 ID_MISMATCH = _kind(
     "id_mismatch", "verification", _ERROR, "A stored text, derived again, does not give the id it is stored under.",
     "The text was changed behind Tracemill's back, by a disk or a hand: restore a backup.",

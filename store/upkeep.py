@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from store.change import Applier, ChangeKind
 from store.conversation_follower import Conversations
+from store.conversation_rebuild import apply_rebuild
 from store.erasing.erasure import apply_erasure
 from store.feedback import apply_feedback
 from store.filter_labels import LabelFollower
@@ -22,6 +23,7 @@ def make_followers(raw_calls: RawCalls) -> Sequence[Follower]:
 def make_appliers(raw_calls: RawCalls, followers: Sequence[Follower]) -> Mapping[ChangeKind, Applier]:
     """Make what applies changes; a kind without an applier is a note for the audit log."""
     return {
+        ChangeKind.CONVERSATIONS: apply_rebuild,
         ChangeKind.ERASE: apply_erasure,
         ChangeKind.FEEDBACK: apply_feedback,
         ChangeKind.REINGEST: Reingest(raw_calls, followers),

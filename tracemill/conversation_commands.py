@@ -1,7 +1,9 @@
-"""`tracemill conversations list|show`: calls that belong together, also while the server runs."""
+"""`tracemill conversations list|show|rebuild`: calls that belong together, also while the server runs."""
 
 import asyncio
+import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
@@ -12,20 +14,25 @@ from uuid import UUID
 
 import typer
 
+from store.change import ChangeKind
 from store.conversation_json import conversation_json, page_json
 from store.conversation_reader import list_conversations, show_conversation
 from store.conversation_summary import ConversationSummary, Member, WholeConversation
 from store.errors import FilterError
 from store.filter import Filter, parse_filter
 from store.traces import TraceReader
+from tracemill.change_request import apply_written, ask, make_change
 from tracemill.terminal_text import many_lines, one_line
 from tracemill.trace_commands import AsJson, DataDir, Where, check_folder
 
 T = TypeVar("T")
 
-conversations = typer.Typer(no_args_is_help=True, add_completion=False, help="Look at calls that belong together.")
+conversations = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Look at calls that belong together."
+)
 
 _DEFAULT_DATA_DIR = Path("tracemill-data")
+_LOOK_S = 0.2
 _UNSETTLED = "Not every call has its place yet; the server is still at it."
 
 
@@ -133,6 +140,24 @@ def _member_text(member: Member) -> str:
 
 def _time(moment: datetime) -> str:
     return moment.isoformat(sep=" ", timespec="seconds").removesuffix("+00:00")
+
+
+@conversations.command("rebuild")
+def rebuild(data_dir: DataDir = _DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
+    """Stitch all calls again, as after an upgrade that changed the rules; a running server does it between its calls.
+
+    Meanwhile calls that wait have no conversation. Ids follow from the calls alone, so they stay where the rules did.
+    """
+    check_folder(data_dir)
+    change = make_change(ChangeKind.CONVERSATIONS, {})
+    record = ask(data_dir, change)
+    while record is None or record.finished_at is None:
+        time.sleep(_LOOK_S)
+        record = apply_written(data_dir, change.id)
+    if as_json:
+        typer.echo(json.dumps({"id": str(change.id), **record.result}))
+    else:
+        typer.echo(f"Stitched {record.result['calls']:,} calls again.")
 
 
 async def _look(data_dir: Path, work: Callable[[Connection], T]) -> T:

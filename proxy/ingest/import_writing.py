@@ -22,7 +22,7 @@ from proxy.ingest.ingest import TRACES_FILE
 from proxy.journal.change_writer import ChangeWriter
 from proxy.journal.writer import JOURNAL_FOLDER
 from store.change import Change, ChangeKind, find_change
-from store.errors import DatabaseMissingError, NotOurDatabaseError, OlderSchemaError, WriterBusyError
+from store.errors import DatabaseMissingError, OlderSchemaError, WriterBusyError
 from store.forgotten import known_forgotten
 from store.id_list import KNOWN_DEAD_LETTERS, KNOWN_TRACES, id_list
 from store.trace import Trace
@@ -36,7 +36,6 @@ _CHANGE_TRACES: Final = 200
 _CHANGE_BYTES: Final = 1024 * 1024
 """A change is one entry and one `fsync`."""
 _LOOK_S: Final = 0.05
-_MAKING_S: Final = 2.0
 PATIENCE_S: Final = 600.0
 """For ingest to get on: a disk that is full, say."""
 
@@ -237,17 +236,9 @@ class ImportWriting:
 
     async def _open(self) -> TraceReader | None:
         """Give the reader; None while a database is not there yet, or not migrated yet: it is about to be."""
-        deadline = time.monotonic() + _MAKING_S
-        while self._reader is None:
-            try:
+        if self._reader is None:
+            with suppress(DatabaseMissingError, OlderSchemaError):
                 self._reader = await TraceReader.open(self._data_dir / TRACES_FILE)
-            except (DatabaseMissingError, OlderSchemaError):
-                return None
-            except NotOurDatabaseError:
-                # So looks one that ingest is making this very moment.
-                if time.monotonic() > deadline:
-                    raise
-                await asyncio.sleep(_LOOK_S)
         return self._reader
 
     def _change(self, kind: ChangeKind, body: bytes) -> Change:

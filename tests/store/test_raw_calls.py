@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from store.connection import transaction_now
 from store.erasing.removal import remove_content, remove_traces
+from store.finding import Finding
+from store.raw_call_check import check_raw_calls
 from store.raw_call_files import RawCallFiles
 from store.raw_call_pack import DamagedPackError, RawCallBytes, decode_pack, encode_into, encode_pack
 from store.raw_call_retention import RawCallPruning
@@ -246,6 +248,36 @@ async def test_a_file_that_is_gone_or_damaged_costs_its_own_calls_and_can_be_era
             erase(connection, range(1, 101))
     assert await found(database, range(101)) == []
     assert not any(noise(number) in all_bytes(database.parent) for number in range(1, 101))
+
+
+async def test_every_pack_is_read_when_the_store_is_verified(database: Path) -> None:
+    await store(database, range(1, 31), batch=10)
+    assert [(each.kind.name, each.facts["calls"]) for each in checked(database)] == [("raw_calls", 30)]
+    (file,) = (database.parent / "raw").iterdir()
+    whole = file.read_bytes()
+    for at in (20, len(whole) // 2, len(whole) - 5):
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        (damaged,) = checked(database)
+        assert (damaged.kind.name, damaged.facts["count"], damaged.facts["calls"]) == ("raw_calls_damaged", 1, 20)
+    file.write_bytes(whole)
+    with sqlite3.connect(database) as db:
+        db.execute("UPDATE raw_packs SET first_trace = first_trace - 1 WHERE number = 2")
+    assert "other calls" in checked(database)[0].what
+    with sqlite3.connect(database) as db:
+        db.execute("UPDATE raw_packs SET first_trace = first_trace + 1 WHERE number = 2")
+        db.execute("UPDATE traces SET id = randomblob(16) WHERE number = 15")
+    assert "1 of its calls are of other traces" in checked(database)[0].what
+    file.unlink()
+    assert checked(database)[0].facts["count"] == 3
+
+
+def checked(database: Path) -> list[Finding]:
+    connection = sqlite3.connect(database)
+    connection.row_factory = sqlite3.Row
+    try:
+        return list(check_raw_calls(connection, database.parent))
+    finally:
+        connection.close()
 
 
 async def test_files_that_cannot_be_written_cost_raw_calls_and_no_trace(database: Path) -> None:

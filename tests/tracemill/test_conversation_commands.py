@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -73,3 +74,14 @@ def test_an_unknown_id_is_told_with_the_way_to_find_one(
 ) -> None:
     told = run(monkeypatch, capfdbinary, "show", "12", "--data-dir", data_dir)
     assert "tracemill conversations list" in told
+
+
+def test_all_calls_are_stitched_again_by_a_command(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    listed = run(monkeypatch, capfdbinary, "list", "--data-dir", data_dir)
+    with sqlite3.connect(data_dir / "traces.db") as database:
+        database.execute("UPDATE conversation_traces SET conversation = 1")
+    assert run(monkeypatch, capfdbinary, "list", "--data-dir", data_dir) != listed
+    assert run(monkeypatch, capfdbinary, "rebuild", "--data-dir", data_dir) == "Stitched 8 calls again.\n"
+    assert run(monkeypatch, capfdbinary, "list", "--data-dir", data_dir) == listed

@@ -8,6 +8,7 @@ from store import finding
 from store.capture_check import check_capture
 from store.database_check import check_database, view
 from store.finding import GROUPS, KINDS, Finding
+from store.raw_call_check import check_raw_calls
 from store.schema_version import TRACES, WORK, read_version
 from store.search_check import check_search
 from store.unchanged_view import OrphanedLogError
@@ -91,6 +92,7 @@ def _search(place: Place) -> Iterator[Finding]:
 def _verification(progress: Progress) -> Check:
     def verification(place: Place) -> Iterator[Finding]:
         yield from _of_traces(place, lambda connection: list(verify(connection, progress).findings()))
+        yield from _of_traces(place, lambda connection: list(check_raw_calls(connection, place.data_dir)))
 
     return verification
 
