@@ -53,6 +53,8 @@ class GenerateReason(StrEnum):
     """The judge's score is below the threshold; `tracemill datasets judge --threshold` moves it for nothing."""
     NEAR_DUPLICATE_ROW = "near_duplicate_row"
     """Prompt and answer together are too like a better row's (`synthgen.validation_similarity_threshold`)."""
+    NOT_STORED = "not_stored"
+    """The store does not take it; a row that was erased with its trace stays away."""
     ALREADY_THERE = "already_there"
     """The version to which rows are added has this very row."""
 

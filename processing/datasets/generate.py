@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final
 from uuid import UUID
 
 from processing.baseline import Judging
@@ -28,6 +27,7 @@ from processing.datasets.generate_report import GenerateReport
 from processing.datasets.judging import DEFAULT_THRESHOLD, PURPOSE, family_warning, judge_rows
 from processing.datasets.prompt_file import PromptItem, Prompts, Setting, UnusedPrompt, read_prompts
 from processing.datasets.row_form import RowFormError, example_of, row_of
+from processing.datasets.storing import ROWS_AT_ONCE, stored
 from processing.errors import InputError
 from processing.message_trace import TraceColumns
 from processing.metrics import answer_text
@@ -44,7 +44,6 @@ from store.recorded.message_form import to_openai
 
 Tell = Callable[[str, int, int], None]
 """Told the stage, how far it is, and of how much."""
-_ROWS_AT_ONCE: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +138,9 @@ async def generate(
         teachers.require_answers()
         await _add_columns(answers, teachers)
         rows = [*(_row(one) for one in answers), *(_unused_row(one, prompts) for one in prompts.unused)]
-        for row in rows:
-            report.take(row)
-        for start in range(0, len(rows), _ROWS_AT_ONCE):
-            await born.add_rows(rows[start : start + _ROWS_AT_ONCE])
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            for row in await stored(rows[start : start + ROWS_AT_ONCE], born.add_rows):
+                report.take(row)
         report.bill = teachers.bill()
         born.manifest = {**manifest, "generate": {**manifest["generate"], **report.counts()}, "calls": report.calls()}
     assert born.version is not None, "a birth that ended has a version"  # noqa: S101

@@ -5,7 +5,7 @@ row, by which exact duplicates are known. The version appears whole or not at al
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -18,6 +18,7 @@ from processing.datasets.mapping import SAMPLE_RECORDS, FieldMapping, guess_mapp
 from processing.datasets.record import Record
 from processing.datasets.row_form import RowFault, RowFormError, example_of
 from processing.datasets.row_split import DEFAULT_SEED, split_rows
+from processing.datasets.storing import ROWS_AT_ONCE, stored
 from processing.datasets.upload_report import UploadReason, UploadReport
 from processing.dedup import content_key
 from processing.errors import InputError, SplitError
@@ -25,11 +26,9 @@ from store import json_text
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.row import Part, Row, RowEnd, RowState
 from store.datasets.version import Birth, Version
-from store.errors import DatasetError
 from store.recorded.message import Json
 
 STAGE: Final = "upload"
-_ROWS_AT_ONCE: Final = 200
 
 
 class _Ended(NamedTuple):
@@ -103,8 +102,9 @@ async def upload(
         for batch in _batches(intake.ends(data)):
             if strict:
                 _require_rows_only(batch, data.name)
-            for ended in await _stored(batch, born.add_rows):
-                report.take(ended.row, ended.place, trailing=ended.trailing)
+            rows = await stored([ended.row for ended in batch], born.add_rows)
+            for row, ended in zip(rows, batch, strict=True):
+                report.take(row, ended.place, trailing=ended.trailing)
             done(report.entered)
         _require_rows(report, data.name)
         born.manifest = {**manifest, "upload": report.counts()}
@@ -192,32 +192,8 @@ def _mapping(data: DataSet, told: Mapping[str, str]) -> FieldMapping:
 
 
 def _batches(ends: Iterator[_Ended]) -> Iterator[list[_Ended]]:
-    while batch := list(islice(ends, _ROWS_AT_ONCE)):
+    while batch := list(islice(ends, ROWS_AT_ONCE)):
         yield batch
-
-
-async def _stored(batch: list[_Ended], add: Callable[[Sequence[Row]], Awaitable[int]]) -> list[_Ended]:
-    """Store a batch; what the store does not take fails alone."""
-    try:
-        await add([ended.row for ended in batch])
-    except DatasetError:
-        stored: list[_Ended] = []
-        for ended in batch:
-            try:
-                await add([ended.row])
-            except DatasetError as exc:
-                stored.append(_not_stored(ended, str(exc)))
-                await add([stored[-1].row])
-            else:
-                stored.append(ended)
-        return stored
-    return batch
-
-
-def _not_stored(ended: _Ended, problem: str) -> _Ended:
-    end = RowEnd(RowState.FAILED, STAGE, UploadReason.NOT_STORED, {"place": ended.place, "problem": problem})
-    named = blake2b(ended.place.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-    return _Ended(Row(_nothing(f"failed-{named}"), None, end), ended.place, 0)
 
 
 def _nothing(row_id: str) -> dict[str, Json]:

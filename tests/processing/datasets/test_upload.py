@@ -347,6 +347,20 @@ async def test_adding_knows_the_rows_that_are_there(store: DatasetStore, tmp_pat
     assert (again.version.id, again.version.counts.kept) == (report.version.id, 2)
 
 
+async def test_a_row_that_was_erased_stays_away_and_is_counted(store: DatasetStore, tmp_path: Path) -> None:
+    path = tmp_path / "e.jsonl"
+    path.write_text(SEED % (1, 1) + SEED % (2, 2))
+    first = await upload(path, "first", store)
+    assert first.version is not None
+    gone = next(row for row in await rows_of(store, first) if row.content["metadata"]["customer"]["id"] == 1)
+    await store.discard(first.version)
+    erased = (bytes.fromhex(gone.row_hash), 1, "2026-11-21T00:00:00Z")
+    await store.transact(lambda db: db.execute("INSERT INTO erased_rows VALUES (?, ?, ?)", erased))
+    report = await upload(path, "second", store)
+    assert report.counts()["reasons"] == {"failed": {"not_stored": 1}, "kept": {"uploaded": 1}}
+    assert (report.problems[0].place, report.version and report.version.counts.entered) == ("e.jsonl:1", 2)
+
+
 async def test_the_order_of_lines_does_not_change_the_version(store: DatasetStore, tmp_path: Path) -> None:
     lines = [SEED % (n, n) for n in range(30)]
     hashes = set()
