@@ -16,7 +16,7 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-_Z = 1.959963984540054
+Z = 1.959963984540054
 """Of the normal distribution, for 95 %."""
 _RESAMPLES = 1000
 
@@ -93,9 +93,9 @@ def interval(scores: Iterable[Scored], *, seed: int | None, resamples: int = _RE
 
 def wilson(share: float, rows: float) -> tuple[float, float]:
     """Wilson's 95 % interval of a share among so many independent rows; holds the share itself, also 0 and 1."""
-    square = _Z * _Z
+    square = Z * Z
     middle = (share + square / (2 * rows)) / (1 + square / rows)
-    half = _Z / (1 + square / rows) * math.sqrt(share * (1 - share) / rows + square / (4 * rows * rows))
+    half = Z / (1 + square / rows) * math.sqrt(share * (1 - share) / rows + square / (4 * rows * rows))
     return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
 
 

@@ -13,7 +13,7 @@ from itertools import product
 from operator import itemgetter
 from typing import NamedTuple
 
-from processing.interval import wilson
+from processing.interval import Z, wilson
 
 LEVEL = 0.05
 _RESAMPLES = 1000
@@ -86,8 +86,10 @@ def paired_interval(pairs: Iterable[Paired], *, seed: int | None, resamples: int
     low, high = _drawn(clusters, seed, resamples)
     if high - low < _SLACK:
         # All draws are the same: nothing was learned of the spread. As many conversations could have gone otherwise
-        # unseen as Wilson's interval allows.
+        # unseen as Wilson's interval allows, and no further than flipped signs would take a difference of that size.
         half = wilson(0.0, len(clusters))[1]
+        if abs(mean) > _SLACK:
+            half = min(half, Z * abs(mean) / math.sqrt(len(clusters)))
         low, high = max(-1.0, mean - half), min(1.0, mean + half)
     return PairedInterval(mean, low, high, _chance([one.total for one in clusters]), answers, len(clusters))
 

@@ -53,6 +53,13 @@ def test_equal_answers_leave_room_for_what_was_not_seen() -> None:
     assert not found.is_shown
 
 
+def test_a_small_difference_that_is_the_same_everywhere_is_shown() -> None:
+    found = paired_interval([Paired(f"c{number}", 0.07) for number in range(10)], seed=1)
+    assert found.low == pytest.approx(0.07 * (1 - 1.96 / 10**0.5), abs=1e-5)
+    assert found.is_shown
+    assert not paired_interval([Paired(f"c{number}", 0.07) for number in range(3)], seed=1).is_shown
+
+
 def test_the_order_of_pairs_does_not_matter() -> None:
     known = pairs(random.Random(7), 20, 0.2)
     assert paired_interval(known, seed=3) == paired_interval(reversed(known), seed=3)
