@@ -49,6 +49,8 @@ def require_holdable(line: Mapping[str, Json], columns: Mapping[str, Column], *,
         if column is Column.IMAGES:
             if value and not has_images:
                 raise CannotHoldError(LeftOut.IMAGE, "JSON lines hold no bytes; give a folder or a .parquet file")
+        elif column is Column.TEXT and not isinstance(value, str | None):
+            raise CannotHoldError(LeftOut.NOT_A_ROW, f"{name} is no text")
         elif column is not Column.JSON_TEXT:
             _require_all(value, name)
 

@@ -81,11 +81,12 @@ class Preflight:
             CannotHoldError: The target cannot hold it.
         """
         target = self._target
+        convert = target.convert
         if self.part_of(row) is Part.UNSTRUCTURED:
             if target.unstructured is None:
                 raise CannotHoldError(LeftOut.UNSTRUCTURED)
-            return target.unstructured(row.content)
-        converted = target.convert(row.content)
+            convert = target.unstructured
+        converted = convert(row.content)
         if not target.keeps_all:
             unknown = Column.JSON if Column.JSON_TEXT not in target.columns.values() else Column.JSON_TEXT
             for line in converted.lines:

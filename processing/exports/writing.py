@@ -104,7 +104,7 @@ class _Csv:
 
 def _csv_cell(value: Json, column: Column) -> str | None:
     if value is None or column is Column.TEXT:
-        return value if value is None or isinstance(value, str) else str(value)
+        return value if value is None else str(value)
     return json_text.dumps(value).decode()
 
 
@@ -139,9 +139,11 @@ class _Parquet:
             self._write_group()
 
     def close(self) -> None:
-        self._write_group()
-        self._writer.close()
-        self._file.close()
+        try:
+            self._write_group()
+            self._writer.close()
+        finally:
+            self._file.close()
 
     def _write_group(self) -> None:
         if not self._group:

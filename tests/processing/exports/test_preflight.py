@@ -21,6 +21,7 @@ CASES: list[tuple[LeftOut, str, dict[str, Any]]] = [
     (LeftOut.NO_ANSWER, "openai", RAW),
     (LeftOut.NO_PROMPT, "trl", {**RAW, "messages": [says("a")]}),
     (LeftOut.NOT_A_ROW, "openai", {**RAW, "messages": [{"role": "stranger", "content": "q"}]}),
+    (LeftOut.NOT_A_ROW, "parquet", {**made(user("a"), says("b")), "prompt": ["a"]}),
     (LeftOut.UNTRAINED_ANSWER, "trl-messages", made(user("a"), says("b", 0), user("c"), says("d"))),
     (LeftOut.INVALID_ARGUMENTS, "trl", made(user("a"), calls(call("f", '{"a":1}{"b":2}')))),
     (LeftOut.INVALID_ARGUMENTS, "axolotl", made(user("a"), calls(call("f", "[1]")))),
