@@ -32,18 +32,20 @@ async def a_store(folder: Path, rows: Sequence[Row]) -> AsyncIterator[DatasetSto
 
 
 class Pressed:
-    """Presses keys one after the other, and closes the terminal after the last."""
+    """Presses keys one after the other, and closes the terminal after the last; `<r` is pressed before it is asked."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._keys = list(keys)
 
-    def forget(self) -> None: ...
+    def forget(self) -> None:
+        while self._keys and self._keys[0].startswith("<"):
+            self._keys.pop(0)
 
     def lent(self) -> AbstractContextManager[None]:
         return nullcontext()
 
     async def key(self) -> str:
-        return self._keys.pop(0) if self._keys else ""
+        return self._keys.pop(0).removeprefix("<") if self._keys else ""
 
 
 async def go_through(store: DatasetStore, keys: Sequence[str], *, who: str = "ann", limit: int = 10) -> str:

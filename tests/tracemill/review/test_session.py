@@ -1,4 +1,8 @@
+import os
+import pty
+import select
 import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
@@ -6,6 +10,7 @@ import pytest
 
 from store.datasets.row import Row, RowEnd, RowState
 from tests.tracemill.review.reviewing import HOSTILE, NAME, a_store, ends, go_through, row
+from tracemill.review.keyboard import Keyboard
 
 WAITS = RowEnd(RowState.REVIEW, "relabel", "no_quorum")
 ROWS = [row(f"ticket {number} {'ab' * number}", agreement=number / 10) for number in range(5)]
@@ -52,6 +57,31 @@ async def test_each_key_decides_and_the_next_row_comes(tmp_path: Path) -> None:
     assert [(one.kind, one.who) for one in log] == [("accept", "ann"), ("reject", "ann"), ("skip", "ann")]
     assert "tickets-v1: 1 accepted, 0 edited, 1 rejected, 1 skipped, 1 left." in shown
     assert shown.count("take back the last decision") == 2
+
+
+async def test_what_was_typed_before_a_row_is_shown_decides_nothing(tmp_path: Path) -> None:
+    async with a_store(tmp_path, ROWS) as store:
+        await go_through(store, ["<r", "a", "<r", "<r", "s", "q"])
+        assert [one.kind for one in await store.decision_log(NAME)] == ["accept", "skip"]
+
+
+async def test_the_keyboard_forgets_what_was_typed_and_gives_one_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs) as terminal:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        before = termios.tcgetattr(theirs)
+        with Keyboard() as keys:
+            os.write(ours, b"rrr")
+            assert select.select([theirs], [], [], 10)[0]
+            keys.forget()
+            os.write(ours, b"a")
+            assert await keys.key() == "a"
+            os.write(ours, b"\x04")
+            assert await keys.key() == ""
+            with keys.lent():
+                assert termios.tcgetattr(theirs) == before
+        assert termios.tcgetattr(theirs) == before
+    os.close(ours)
 
 
 async def test_it_ends_when_all_is_decided_and_tells_the_precision(tmp_path: Path) -> None:
