@@ -241,7 +241,7 @@ def why() -> _Body:
 
 @app.command()
 def where() -> _Body:
-    """Tell which runs and rows hold a trace: what to make again when it has to go."""
+    """Tell which runs, versions of datasets and rows hold a trace: what to make again when it has to go."""
     from tracemill.why_command import where
 
     return where
@@ -291,7 +291,7 @@ def evaluate() -> _Body:
 
 @app.command()
 def compare() -> _Body:
-    """Compare evaluations answer by answer, with intervals and a verdict for each difference."""
+    """Compare evaluations answer by answer: paired differences with intervals, and a verdict for each."""
     from tracemill.evaluate_commands import compare
 
     return compare
