@@ -369,3 +369,17 @@ async def test_answers_and_verdicts_are_noted_as_about_the_traces_of_their_row(
     with closing(sqlite3.connect(tmp_path / "work.db")) as db:
         noted = set(db.execute("SELECT call_key, trace_id FROM call_sources"))
     assert noted == {(key, UUID(trace).bytes) for key in (prediction.call_key, prediction.judge_call)}
+
+
+async def test_answers_bought_before_times_were_kept_are_counted_as_not_timed(
+    store: EvaluationStore, teachers: Teachers, tmp_path: Path
+) -> None:
+    await frozen(store, [label_row(number) for number in range(9)])
+    teachers.reply = right_in(1.0, label_for)
+    (timed,) = (await run(store, teachers, WANTED)).evaluations
+    assert (timed.latency["known"], timed.latency["unknown"]) == (9, 0)
+    with closing(sqlite3.connect(tmp_path / "work.db")) as db, db:
+        db.execute("UPDATE calls SET duration_ms = NULL WHERE key IN (SELECT key FROM calls ORDER BY key LIMIT 4)")
+    (found,) = (await run(store, teachers, WANTED)).evaluations
+    assert (found.latency["known"], found.latency["unknown"]) == (5, 4)
+    assert found.metrics == timed.metrics
