@@ -28,6 +28,8 @@ PURPOSE: Final = "judge_row"
 DIMENSIONS: Final = ("helpfulness", "relevance", "format", "criteria")
 DEFAULT_THRESHOLD: Final = 0.7
 """Keeps the rows without a score below 4: see above."""
+_LONG_FILE: Final = 1000
+"""Characters of a data URL from which on it is an image or a file."""
 _NO_TASK: Final = "Not described. Take it from the conversation itself: its system messages and what the user wants."
 _NO_CRITERIA: Final = "Nothing."
 _SCHEMA: Final[dict[str, Json]] = {
@@ -112,7 +114,9 @@ def judge_score(scores: Mapping[str, int]) -> float:
 def question(example: Example, *, task: str | None, criteria: str | None) -> list[dict[str, Json]]:
     """Write the messages that ask about one row."""
     shown: dict[str, Json] = {
-        "messages": [{"position": at, **to_openai(message)} for at, message in enumerate(example.messages)],
+        "messages": [
+            {"position": at, **_without_files(to_openai(message))} for at, message in enumerate(example.messages)
+        ],
         "judged_positions": list(example.targets),
     }
     if example.tools:
@@ -161,6 +165,17 @@ async def _ask(example: Example, model: str, teachers: Teachers, task: str | Non
         return RowScore(None, judging=judging, problem=verdict.problem, call=call)
     scores = {name: int(verdict.value[name]) for name in DIMENSIONS}
     return RowScore(judge_score(scores), scores, str(verdict.value["reason"]), call=call)
+
+
+def _without_files(value: Json) -> Json:
+    """Say of an image or file how long it is instead of spelling it out: as text nobody can judge it."""
+    if isinstance(value, str):
+        if len(value) > _LONG_FILE and value.startswith("data:"):
+            return f"{value[: value.find(',') + 1][:100]}… ({len(value):,} characters, not shown)"
+        return value
+    if isinstance(value, list):
+        return [_without_files(item) for item in value]
+    return {name: _without_files(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
 def _said(text: str | None) -> str:

@@ -93,6 +93,16 @@ async def test_a_judge_sees_what_is_learned_and_neither_ids_nor_metadata(teacher
     assert given["row_id"] not in asked
 
 
+async def test_images_and_files_are_named_and_not_spelled_out(teachers: Teachers, tmp_path: Path) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 5000}}
+    asked = {"role": "user", "content": [{"type": "text", "text": "look"}, picture]}
+    async with Session(tmp_path, teachers) as askers:
+        await judge_rows([row_of([asked, {"role": "assistant", "content": "a cat"}])], "judge", askers)
+    said = teachers.requests[0]["messages"][1]["content"]
+    assert "data:image/png;base64,… (5,022 characters, not shown)" in said
+    assert "AAAA" not in said
+
+
 async def test_what_was_scored_before_costs_nothing_whoever_stands_beside_it(
     teachers: Teachers, tmp_path: Path
 ) -> None:
