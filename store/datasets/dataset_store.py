@@ -37,7 +37,7 @@ from store.datasets.row_search import FoundRow
 from store.datasets.version import Birth, DatasetSummary, Diff, Place, Progress, Version, read_reference
 from store.datasets.version_check import VersionCheck
 from store.datasets.version_table import Wanted
-from store.datasets.warnings import cluster_counts, warnings_of
+from store.datasets.warnings import Looked, is_curated, look, warnings_of
 from store.errors import DatasetError
 from store.work import WorkStore
 
@@ -156,8 +156,8 @@ class DatasetStore(WorkStore):
         id_ = born.complete(db, add=add, now=_now())
         if freeze:
             version = version_table.by_id(db, id_)
-            clusters = cluster_counts(db, version) if add else born.clusters
-            manifest = {**version.manifest, "warnings": warnings_of(version, clusters)}
+            made = Looked(born.clusters, is_curated(version.manifest, version.birth))
+            manifest = {**version.manifest, "warnings": warnings_of(version, look(db, version) if add else made)}
             freezing.freeze(db, id_, manifest, None, _now())
         return version_table.by_id(db, id_)
 
@@ -286,12 +286,12 @@ class DatasetStore(WorkStore):
             DatasetError: No row is kept, rows are missing, or a frozen version was to get another note.
         """
         # Before the transaction, since it takes a while and others may want to write meanwhile.
-        clusters = await self._read(partial(cluster_counts, version=version))
+        looked = await self._read(partial(look, version=version))
 
         def freeze_(db: sqlite3.Connection) -> Version:
             found = version_table.by_id(db, version.id)
             if not found.is_frozen:
-                manifest = {**found.manifest, "warnings": warnings_of(found, clusters)}
+                manifest = {**found.manifest, "warnings": warnings_of(found, looked)}
                 freezing.freeze(db, found.id, manifest, note, _now())
             elif note not in (None, found.note):
                 raise DatasetError(f"{found.label} is frozen, its note too; it stays {found.note!r}.")
@@ -327,7 +327,7 @@ class DatasetStore(WorkStore):
                 db,
                 version_table.open_without_erased(db, version_table.by_id(db, version.id), note=note, now=_now()),
             )
-            manifest = {**opened.manifest, "warnings": warnings_of(opened, cluster_counts(db, opened))}
+            manifest = {**opened.manifest, "warnings": warnings_of(opened, look(db, opened))}
             freezing.freeze(db, opened.id, manifest, None, _now())
             return version_table.by_id(db, opened.id)
 
@@ -339,7 +339,7 @@ class DatasetStore(WorkStore):
 
     async def warnings(self, version: Version) -> list[str]:
         """Tell what speaks against learning from a version."""
-        return warnings_of(version, await self._read(partial(cluster_counts, version=version)))
+        return warnings_of(version, await self._read(partial(look, version=version)))
 
     async def verify(self, reference: str | None = None) -> tuple[list[VersionCheck], list[str]]:
         """Derive every hash of a version, or of all, again.

@@ -2,25 +2,51 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
+from store import json_text
 from store.datasets import row_table
 from store.datasets.row import Row, RowState
 from store.datasets.version import Birth, Version
 
 FEW_ROWS: Final = 200
 _BATCH_ROWS = 500
+_REVIEWED = "SELECT 1 FROM version_rows WHERE version = ? AND stage = 'review' LIMIT 1"
+_PARENT = "SELECT manifest, birth, parent FROM versions WHERE dataset = ? AND number = ?"
 _SHOWN = 5
 
 
-def warnings_of(version: Version, clusters: Counter[str]) -> list[str]:
+class Looked(NamedTuple):
+    """What a look at a version's rows and ancestors tells.
+
+    Attributes:
+        clusters: Kept rows by the cluster that they name.
+        is_curated: Whether somebody or something has looked at them.
+    """
+
+    clusters: Counter[str]
+    is_curated: bool
+
+
+def look(db: sqlite3.Connection, version: Version) -> Looked:
+    """Look at a version; reads every kept row and holds it against its hash.
+
+    Raises:
+        CorruptDatabaseError: A row is not what its hash says.
+    """
+    is_reviewed = db.execute(_REVIEWED, (version.id,)).fetchone() is not None
+    return Looked(_cluster_counts(db, version), is_reviewed or any(is_curated(*one) for one in _line(db, version)))
+
+
+def warnings_of(version: Version, looked: Looked) -> list[str]:
     """Tell what speaks against learning from a version, as sentences.
 
     Args:
         version: As it is.
-        clusters: From `cluster_counts`.
+        looked: From `look`.
     """
+    clusters = looked.clusters
     counts = version.counts
     learned = counts.train + counts.unsplit
     found = []
@@ -35,7 +61,7 @@ def warnings_of(version: Version, clusters: Counter[str]) -> list[str]:
             f"its rows come from {len(clusters)} clusters: {named}. A dataset is to be one coherent task; unrelated "
             "ones teach neither."
         )
-    if not is_curated(version.manifest, version.birth):
+    if not looked.is_curated:
         found.append(
             "curation was skipped: failures, refusals and cut answers may be among its rows, and a student learns them."
         )
@@ -47,14 +73,27 @@ def warnings_of(version: Version, clusters: Counter[str]) -> list[str]:
 
 
 def is_curated(manifest: Mapping[str, Any], birth: Birth) -> bool:
-    """Whether somebody or something looked at the rows: curation says so in the manifest, a run by what it did."""
-    if manifest.get("curation"):
+    """Whether a version's own making looked at its rows: curation says so in the manifest, a run by what it did."""
+    stages = manifest.get("curation")
+    # To share rows out is no look at what they say.
+    if isinstance(stages, Mapping) and stages.keys() - {"split"}:
         return True
     config = manifest.get("config")
     wanted = config.get("trace_processing") if isinstance(config, Mapping) else None
     if birth is Birth.PROCESS and isinstance(wanted, Mapping):
         return bool(wanted.get("relevance_filtering") or wanted.get("relabel"))
-    return False
+    # A judge has scored every answer.
+    return birth is Birth.GENERATE
+
+
+def _line(db: sqlite3.Connection, version: Version) -> Iterator[tuple[Mapping[str, Any], Birth]]:
+    """The version and those that its rows were taken over from."""
+    yield version.manifest, version.birth
+    birth, parent = version.birth, version.parent
+    while parent is not None and birth in (Birth.CURATE, Birth.REBUILD):
+        manifest, text, parent = db.execute(_PARENT, (version.dataset, parent)).fetchone() or ("{}", birth, None)
+        birth = Birth(text)
+        yield json_text.loads(manifest.encode()), birth
 
 
 def cluster_of(row: Row) -> str | None:
@@ -64,12 +103,8 @@ def cluster_of(row: Row) -> str | None:
     return None if cluster is None or row.end.state is not RowState.KEPT else str(cluster)
 
 
-def cluster_counts(db: sqlite3.Connection, version: Version) -> Counter[str]:
-    """Count the kept rows of each cluster; reads every kept row and holds it against its hash.
-
-    Raises:
-        CorruptDatabaseError: A row is not what its hash says.
-    """
+def _cluster_counts(db: sqlite3.Connection, version: Version) -> Counter[str]:
+    """Count the kept rows of each cluster."""
     counted: Counter[str] = Counter()
     place = ""
     while found := row_table.read(db, version.id, state=RowState.KEPT, part=None, after=place, limit=_BATCH_ROWS):

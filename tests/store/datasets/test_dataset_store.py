@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -262,3 +263,21 @@ async def test_what_speaks_against_a_version_is_told_and_kept(store: DatasetStor
         await born.add_rows(fine)
     assert born.version is not None
     assert born.version.manifest["warnings"] == []
+
+
+async def test_rows_that_were_only_shared_out_were_not_curated_and_those_of_a_curated_parent_were(
+    store: DatasetStore,
+) -> None:
+    found: list[dict[str, Any]] = [{}, {"curation": {"split": {}}}, {"review": {}}, {"curation": {"judge": {}}}]
+    for number, manifest in enumerate(found):
+        is_told = number < 3
+        async with store.birth(f"set{number}", birth=Birth.UPLOAD, manifest=manifest, freeze=True) as born:
+            await born.add_rows([row(1)])
+        assert born.version is not None
+        assert any("curation was skipped" in text for text in born.version.manifest["warnings"]) is is_told
+        opened = await store.open_version(f"set{number}", birth=Birth.CURATE, manifest={"curation": {"split": {}}})
+        told = (await store.freeze(opened)).manifest["warnings"]
+        assert any("curation was skipped" in text for text in told) is is_told
+        reviewed = await store.open_version(f"set{number}", birth=Birth.CURATE, manifest={})
+        await store.set_ends(reviewed, {row(1).row_id: RowEnd(RowState.KEPT, "review", "accepted")})
+        assert not any("curation was skipped" in text for text in await store.warnings(reviewed))
