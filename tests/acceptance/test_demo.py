@@ -39,7 +39,7 @@ def rows_of(path: str) -> list[dict[str, Any]]:
 
 
 def test_the_demo_leaves_every_file_it_names(first_run: dict[str, Any]) -> None:
-    assert set(first_run["files"]) == FILES | {"traces.jsonl"}
+    assert set(first_run["files"]) == FILES | {"traces.jsonl", "openai"}
     for path in first_run["files"].values():
         assert Path(path).stat().st_size > 0, path
         assert Path(path).stat().st_mode & 0o077 == 0, f"{path} can be read by others"
@@ -71,6 +71,15 @@ def test_relabelling_repairs_what_the_base_model_got_wrong(first_run: dict[str, 
     assert len(changed) >= 5
     assert not [row for row in rows if row["response"] in {"Just check the app.", "I'm sorry, I can't help with that."}]
     assert 0 < first_run["base_model_performance"]["llm-as-a-judge"] < 1
+
+
+def test_the_dataset_is_frozen_and_the_teachers_do_better_on_it(first_run: dict[str, Any]) -> None:
+    scores = first_run["evaluations"]
+    assert scores["recorded"] == pytest.approx(first_run["base_model_performance"]["llm-as-a-judge"], abs=1e-6)
+    assert scores["recorded"] < scores["teacher-c"] < scores["teacher-a"] == 1
+    exported = Path(first_run["files"]["openai"])
+    assert rows_of(str(exported / "train.jsonl"))[0]["messages"]
+    assert "banking-v1" in (exported / "README.md").read_text()
 
 
 def test_a_second_run_adds_to_the_store_and_keeps_the_first_dataset(demo_dir: Path, first_run: dict[str, Any]) -> None:

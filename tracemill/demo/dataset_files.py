@@ -23,6 +23,22 @@ class ChangedRow(NamedTuple):
     label: str
 
 
+class Evaluations(NamedTuple):
+    """How models did on the same rows.
+
+    Attributes:
+        version: The label of the version.
+        rows: How many rows were asked.
+        metric: Name of the metric.
+        scores: Model to mean score.
+    """
+
+    version: str
+    rows: int
+    metric: str
+    scores: dict[str, float]
+
+
 def free_folder(data_dir: Path) -> Path:
     """Name a folder for a dataset that no earlier run of the demo has used."""
     number = 1
@@ -58,3 +74,12 @@ def changed_rows(folder: Path, *, limit: int) -> list[ChangedRow]:
 def written(folder: Path) -> dict[str, Path]:
     """Give the files a run has to leave, by name; one that is missing is left out."""
     return {name: folder / name for name in NAMES if (folder / name).is_file()}
+
+
+def read_evaluations(path: Path) -> Evaluations:
+    """Read what `tracemill evaluate --json` told, by the metric that takes texts and calls of tools alike."""
+    # What there is to warn of comes before it.
+    found = json.loads(path.read_text().splitlines()[-1])["evaluations"]
+    metric = "llm-as-a-judge"
+    scores = {one["model"]: one["metrics"]["scores"][metric]["mean"] for one in found}
+    return Evaluations(found[0]["reference"], found[0]["counts"]["rows"], metric, scores)

@@ -27,6 +27,9 @@ TASK_DESCRIPTION = (
     "You are a helpful banking assistant that answers customer questions about their accounts, transactions, "
     "and banking products."
 )
+DATASET = "banking"
+CONTENDERS = ("teacher-a", "teacher-c")
+"""Models that might take the base model's place."""
 _CUSTOMERS = 8
 _STORED_WITHIN_S = 20.0
 _SHOWN_ROWS = 3
@@ -99,9 +102,11 @@ def run_demo(stage: Stage, *, port: int = 0, admin_port: int = 0, keep: bool = F
         traces = _export(stage)
         folder = _process(stage, models_url)
         report = _show_dataset(stage, folder)
+        evaluations = _evaluate(stage, models_url)
+        exported = _export_version(stage, folder)
 
         duration_ms = round((time.monotonic() - started) * 1000)
-        files = {"traces.jsonl": traces, **dataset_files.written(folder)}
+        files = {"traces.jsonl": traces, **dataset_files.written(folder), "openai": exported}
         show.step(stage.console, f"Done in {duration_ms / 1000:.1f} s. The files:")
         show.files(stage.console, files)
         if keep:
@@ -112,6 +117,7 @@ def run_demo(stage: Stage, *, port: int = 0, admin_port: int = 0, keep: bool = F
         "intake": report["intake"],
         "funnel": report["funnel"],
         "base_model_performance": report["base_model_performance"],
+        "evaluations": evaluations,
         "files": {name: str(path) for name, path in files.items()},
         "duration_ms": duration_ms,
     }
@@ -188,10 +194,11 @@ def _process(stage: Stage, models_url: str) -> Path:
     description.write_text(json.dumps({"task_description": TASK_DESCRIPTION}, indent=2) + "\n")
     config.write_text(yaml.safe_dump(_CONFIG, sort_keys=False))
     folder = dataset_files.free_folder(stage.data_dir)
+    job_files = ["--job-description", str(description), "--config", str(config)]
     source = ["--from-store", "--data-dir", str(stage.data_dir), "--out", str(folder)]
     children.run_task(
         "tracemill process",
-        [*TRACEMILL, "process", *source, "--job-description", str(description), "--config", str(config)],
+        [*TRACEMILL, "process", *source, *job_files, "--dataset", DATASET],
         log=stage.logs / "process.log",
         environment={**stage.environment, "TRACEMILL_TEACHER_BASE_URL": models_url},
         is_shown=stage.console.is_terminal,
@@ -211,6 +218,38 @@ def _show_dataset(stage: Stage, folder: Path) -> dict[str, Any]:
     show.step(stage.console, "5. Three rows, before and after relabelling")
     show.rows(stage.console, dataset_files.changed_rows(folder, limit=_SHOWN_ROWS))
     return report
+
+
+def _evaluate(stage: Stage, models_url: str) -> dict[str, float]:
+    show.step(stage.console, "6. It is frozen as a version of a dataset: ask other models its test rows, and compare")
+    log = stage.logs / "evaluate.json"
+    log.unlink(missing_ok=True)
+    others = ["--baseline", "recorded", "--judge", ARBITER]
+    models = [argument for name in CONTENDERS for argument in ("--model", name)]
+    children.run_task(
+        "tracemill evaluate",
+        [*TRACEMILL, "evaluate", DATASET, *models, *others, "--data-dir", str(stage.data_dir), "--json"],
+        log=log,
+        environment={**stage.environment, "TRACEMILL_TEACHER_BASE_URL": models_url},
+    )
+    found = dataset_files.read_evaluations(log)
+    show.note(stage.console, f"{found.version}, {found.rows} test rows")
+    show.counts(stage.console, f"{found.metric}, 1 is best; recorded is the base model", found.scores)
+    return dict(found.scores)
+
+
+def _export_version(stage: Stage, folder: Path) -> Path:
+    show.step(stage.console, "7. Export it for training")
+    target = folder / "openai"
+    command = ["datasets", "export", DATASET, "--format", "openai", "-o", str(target)]
+    children.run_task(
+        "tracemill datasets export",
+        [*TRACEMILL, *command, "--data-dir", str(stage.data_dir)],
+        log=stage.logs / "export.log",
+        environment=stage.environment,
+    )
+    show.note(stage.console, f"in OpenAI's format, with a card: {', '.join(sorted(p.name for p in target.iterdir()))}")
+    return target
 
 
 def _wait_for_ctrl_c(console: Console, served: Served) -> None:
