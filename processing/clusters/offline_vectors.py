@@ -24,10 +24,15 @@ Vectors = NDArray[np.float32]
 OFFLINE: Final = "offline"
 _DIMENSIONS = 200
 _FEATURES = 2**18
-_LEARNED_FROM = 100_000
-"""More texts add no new words that matter, only time and memory."""
-_AT_ONCE = 20_000
+_MOST_FEATURES = 60_000
+"""Of each kind, those in the most texts; the decomposition takes memory for each."""
+_LEARNED_CHARACTERS = 8_000_000
+"""Of the first texts, 100,000 of a usual length: more add no words that matter, only time and memory."""
+_CHARACTERS_AT_ONCE = 2_000_000
+_STRETCHED_CHARACTERS = 200
+"""Stretches of characters are of the beginning: a long text has words enough to forgive a mistake in one."""
 _WORDS = r"(?u)\b\w+\b"
+_LEAST_DIMENSIONS = 2
 _LEAST_TEXTS = 2
 """What stands in one text alone says nothing of others."""
 _CHARACTER_WEIGHT = 0.7
@@ -48,7 +53,8 @@ class _Counter:
     def learn(self, texts: Sequence[str]) -> csr_matrix:
         counted = self._counter.transform(texts)
         held_by = np.bincount(counted.indices, minlength=_FEATURES)
-        self._kept = np.flatnonzero(held_by >= _LEAST_TEXTS)
+        common = np.argsort(-held_by, kind="stable")[:_MOST_FEATURES]
+        self._kept = np.sort(common[held_by[common] >= _LEAST_TEXTS])
         if not self._kept.size:
             return csr_matrix((len(texts), 0), dtype=np.float32)
         return self._tfidf.fit_transform(counted[:, self._kept]) * self._weight
@@ -65,7 +71,7 @@ def offline_vectors(texts: Sequence[str], *, seed: int) -> Vectors:
     The same texts in the same order give the same vectors, whatever the number of cores.
 
     Args:
-        texts: In an order that has nothing to do with what they say: the first 100,000 are learned from.
+        texts: In an order that has nothing to do with what they say: the first of them are learned from.
         seed: Of the decomposition.
     """
     if not texts:
@@ -74,27 +80,43 @@ def offline_vectors(texts: Sequence[str], *, seed: int) -> Vectors:
     characters = _Counter(_CHARACTER_WEIGHT, analyzer="char_wb", ngram_range=(3, 5))
     # Several threads would add up in an order of their own.
     with threadpool_limits(1):
-        sample = texts[:_LEARNED_FROM]
-        known = hstack([words.learn(sample), characters.learn(sample)], format="csr", dtype=np.float32)
+        first, *others = _portions(texts)
+        known = hstack([words.learn(first), characters.learn(_beginnings(first))], format="csr", dtype=np.float32)
         dimensions = min(_DIMENSIONS, min(known.shape) - 1)
-        if dimensions < 2:
-            return _few(known)
+        if dimensions < _LEAST_DIMENSIONS:
+            return _few(known, len(texts))
         reduction = TruncatedSVD(dimensions, n_iter=4, random_state=seed)
         found = np.empty((len(texts), dimensions), dtype=np.float32)
-        found[: len(sample)] = reduction.fit_transform(known)
+        found[: len(first)] = reduction.fit_transform(known)
         del known
-        for start in range(len(sample), len(texts), _AT_ONCE):
-            part = texts[start : start + _AT_ONCE]
-            weighed = hstack([words.weigh(part), characters.weigh(part)], format="csr", dtype=np.float32)
+        start = len(first)
+        for part in others:
+            weighed = hstack([words.weigh(part), characters.weigh(_beginnings(part))], format="csr", dtype=np.float32)
             found[start : start + len(part)] = reduction.transform(weighed)
+            start += len(part)
         unit: Vectors = normalize(found, copy=False)
         return unit
 
 
-def _few(known: csr_matrix) -> Vectors:
-    """Vectors of so few texts that there is nothing to reduce."""
-    width = max(known.shape[1], 1)
-    found = np.zeros((known.shape[0], width), dtype=np.float32)
-    found[:, : known.shape[1]] = known.toarray()
+def _portions(texts: Sequence[str]) -> list[Sequence[str]]:
+    """Cut the texts into what is learned from, and portions that fit into memory."""
+    portions: list[Sequence[str]] = []
+    start, characters = 0, 0
+    for at, text in enumerate(texts):
+        characters += len(text)
+        if characters >= (_CHARACTERS_AT_ONCE if portions else _LEARNED_CHARACTERS):
+            portions.append(texts[start : at + 1])
+            start, characters = at + 1, 0
+    return portions if start == len(texts) else [*portions, texts[start:]]
+
+
+def _beginnings(texts: Sequence[str]) -> list[str]:
+    return [text[:_STRETCHED_CHARACTERS] for text in texts]
+
+
+def _few(known: csr_matrix, count: int) -> Vectors:
+    """Vectors where so few texts, or so few words of several texts, are known that there is nothing to reduce."""
+    found = np.zeros((count, max(known.shape[1], 1)), dtype=np.float32)
+    found[: known.shape[0], : known.shape[1]] = known.toarray()
     unit: Vectors = normalize(found, copy=False)
     return unit

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from processing.clusters import offline_vectors as offline
 from processing.clusters.grouping import group
 from processing.clusters.offline_vectors import offline_vectors
 
@@ -75,3 +76,15 @@ def test_the_same_vectors_give_the_same_groups_whatever_the_number_of_threads() 
         with threadpool_limits(threads):
             found.append(group(vectors, weights(vectors), clusters=None, seed=0))
     assert np.array_equal(found[0].groups, found[1].groups)
+
+
+def test_texts_beyond_those_that_are_learned_from_lie_where_alike_ones_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offline, "_LEARNED_CHARACTERS", 2_000)
+    monkeypatch.setattr(offline, "_CHARACTERS_AT_ONCE", 500)
+    topics = ("write a sql query about table", "give me a recipe with fresh", "refund my order of the broken")
+    texts = [f"{topics[at % 3]} thing{at} and {at % 7}" for at in range(150)]
+    vectors = offline_vectors(texts, seed=0)
+    assert vectors.shape[0] == 150
+    learned_from = next(at for at in range(150) if sum(map(len, texts[: at + 1])) >= 2_000) + 1
+    similar = vectors[learned_from:] @ vectors[:3].T
+    assert similar.argmax(axis=1).tolist() == [at % 3 for at in range(learned_from, 150)]
