@@ -87,8 +87,8 @@ def replace(db: sqlite3.Connection, version: int, rows: Sequence[Row]) -> None:
     Raises:
         DatasetError: A row is not there, cannot be stored, or was erased with a trace.
     """
-    _write_contents(db, rows)
-    gone: list[bytes] = []
+    # What one of these rows replaces again is nobody's, either.
+    gone = _write_contents(db, rows)
     for row in rows:
         found = db.execute(_HASH_OF, (version, row.row_id)).fetchone()
         if found is None:

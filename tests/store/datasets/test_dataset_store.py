@@ -1,6 +1,8 @@
 """Versions of datasets: opened, filled, frozen, and never changed after that."""
 
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from store.datasets.decision import Decision, DecisionKind
 from store.datasets.row import Part, Row, RowEnd, RowState
 from store.datasets.version import Birth, Version, VersionState
 from store.errors import DatasetError
+from store.schema_version import WORK
 from tests.store.datasets.rows import DROPPED, KEPT, content, row
 
 
@@ -281,3 +284,40 @@ async def test_rows_that_were_only_shared_out_were_not_curated_and_those_of_a_cu
         reviewed = await store.open_version(f"set{number}", birth=Birth.CURATE, manifest={})
         await store.set_ends(reviewed, {row(1).row_id: RowEnd(RowState.KEPT, "review", "accepted")})
         assert not any("curation was skipped" in text for text in await store.warnings(reviewed))
+
+
+async def test_what_a_row_holds_is_kept_once_and_as_long_as_somebody_has_it(store: DatasetStore) -> None:
+    async def contents() -> int:
+        return int((await store._row("SELECT count(*) FROM row_contents", {}))[0])
+
+    rows = [row(number) for number in range(5)]
+    await made(store, rows, freeze=True)
+    await made(store, rows, "other")
+    version = await store.open_version("set", birth=Birth.CURATE, manifest={})
+    assert await contents() == 5
+    await store.replace_rows(version, [row(1, "first"), row(1, "second"), row(2, "x")])
+    assert await contents() == 7
+    await store.add_rows(version, [row(1, "again"), row(6), row(6, "twice")])
+    assert await contents() == 8
+    found = await store.row(version, "r_0000001")
+    assert found is not None
+    assert found.content["response"] == "second"
+    await store.discard(version)
+    await store.discard(await store.version("other"))
+    assert await contents() == 5
+    left = await store._row("SELECT count(*) FROM row_sources", {})
+    assert left == (0,)
+
+
+async def test_the_schema_that_is_shown_guards_as_the_database_does(store: DatasetStore) -> None:
+    with closing(sqlite3.connect(":memory:")) as shown:
+        shown.executescript(WORK.sql())
+        question = "SELECT name, sql FROM sqlite_master WHERE type IN ('trigger', 'index') AND sql IS NOT NULL"
+        there = await store._rows(question, {})
+        assert {name: _plain(sql) for name, sql in shown.execute(question)} == {
+            name: _plain(sql) for name, sql in there
+        }
+
+
+def _plain(sql: str) -> str:
+    return " ".join(sql.split())
