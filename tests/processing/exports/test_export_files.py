@@ -3,6 +3,8 @@
 import hashlib
 import json
 import stat
+import sys
+import tracemalloc
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -286,3 +288,29 @@ async def test_big_integers_and_nulls_survive_in_our_own_lines(tmp_path: Path) -
     await export(tmp_path / "store", [row], Wanted("rows", tmp_path / "all.jsonl"))
 
     assert json_text.loads((tmp_path / "all.jsonl").read_bytes()) == row
+
+
+async def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
+    rows = [made(user(f"{number} {'word ' * 800}"), says("a")) for number in range(3000)]
+    async with dataset(tmp_path, rows) as store:
+        tracemalloc.start()
+        try:
+            found = await export_version(store, "set", Wanted("rows", tmp_path / "out"))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    # The rows of a few batches of 200, of 24 MB.
+    assert found.manifest["files"]["train.jsonl"]["bytes"] > 24_000_000
+    assert peak < 15_000_000
+
+
+async def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    async with dataset(tmp_path, ROWS[:2]) as store:
+        with pytest.raises(InputError, match=r"pip install 'tracemill\[parquet\]'"):
+            await export_version(store, "set", Wanted("hf", tmp_path / "out"))
+        found = await export_version(store, "set", Wanted("csv", tmp_path / "csv"))
+
+    assert found.manifest["parts"]["train"]["rows"] == 2
+    assert not (tmp_path / "out").exists()
