@@ -27,10 +27,8 @@ from store.job_folder import EventKind, JobBusyError, JobFolder
 from store.job_kind import JobKind
 from store.work import JobStatus
 from tracemill.job_kinds.attempt import Asked, Attempt, Done, MemberError, as_members
-from tracemill.job_kinds.evaluation import comparison
-from tracemill.job_kinds.export import export
 from tracemill.job_kinds.servers import Servers
-from tracemill.job_kinds.table import KINDS
+from tracemill.job_kinds.table import kind_of_work
 
 _log = logging.getLogger("tracemill.job")
 
@@ -67,7 +65,7 @@ def _problem_of(folder: Path, servers: Servers) -> dict[str, Any]:
     data_dir = folder.parent.parent
     asked = Asked(data_dir, JobFolder(data_dir, folder.name), servers)
     try:
-        KINDS[JobKind(asked.request["kind"])].check(asked)
+        kind_of_work(JobKind(asked.request["kind"])).check(asked)
     except MemberError as exc:
         return {"problem": str(exc), "param": exc.member}
     except StoreError as exc:
@@ -79,8 +77,12 @@ async def _answer(what: str, data_dir: Path, rest: Sequence[str]) -> int:
     """Write the answer to standard output: a line of JSON, and what follows it."""
     try:
         if what == "export":
+            from tracemill.job_kinds.export import export
+
             await export(data_dir, json.loads(rest[0]), sys.stdout.buffer)
         else:
+            from tracemill.job_kinds.evaluation import comparison
+
             print(json.dumps({"problem": None, "comparison": await comparison(data_dir, rest)}))
     except (ProcessingError, StoreError) as exc:
         print(json.dumps({"problem": as_members(str(exc)), "param": None}))
@@ -156,7 +158,7 @@ async def _work(attempt: Attempt, filed: FiledJob) -> str | None:
 
 
 async def _do(attempt: Attempt, filed: FiledJob) -> Done:
-    kind = KINDS[filed.kind]
+    kind = kind_of_work(filed.kind)
     if not kind.publishes_itself:
         await attempt.work.start_job(attempt.folder.dataset, name=filed.job.name, config=filed.job.config)
     return await kind.run(attempt)

@@ -27,8 +27,7 @@ from store.work import JobStatus
 WORK_FILE = "work.db"
 _FILES = {"config": "config.json", "job_description": "job_description.json"}
 _LINES = {"test": "test.jsonl", "calibration": "calibration.jsonl"}
-_AS_FILES = {*_FILES, *_LINES, "prompts"}
-"""Members of a body that become files of the job, most of them named beside; the rest is the request."""
+"""Members of a body that become files of the job, each named beside; so do prompts, and the rest is the request."""
 _UNBOUND = Bounds()
 
 
@@ -67,7 +66,9 @@ def read_filing(asked: JobTaken) -> Filing:
     if isinstance(given.get("where"), str):
         parse_filter(given["where"])
     files = {name: _written(given[member]) for member, name in _FILES.items() if member in given}
-    files |= {name: _lines(given[member]) for member, name in _LINES.items() if member in given}
+    # A split has a `test`, too, which is a number.
+    lines = {member: name for member, name in _LINES.items() if isinstance(given.get(member), list)}
+    files |= {name: _lines(given[member]) for member, name in lines.items()}
     if "config" in given:
         files["config.json"] = _written(_with_calibration(given["config"], has_rows="calibration" in given))
     if "prompts" in given:
@@ -75,7 +76,7 @@ def read_filing(asked: JobTaken) -> Filing:
     return Filing(
         kind=JobKind(body.kind),
         given=given,
-        request={name: value for name, value in given.items() if name not in _AS_FILES},
+        request={name: value for name, value in given.items() if name not in {*_FILES, *lines, "prompts"}},
         files=files,
         id=body.id,
         name=body.name,

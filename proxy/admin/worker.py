@@ -128,8 +128,13 @@ def _read(said: bytes, refusal: Code) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as exc:
         raise _no_answer() from exc
     if problem is not None:
-        raise AdminRefusal(refusal, problem, param=found["param"])
+        raise AdminRefusal(refusal, _sendable(problem), param=found["param"])
     return found
+
+
+def _sendable(text: str) -> str:
+    """Write out what no answer can hold: names of columns come from files, and may have halves of characters."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _no_answer() -> AdminRefusal:

@@ -233,6 +233,7 @@ def test_rows_are_curated_reviewed_and_decided_about(client: Client, teachers: T
     assert d.curate("judge", "curated", threshold=0.1).counts.kept == COUNT
     assert len(teachers.requests) == bought
     filtered = d.curate("filter", "curated-v2", max_chars=90, where={})
+    assert d.curate("split", "curated", test=2).counts.test == 2
     split = d.curate("split", "curated", test_fraction=0.3)
     assert split.counts.unsplit == 0
     assert filtered.counts.entered == COUNT

@@ -59,8 +59,9 @@ def about(member: str) -> Iterator[None]:
 
 
 def as_members(message: str) -> str:
-    """Name options of the command line as the members of a body are named."""
-    return _OPTION.sub(lambda found: found[1].replace("-", "_"), message)
+    """Name options of the command line as the members of a body are named; what no database holds is written out."""
+    sound = message.encode("utf-8", "backslashreplace").decode()
+    return _OPTION.sub(lambda found: found[1].replace("-", "_"), sound)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from processing.datasets.row_filter import FilterRules
 from processing.datasets.row_split import split_rows
 from processing.errors import InputError
 from processing.progress import StageProgress
+from store.job_kind import JobKind
 from tracemill.job_kinds.attempt import Asked, Attempt, Done, KindOfWork, about
 from tracemill.job_kinds.job_datasets import open_datasets
 from tracemill.personal_data import find_personal
@@ -98,7 +99,9 @@ async def _run_review(attempt: Attempt) -> Done:
     return Done({"version": version.label, "chosen": len(queued), "waiting": waiting})
 
 
-JUDGE = KindOfWork(_check_judge, _run_judge)
-FILTER = KindOfWork(Asked.check_version, _run_filter)
-SPLIT = KindOfWork(_check_split, _run_split)
-REVIEW = KindOfWork(Asked.check_version, _run_review)
+STAGES = {
+    JobKind.JUDGE: KindOfWork(_check_judge, _run_judge),
+    JobKind.FILTER: KindOfWork(Asked.check_version, _run_filter),
+    JobKind.SPLIT: KindOfWork(_check_split, _run_split),
+    JobKind.REVIEW: KindOfWork(Asked.check_version, _run_review),
+}

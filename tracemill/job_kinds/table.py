@@ -1,24 +1,58 @@
-"""Every kind of job that there is, and how each is checked and run."""
+"""Every kind of job that there is, and how each is checked and run.
 
-from collections.abc import Mapping
+What a kind stands on is imported when it is asked for: a job of one kind does not wait for the modules of all.
+"""
+
+from collections.abc import Callable, Mapping
 
 from store.job_kind import JobKind
 from tracemill.job_kinds.attempt import KindOfWork
-from tracemill.job_kinds.births import GENERATE, UPLOAD
-from tracemill.job_kinds.clusters import CLUSTERS, PROMOTE
-from tracemill.job_kinds.curation import FILTER, JUDGE, REVIEW, SPLIT
-from tracemill.job_kinds.evaluation import EVALUATE
-from tracemill.job_kinds.process import PROCESS
 
-KINDS: Mapping[JobKind, KindOfWork] = {
-    JobKind.PROCESS: PROCESS,
-    JobKind.UPLOAD: UPLOAD,
-    JobKind.GENERATE: GENERATE,
-    JobKind.JUDGE: JUDGE,
-    JobKind.FILTER: FILTER,
-    JobKind.SPLIT: SPLIT,
-    JobKind.REVIEW: REVIEW,
-    JobKind.CLUSTERS: CLUSTERS,
-    JobKind.PROMOTE: PROMOTE,
-    JobKind.EVALUATE: EVALUATE,
+
+def kind_of_work(kind: JobKind) -> KindOfWork:
+    """Give how jobs of a kind are checked and run."""
+    return _KINDS[kind](kind)
+
+
+def _process(_kind: JobKind) -> KindOfWork:
+    from tracemill.job_kinds.process import PROCESS
+
+    return PROCESS
+
+
+def _births(kind: JobKind) -> KindOfWork:
+    from tracemill.job_kinds.births import GENERATE, UPLOAD
+
+    return UPLOAD if kind is JobKind.UPLOAD else GENERATE
+
+
+def _curation(kind: JobKind) -> KindOfWork:
+    from tracemill.job_kinds.curation import STAGES
+
+    return STAGES[kind]
+
+
+def _clusters(kind: JobKind) -> KindOfWork:
+    from tracemill.job_kinds.clusters import CLUSTERS, PROMOTE
+
+    return CLUSTERS if kind is JobKind.CLUSTERS else PROMOTE
+
+
+def _evaluation(_kind: JobKind) -> KindOfWork:
+    from tracemill.job_kinds.evaluation import EVALUATE
+
+    return EVALUATE
+
+
+_KINDS: Mapping[JobKind, Callable[[JobKind], KindOfWork]] = {
+    JobKind.PROCESS: _process,
+    JobKind.UPLOAD: _births,
+    JobKind.GENERATE: _births,
+    JobKind.JUDGE: _curation,
+    JobKind.FILTER: _curation,
+    JobKind.SPLIT: _curation,
+    JobKind.REVIEW: _curation,
+    JobKind.CLUSTERS: _clusters,
+    JobKind.PROMOTE: _clusters,
+    JobKind.EVALUATE: _evaluation,
 }

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, RootModel, Tag
+from pydantic import ConfigDict, Discriminator, Field, RootModel, Tag
 
 from proxy.admin.shapes.shape import Id, JsonObject, Taken
 from store.job_kind import JobKind
@@ -93,6 +93,8 @@ class EvaluationSuite(StrEnum):
 
 
 class _Taken(Taken):
+    model_config = ConfigDict(strict=True)
+
     name: Annotated[_Label | None, Field(description="For a person.")] = None
     max_calls: _Calls = None
     max_cost: _Cost = None
