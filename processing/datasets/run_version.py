@@ -12,7 +12,8 @@ from processing.errors import ConservationError, InputError
 from processing.lineage import parse_lineage, read_lineage
 from processing.output import MANIFEST
 from processing.plain_value import read_json
-from store.datasets.dataset_store import BATCH_ROWS, DatasetStore
+from store.datasets.dataset_reader import BATCH_ROWS
+from store.datasets.dataset_store import DatasetStore
 from store.datasets.row import Row
 from store.datasets.version import Birth, Version, read_reference
 from store.errors import DatasetError
