@@ -140,6 +140,8 @@ def test_traces_are_clustered_named_and_promoted_to_a_dataset(teachers: Teachers
     # Rows that came from traces retain a source_trace_id: you can always follow back to the original request.
     shown = told("traces", "show", metadata["source_trace_id"])
     assert shown["messages"][0]["content"] == first["row"]["prompt"]
+    assert "sql-v1" in ok("where", metadata["source_trace_id"])
+    assert metadata["source_trace_id"] in ok("why", first["row"]["row_id"])
 
 
 def test_failures_and_refusals_of_a_cluster_end_with_their_reasons() -> None:
