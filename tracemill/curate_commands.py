@@ -10,9 +10,9 @@ import typer
 from processing import job_description as descriptions
 from processing.budget import Budget
 from processing.datasets.curation import Curated
-from processing.datasets.curation_stages import filter_rows
+from processing.datasets.curation_stages import filter_rows, usual_judge
 from processing.datasets.curation_stages import judge as judge_dataset
-from processing.datasets.judging import DEFAULT_THRESHOLD
+from processing.datasets.judging import DEFAULT_JUDGE, DEFAULT_THRESHOLD
 from processing.datasets.row_filter import Duplicates, FilterRules, Handling, read_where
 from processing.datasets.row_split import DEFAULT_SEED, SplitRows, split_rows
 from processing.errors import InputError
@@ -34,7 +34,10 @@ _TASK = "chat-completion"
 def judge(
     reference: Reference,
     model: Annotated[
-        str | None, typer.Option(help="The judge, as the configuration calls it. Without one only the threshold moves.")
+        str | None,
+        typer.Option(
+            help=f"The judge, as the configuration calls it. [default: that of last time, else {DEFAULT_JUDGE}]"
+        ),
     ] = None,
     threshold: Annotated[
         float | None,
@@ -42,8 +45,12 @@ def judge(
             help=f"Least score that stays, 0 to 1. [default: that of the last time, else {DEFAULT_THRESHOLD}]"
         ),
     ] = None,
-    criteria: Annotated[Path | None, typer.Option(help="What else to look at, as text in a file.")] = None,
-    job_description: Annotated[Path | None, typer.Option(help="Job description, JSON: the task to judge by.")] = None,
+    criteria: Annotated[
+        Path | None, typer.Option(help="What else to look at, as text in a file. [default: as last time]")
+    ] = None,
+    job_description: Annotated[
+        Path | None, typer.Option(help="Job description, JSON: the task to judge by. [default: as last time]")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="Configuration that says where the model is asked.")] = None,
     max_calls: Annotated[int | None, typer.Option(min=0, help="Buy at most so many calls.")] = None,
     max_cost: Annotated[
@@ -54,14 +61,11 @@ def judge(
 ) -> None:
     """Have a model score the rows of the active version, and drop those below a threshold.
 
-    Each row is scored for helpfulness, relevance, format and the criteria of the task. Scores stay with the rows: the
-    threshold moves without asking anybody, and what was scored is never paid for again.
+    Each row is scored for helpfulness, relevance, format and the criteria of the task. Scores stay with the rows: what
+    was scored is never paid for again, and --threshold alone moves it without asking anybody.
     """
-    asked = (criteria, job_description, config, max_calls, max_cost)
-    if model is None and any(value is not None for value in asked):
-        usage("without --model nobody is asked, and only --threshold has an effect.")
-    if model is None and threshold is None:
-        usage("name the judge (--model), or the threshold to move to (--threshold).")
+    asked = (model, criteria, job_description, config, max_calls, max_cost)
+    only_moves = threshold is not None and all(value is None for value in asked)
 
     async def judged() -> Curated:
         task, rules = _task(job_description), _criteria(criteria, job_description)
@@ -69,11 +73,12 @@ def judge(
         async with await DatasetStore.open(data_dir / WORK_FILE) as store, ModelClient(models.parallel) as client:
             teachers = Teachers(client, store, models, os.environ, budget=Budget(max_calls, max_cost))
             counts = teachers.counts
-            with show_progress(is_quiet=as_json or model is None) as progress:
+            asks = None if only_moves else model or await usual_judge(store, reference)
+            with show_progress(is_quiet=as_json or only_moves) as progress:
                 return await judge_dataset(
                     store,
                     reference,
-                    model,
+                    asks,
                     teachers,
                     threshold=threshold,
                     task=task,
@@ -177,7 +182,7 @@ def _task(path: Path | None) -> str | None:
 
 
 def _criteria(path: Path | None, job_description: Path | None) -> str | None:
-    """What else the judge looks at: the file's text, and what the job description tells judges."""
+    """What else the judge looks at: the file's text, and what the job description tells judges; None for neither."""
     told = (
         [] if job_description is None else [descriptions.load(job_description, task=_TASK).llm_as_a_judge_instructions]
     )
@@ -186,7 +191,8 @@ def _criteria(path: Path | None, job_description: Path | None) -> str | None:
             told.append(path.read_text("utf-8"))
         except (OSError, UnicodeDecodeError) as exc:
             raise InputError(str(path), f"the criteria cannot be read: {exc}.") from exc
-    return "\n\n".join(text.strip() for text in told if text and text.strip()) or None
+    said = "\n\n".join(text.strip() for text in told if text and text.strip())
+    return None if path is None and not said else said
 
 
 def _print(done: Curated, *, as_json: bool) -> None:

@@ -19,7 +19,7 @@ from processing.datasets.curation import (
     judged,
     set_curation,
 )
-from processing.datasets.judging import DEFAULT_THRESHOLD, PURPOSE, RowScore, family_warning, judge_rows
+from processing.datasets.judging import DEFAULT_JUDGE, DEFAULT_THRESHOLD, PURPOSE, RowScore, family_warning, judge_rows
 from processing.datasets.row_filter import FilterRules, FindPersonal
 from processing.datasets.row_form import RowFormError, example_of
 from processing.errors import InputError
@@ -61,8 +61,8 @@ async def judge(
         model: The judge; None asks nobody and only moves the threshold.
         teachers: Asks it; needed with a model.
         threshold: Least score that stays; None for that of the last time, at first 0.7.
-        task: The task in words.
-        criteria: What else to look at.
+        task: The task in words; None for that of the last time, an empty text for none.
+        criteria: What else to look at; as `task`.
         find_personal: Finds personal data, where the filter asks for that.
         tell: Told how far it is.
 
@@ -85,6 +85,8 @@ async def judge(
     earlier: Mapping[str, Json] = (version.manifest.get(CURATION) or {}).get(JUDGE) or {}
     if threshold is None:
         threshold = earlier.get("threshold", DEFAULT_THRESHOLD)
+    task = earlier.get("task") if task is None else task
+    criteria = earlier.get("criteria") if criteria is None else criteria
     warnings: list[str] = []
     settings = {**earlier, "threshold": threshold}
     if model is not None and teachers is not None:
@@ -104,6 +106,17 @@ async def judge(
     return await derive_ends(
         store, version, find_personal=find_personal, details=details, warnings=warnings, known_decisions=known
     )
+
+
+async def usual_judge(store: DatasetStore, reference: str) -> str:
+    """Name the judge of a version when nobody names one: that of the last time, else a cheap model.
+
+    Raises:
+        DatasetError: There is no such version.
+    """
+    version = await store.version(reference)
+    settings = (version.manifest.get(CURATION) or {}).get(JUDGE) or {}
+    return str(settings.get("model") or DEFAULT_JUDGE)
 
 
 async def filter_rows(

@@ -26,6 +26,8 @@ from store.recorded.message_form import to_openai
 
 PURPOSE: Final = "judge_row"
 DIMENSIONS: Final = ("helpfulness", "relevance", "format", "criteria")
+DEFAULT_JUDGE: Final = "openai/gpt-4o-mini"
+"""A cheap model is enough to tell most bad rows from good ones."""
 DEFAULT_THRESHOLD: Final = 0.7
 """Keeps the rows without a score below 4: see above."""
 _LONG_FILE: Final = 1000

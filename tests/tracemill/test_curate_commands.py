@@ -80,6 +80,13 @@ def test_a_dataset_is_judged_filtered_and_split_from_the_command_line(shop: Shop
     assert shown["counts"]["train"] + shown["counts"]["test"] == 16
 
 
+def test_the_judge_is_a_cheap_model_or_that_of_the_last_time(shop: Shop) -> None:
+    assert shop.json("datasets", "judge", "tickets")["judge"] == "openai/gpt-4o-mini"
+    assert shop.json("datasets", "judge", "tickets", "--model", "m")["judge"] == "m"
+    again = shop.json("datasets", "judge", "tickets")
+    assert (again["judge"], again["paid"], again["cached"]) == ("m", 0, 21)
+
+
 def test_a_budget_ends_in_part_and_the_same_command_goes_on(shop: Shop) -> None:
     stopped = shop.run("datasets", "judge", "tickets", "--model", "m", "--max-calls", "5")
     assert stopped.returncode == 4
@@ -88,8 +95,7 @@ def test_a_budget_ends_in_part_and_the_same_command_goes_on(shop: Shop) -> None:
 
 
 REFUSED: list[tuple[tuple[str, ...], int, str]] = [
-    (("judge", "tickets"), 2, "--model"),
-    (("judge", "tickets", "--threshold", "0.5", "--max-calls", "3"), 2, "without --model"),
+    (("judge", "tickets"), 1, "openai/gpt-4o-mini"),
     (("judge", "tickets", "--threshold", "0.5"), 1, "no row with a judge's score"),
     (("judge", "tickets", "--model", "m", "--threshold", "7"), 1, "from 0 to 1"),
     (("judge", "parcels", "--threshold", "0.5"), 1, "parcels"),

@@ -54,6 +54,19 @@ async def test_a_judge_drops_what_is_below_the_threshold_and_a_threshold_moves_f
     assert len(teachers.requests) == 4
 
 
+async def test_the_judge_is_asked_as_last_time_unless_told_otherwise(teachers: Teachers, tmp_path: Path) -> None:
+    async with a_store(tmp_path) as store:
+        await make_version(store, [row("a")])
+        async with a_judge(store, teachers) as askers:
+            await judge(store, NAME, "judge", askers, task="Sort tickets.", criteria="Be strict.")
+            await judge(store, NAME, "judge", askers)
+            assert len(teachers.requests) == 1
+            await judge(store, NAME, "judge", askers, criteria="")
+    said = [request["messages"][0]["content"] for request in teachers.requests]
+    assert ["Be strict." in one for one in said] == [True, False]
+    assert ["Sort tickets." in one for one in said] == [True, True]
+
+
 async def test_rows_that_come_in_later_cost_their_own_calls_alone(teachers: Teachers, tmp_path: Path) -> None:
     async with a_store(tmp_path) as store:
         version = await make_version(store, [row(f"q{number}") for number in range(3)])
