@@ -267,7 +267,7 @@ def datasets() -> typer.Typer:
 
 @app.command()
 def review() -> _Body:
-    """Decide by hand about the rows of a dataset that are worth a person's time."""
+    """Go through the rows of the active version that are worth a person's time, with single keys."""
     from tracemill.review_command import review
 
     return review

@@ -48,7 +48,11 @@ from tracemill.run_command import (
 
 _MOST_DIGITS = 15
 
-clusters = typer.Typer(no_args_is_help=True, add_completion=False, help="Group traces by what their users want.")
+clusters = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Group traces by what their users want, and make datasets of the groups.",
+)
 ClusterId = Annotated[str, typer.Argument(help=f"Id of the cluster, or {UNCLUSTERED_NAME}.")]
 
 
