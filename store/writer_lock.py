@@ -50,9 +50,11 @@ class WriterLock:
                 self.database,
                 pid,
             ) from exc
-        # Always as long: a file whose size changes is written to the disk's journal, which takes a millisecond.
-        os.pwrite(descriptor, b"%-10d\n" % os.getpid(), 0)
         self._descriptor = descriptor
+        # For messages alone: on a full disk nobody can be named, and the lock is held all the same. Always as long: a
+        # file whose size changes is written to the disk's journal, which takes a millisecond.
+        with suppress(OSError):
+            os.pwrite(descriptor, b"%-10d\n" % os.getpid(), 0)
 
     def acquire(self, timeout_s: float) -> None:
         """Take the lock, blocking this thread for up to `timeout_s`.
