@@ -15,11 +15,10 @@ from processing.datasets.curation import (
     CURATION,
     Curated,
     derive_ends,
-    is_judged_at_all,
-    judged,
     set_curation,
 )
 from processing.datasets.judging import DEFAULT_JUDGE, DEFAULT_THRESHOLD, PURPOSE, RowScore, family_warning, judge_rows
+from processing.datasets.row_facts import is_judged_at_all, judged
 from processing.datasets.row_filter import FilterRules, FindPersonal
 from processing.datasets.row_form import RowFormError, example_of
 from processing.errors import InputError
