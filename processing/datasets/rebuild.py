@@ -1,17 +1,22 @@
 """Deriving a version again from what is kept, without asking anybody: to see that it is what its inputs make.
 
 A version of a run is derived from the inputs that the run keeps in its folder and from the call table. Nothing is
-bought: where an answer is no longer there, as after an erasure, the rebuild says so.
+bought: where an answer is no longer there, as after an erasure, the rebuild says so. Of an uploaded file only the hash
+is kept; whoever still has the file can have it read again.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from processing.budget import Budget
 from processing.config import Config
+from processing.datasets.data_set import Format, find_data
+from processing.datasets.row_split import split_rows
 from processing.datasets.run_version import rows_of_files
+from processing.datasets.upload import upload
 from processing.errors import BudgetError, InputError
 from processing.kept_inputs import KeptInputs, load_inputs, read_kept
 from processing.pipeline import make_dataset
@@ -20,7 +25,7 @@ from store.datasets.dataset_store import DatasetStore
 from store.datasets.decided_row import carried
 from store.datasets.decision import standing
 from store.datasets.freezing import version_hash
-from store.datasets.row import Row
+from store.datasets.row import Part, Row
 from store.datasets.version import Birth, Place, Version
 from store.recorded.message import Json
 from store.traces import TraceReader
@@ -78,7 +83,13 @@ class Rebuilt:
 
 
 async def rebuild(
-    store: DatasetStore, version: Version, *, data_dir: Path, environ: Mapping[str, str], folder: Path | None = None
+    store: DatasetStore,
+    version: Version,
+    *,
+    data_dir: Path,
+    environ: Mapping[str, str],
+    folder: Path | None = None,
+    file: Path | None = None,
 ) -> Rebuilt:
     """Derive a version again and compare.
 
@@ -88,10 +99,13 @@ async def rebuild(
         data_dir: Where the captured traces are.
         environ: Where TRACEMILL_TEACHER_BASE_URL stands.
         folder: Of the run, where it has moved.
+        file: Of an upload, or its folder.
 
     Raises:
         InputError: What the version was made of is not kept, or not as it was.
     """
+    if version.birth is Birth.UPLOAD and file is not None:
+        return await compare(store, version, await _uploaded(version, file))
     kept = _kept(version, await _folder(store, version, folder))
     stored = None
     if kept.trace_ids is not None:
@@ -109,12 +123,13 @@ async def rebuild(
     # What people had decided by then holds for the rows that came in; what they decided since does not.
     log = await store.decision_log(version.dataset)
     decisions = standing(log[: version.manifest.get("decisions", 0)])
-    return await compare(store, version, (carried(row, decisions) for row in rows_of_files(made.files)), notes)
+    return await compare(store, version, _places(carried(row, decisions) for row in rows_of_files(made.files)), notes)
 
 
-async def compare(store: DatasetStore, version: Version, rows: Iterable[Row], notes: Iterable[str] = ()) -> Rebuilt:
+async def compare(
+    store: DatasetStore, version: Version, derived: Mapping[str, Place], notes: Iterable[str] = ()
+) -> Rebuilt:
     """Hold derived rows against those of a version."""
-    derived = {row.row_id: Place(row.part, row.end.state, row.row_hash) for row in rows}
     new = {name: place for name, place in derived.items() if place.state == "kept"}
     there = {name: place for name, place in (await store.places(version)).items() if place.state == "kept"}
     gone = await store.erased_rows(version)
@@ -131,7 +146,53 @@ async def compare(store: DatasetStore, version: Version, rows: Iterable[Row], no
     )
 
 
+def _places(rows: Iterable[Row]) -> dict[str, Place]:
+    return {row.row_id: Place(row.part, row.end.state, row.row_hash) for row in rows}
+
+
+async def _uploaded(version: Version, file: Path) -> dict[str, Place]:
+    """Read an uploaded file again, into a store that is gone afterwards."""
+    manifest = version.manifest
+    stages = manifest.get("curation") or {}
+    if manifest.get("decisions") or manifest.get("added") or set(stages) - {"split"}:
+        raise InputError(
+            version.label, "was curated or added to after the upload, and cannot be derived again from the file alone."
+        )
+    source, read_as = manifest["source"], manifest.get("read_as") or {}
+    found = {one["sha256"] for one in find_data(file, Format(source["format"]), subset=read_as.get("subset")).digests()}
+    if found != {one["sha256"] for one in source["files"]}:
+        raise InputError(str(file), f"is not what {version.label} was made of: its SHA-256 is another.")
+    mapping = manifest["mapping"]
+    told = {} if mapping["is_guessed"] else {name: "+".join(columns) for name, columns in mapping["columns"].items()}
+    told |= (
+        {} if mapping["is_guessed"] else {f"metadata.{name}": column for name, column in mapping["metadata"].items()}
+    )
+    with TemporaryDirectory(prefix="tracemill-") as folder:
+        async with await DatasetStore.open(Path(folder) / "work.db") as scratch:
+            report = await upload(
+                file,
+                version.dataset,
+                scratch,
+                told=told,
+                wanted=Format(source["format"]),
+                subset=read_as.get("subset"),
+                has_header=read_as.get("has_header"),
+                part=None if read_as.get("part") is None else Part(read_as["part"]),
+            )
+            made = report.version
+            assert made is not None, "an upload that ended has a version"  # noqa: S101
+            if "split" in stages:
+                wanted = {name: stages["split"].get(name) for name in ("test_fraction", "test", "seed")}
+                made = (await split_rows(scratch, made.label, **wanted)).version
+            return await scratch.places(made)
+
+
 async def _folder(store: DatasetStore, version: Version, folder: Path | None) -> Path:
+    if version.birth is Birth.UPLOAD:
+        named = ", ".join(f"{one['name']} (SHA-256 {one['sha256']})" for one in version.manifest["source"]["files"])
+        raise InputError(
+            version.label, f"was uploaded, and of the file its hash alone is kept. Name it by --from: {named}."
+        )
     if version.birth is not Birth.PROCESS:
         raise InputError(
             version.label,

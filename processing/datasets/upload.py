@@ -97,7 +97,12 @@ async def upload(
     beginning = await beginning_of(name, store) if add else None
     if beginning is not None:
         await intake.know(beginning, store)
-    manifest = {"source": {"name": data.name, "format": str(data.format), "files": files}, "mapping": mapping.as_json()}
+    manifest = {
+        "source": {"name": data.name, "format": str(data.format), "files": files},
+        "mapping": mapping.as_json(),
+        # What else decides the rows, so that they can be derived again.
+        "read_as": {"part": part, "subset": subset, "has_header": has_header},
+    }
     async with store.birth(name, birth=Birth.UPLOAD, manifest=manifest, note=note, add=add) as born:
         for batch in _batches(intake.ends(data)):
             if strict:

@@ -97,4 +97,5 @@ def test_what_stands_in_the_way_of_a_version_is_said_before_anything_is_paid(
     assert teachers.requests == []
     assert not (tmp_path / "out").exists()
     said("datasets", "freeze", "bank")
-    assert "was born by upload" in said("datasets", "rebuild", "bank", code=1)
+    assert "Name it by --from: rows.jsonl" in said("datasets", "rebuild", "bank", code=1)
+    assert "is what its inputs make" in said("datasets", "rebuild", "bank", "--from", "rows.jsonl")

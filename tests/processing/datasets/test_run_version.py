@@ -12,6 +12,7 @@ import pytest
 
 from processing.datasets.rebuild import Rebuilt, compare, rebuild
 from processing.datasets.run_version import Made, version_of_run
+from processing.datasets.upload import upload
 from processing.errors import InputError
 from processing.inputs import Inputs, find_files, read_inputs
 from processing.pipeline import process
@@ -19,7 +20,7 @@ from store.datasets.dataset_store import DatasetStore
 from store.datasets.decision import DecisionKind
 from store.datasets.review import decide, open_to_curate, undo
 from store.datasets.row import Part, Row, RowState
-from store.datasets.version import Birth, Version
+from store.datasets.version import Birth, Place, Version
 from store.errors import DatasetError
 from tests.processing.teachers import Body, Teachers
 from tests.processing.test_pipeline import BANKING, chat, inputs, traces
@@ -233,15 +234,19 @@ async def _messages(store: DatasetStore, version: Version, row_id: str) -> list[
     return list(row.content["messages"])
 
 
+def places(rows: Sequence[Row]) -> dict[str, Place]:
+    return {row.row_id: Place(row.part, row.end.state, row.row_hash) for row in rows}
+
+
 async def test_what_differs_from_a_version_is_told_row_by_row(teachers: Teachers, tmp_path: Path) -> None:
     found = (await made(inputs(calls(), **SETTINGS), teachers, tmp_path)).version
     async with await DatasetStore.open(tmp_path / "work.db") as store:
         rows = [row async for row in store.rows(found)]
         kept = [row.row_id for row in rows if row.end.state is RowState.KEPT]
-        assert (await compare(store, found, rows[::-1])).is_equal
+        assert (await compare(store, found, places(rows[::-1]))).is_equal
         moved = [replace(row, part=Part.UNSTRUCTURED) if row.row_id == kept[0] else row for row in rows]
         other = Row({**rows[0].content, "row_id": "new"}, Part.TRAIN, rows[0].end)
-        told = await compare(store, found, [row for row in moved if row.row_id != kept[1]] + [other])
+        told = await compare(store, found, places([row for row in moved if row.row_id != kept[1]] + [other]))
     assert (told.added, told.removed, told.changed) == (("new",), (kept[1],), (kept[0],))
     assert not told.is_equal
 
@@ -258,9 +263,33 @@ async def test_a_folder_that_was_run_again_otherwise_is_not_taken_for_the_versio
         await rebuilt(version, tmp_path)
     async with (
         await DatasetStore.open(tmp_path / "work.db") as store,
-        store.birth("up", birth=Birth.UPLOAD, manifest={}, freeze=True) as born,
+        store.birth("up", birth=Birth.CLUSTERS, manifest={}, freeze=True) as born,
     ):
         await born.add_rows([row async for row in store.rows(version) if row.end.state is RowState.KEPT])
     assert born.version is not None
-    with pytest.raises(InputError, match="was born by upload"):
+    with pytest.raises(InputError, match="was born by clusters"):
         await rebuilt(born.version, tmp_path)
+
+
+async def test_an_uploaded_file_is_read_again_where_somebody_still_has_it(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text(
+        "q,a,b,junk\n" + "".join(f"question {n},answer {n},{n},x\n" for n in range(20)) + "question 1,answer 1,1,x\n"
+    )
+    async with await DatasetStore.open(tmp_path / "work.db") as store:
+        told = {"prompt": "q", "response": "a", "metadata.number": "b", "ignore": "junk"}
+        report = await upload(file, "up", store, told=told, test_fraction=0.3)
+        assert report.version is not None
+        version = await store.freeze(report.version)
+    found = await rebuilt(version, tmp_path, file=file)
+    assert (found.is_equal, found.hash) == (True, version.hash)
+    with pytest.raises(InputError, match=r"of the file its hash alone is kept. Name it by --from: rows.csv \(SHA-256"):
+        await rebuilt(version, tmp_path)
+    file.write_text(file.read_text().replace("answer 3", "another"))
+    with pytest.raises(InputError, match="its SHA-256 is another"):
+        await rebuilt(version, tmp_path, file=file)
+    async with await DatasetStore.open(tmp_path / "work.db") as store:
+        opened = await store.open_version("up", birth=Birth.CURATE, manifest={"curation": {"judge": {}}})
+        judged = await store.freeze(opened)
+    with pytest.raises(InputError, match="was born by curate"):
+        await rebuilt(judged, tmp_path, file=file)
