@@ -72,6 +72,7 @@ class JobFolder:
         self.calibration = self.path / "calibration.jsonl"
         self.prompts = self.path / PROMPTS
         self.uploaded = self.path / UPLOADED
+        self.unpacked = self.path / "unpacked"
 
     def make(self, files: Mapping[Path, bytes]) -> None:
         """Make the folder with what the job is given. One that is there gets the same files again.

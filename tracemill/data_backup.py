@@ -25,13 +25,19 @@ from store.backup import CopiedDatabase, Progress, check_copy, copy_database, si
 from store.database import TRACES, WORK, Schema
 from store.erasing.work_erasing import INPUTS_FOLDER
 from store.errors import DatabaseMissingError, StoreError, StoreFullError
-from store.job_folder import JOBS_FOLDER
+from store.job_folder import JOBS_FOLDER, PROMPTS, UPLOADED
 from store.raw_call_files import FOLDER as RAW_FOLDER
 from tracemill.doctor.place import TRACES_FILE, WORK_FILE
 
 MANIFEST = "backup.json"
 _FORMAT = 1
-_JOB_FILES = ("*/*.json*", "*/dataset/[!.]*", f"*/dataset/{INPUTS_FOLDER}/*")
+_JOB_FILES = (
+    "[!.]*/*.json*",
+    f"[!.]*/{UPLOADED}/*",
+    f"[!.]*/{PROMPTS}/*",
+    "[!.]*/dataset/[!.]*",
+    f"[!.]*/dataset/{INPUTS_FOLDER}/*",
+)
 """What a job was given, what it told and what it made."""
 _POSITION_FILE = "otlp-position"
 _SMALL_FILES = (SALT_FILE, KEY_FILE, SETTINGS_FILE, _POSITION_FILE)

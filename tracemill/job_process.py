@@ -12,6 +12,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -136,6 +137,9 @@ async def _work(attempt: Attempt, filed: FiledJob) -> str | None:
     try:
         done = await _do(attempt, filed)
         await work.succeed(done.result)
+        # Its rows are in their version now, where an erasure finds them.
+        for given in (attempt.folder.uploaded, attempt.folder.unpacked):
+            shutil.rmtree(given, ignore_errors=True)
     except asyncio.CancelledError:
         now = await work.filed(run_id)
         if now is not None and now.job.status is JobStatus.SUCCESS:  # it came too late

@@ -74,6 +74,7 @@ def test_a_file_is_uploaded_looked_at_frozen_and_handed_on(server: Server, clien
     assert (dataset.label, dataset.state, dataset.birth) == ("invoice-extraction-v1", "active", "upload")
     assert dataset.counts.kept == COUNT
     assert dataset.warnings
+    assert not [path for path in (server.data_dir / "jobs").rglob("*") if path.name == "invoices.jsonl"]
     with pytest.raises(InvalidRequestError, match="is active") as refused:
         d.upload_dataset(name="invoice-extraction", path=rows_file(tmp_path / "more.jsonl"))
     assert refused.value.param == "dataset"
@@ -227,11 +228,12 @@ def test_rows_are_curated_reviewed_and_decided_about(client: Client, teachers: T
     d.freeze("curated", note="raw")
     low = {**all_fives({}), "helpfulness": 2, "relevance": 2}
     teachers.judge_row = lambda data: low if "It is about 3." in json.dumps(data) else all_fives(data)
+    teachers.requests.clear()
     judged = d.curate("judge", "curated", model="openai/gpt-4o-mini", threshold=0.7)
     assert (judged.label, judged.counts.kept, judged.counts.dropped) == ("curated-v2", COUNT - 1, 1)
     bought = len(teachers.requests)
     assert d.curate("judge", "curated", threshold=0.1).counts.kept == COUNT
-    assert len(teachers.requests) == bought
+    assert len(teachers.requests) == bought == COUNT
     filtered = d.curate("filter", "curated-v2", max_chars=90, where={})
     assert d.curate("split", "curated", test=2).counts.test == 2
     split = d.curate("split", "curated", test_fraction=0.3)

@@ -19,9 +19,6 @@ from store.datasets.version import Version
 from tracemill.job_kinds.attempt import Asked, Attempt, Done, KindOfWork, about
 from tracemill.job_kinds.job_datasets import JobDatasets, open_datasets
 
-_UNPACKED = "unpacked"
-
-
 # Upload --------------------------------------------------------------------------------------------------------------
 
 
@@ -73,9 +70,9 @@ def _source(asked: Asked) -> Path:
     path = asked.folder.uploaded / str(asked.request["file"])
     if path.suffix != ".tar":
         return path
-    folder = asked.folder.path / _UNPACKED
+    folder = asked.folder.unpacked
     if not folder.is_dir():
-        unpacking = asked.folder.path / f".{_UNPACKED}"
+        unpacking = folder.with_name(f".{folder.name}")
         shutil.rmtree(unpacking, ignore_errors=True)
         try:
             with tarfile.open(path) as archive:

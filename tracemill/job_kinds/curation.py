@@ -1,25 +1,40 @@
 """Jobs of the kinds `judge`, `filter`, `split` and `review`: the stages of curation, each of which runs alone."""
 
-from processing.datasets.curation_stages import filter_rows, judge
+import asyncio
+
+from processing.datasets.curation_stages import filter_rows, judge, usual_judge
 from processing.datasets.review_selection import select_for_review
 from processing.datasets.row_filter import FilterRules
 from processing.datasets.row_split import split_rows
 from processing.errors import InputError
 from processing.progress import StageProgress
+from store.datasets.dataset_store import DatasetStore
 from store.job_kind import JobKind
-from tracemill.job_kinds.attempt import Asked, Attempt, Done, KindOfWork, about
+from tracemill.job_kinds.attempt import WORK_FILE, Asked, Attempt, Done, KindOfWork, about
 from tracemill.job_kinds.job_datasets import open_datasets
 from tracemill.personal_data import find_personal
 
 
 def _check_judge(asked: Asked) -> None:
     asked.check_version()
-    request = asked.request
-    with about("model"):
-        if request.get("model") is None and request.get("threshold") is None:
-            raise InputError("model", "is missing, and so is a threshold to move to; give one of them.")
-    if request.get("model") is not None:
-        asked.check_models([request["model"]])
+    if not _only_moves(asked):
+        asked.check_models([asyncio.run(_judge_of_stored(asked))])
+
+
+def _only_moves(asked: Asked) -> bool:
+    """Whether nobody is asked: only the threshold is given, which moves over scores that are there."""
+    given = ("model", "task", "criteria", "config", "max_calls", "max_cost")
+    is_asked = any(asked.request.get(name) is not None for name in given) or asked.folder.config.exists()
+    return asked.request.get("threshold") is not None and not is_asked
+
+
+async def _judge_of_stored(asked: Asked) -> str:
+    async with await DatasetStore.open_to_read(asked.data_dir / WORK_FILE) as store:
+        return await _judge_of(asked, store)
+
+
+async def _judge_of(asked: Asked, store: DatasetStore) -> str:
+    return asked.request.get("model") or await usual_judge(store, asked.request["version"])
 
 
 async def _run_judge(attempt: Attempt) -> Done:
@@ -34,7 +49,7 @@ async def _run_judge(attempt: Attempt) -> Done:
         done = await judge(
             store,
             await store.to_curate(request["version"]),
-            request.get("model"),
+            None if _only_moves(attempt) else await _judge_of(attempt, store),
             teachers,
             threshold=request.get("threshold"),
             task=request.get("task"),

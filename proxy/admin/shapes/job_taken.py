@@ -158,16 +158,16 @@ class GenerateTaken(_Taken):
 
 
 class JudgeTaken(_Taken):
-    """A judge scores the rows of a version, and those below a threshold are dropped."""
+    """A judge scores the rows of a version, and those below a threshold are dropped; a threshold alone asks nobody."""
 
     kind: Literal["judge"]
     version: _Version
-    model: Annotated[_Model | None, Field(description="The judge; without one only the threshold moves.")] = None
+    model: Annotated[_Model | None, Field(description="The judge; that of the last time, else a cheap one.")] = None
     threshold: Annotated[_Score | None, Field(description="Least score that stays; that of the last time, or 0.7.")] = (
         None
     )
-    task: Annotated[str | None, Field(description="The task in words.")] = None
-    criteria: Annotated[str | None, Field(description="What else to look at.")] = None
+    task: Annotated[str | None, Field(description="The task in words; that of the last time.")] = None
+    criteria: Annotated[str | None, Field(description="What else to look at; that of the last time.")] = None
     config: _Config = None
 
 
