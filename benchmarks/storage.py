@@ -17,6 +17,7 @@ from pathlib import Path
 from backports import zstd
 
 from store import json_text
+from store.search_index import SearchChore
 from store.trace import Outcome, Reply, Trace
 from store.traces import TraceWriter
 from store.uuid7 import uuid7
@@ -113,11 +114,14 @@ def plain_table(path: Path, traces: list[Trace], *, is_packed: bool) -> int:
     return path.stat().st_size
 
 
-async def our_store(path: Path, traces: list[Trace]) -> int:
-    """Store the calls as ingest does; return the file's size."""
+async def our_store(path: Path, traces: list[Trace], *, is_indexed: bool) -> int:
+    """Store the calls as ingest does, with the index for search or without; return the file's size."""
+    chore = SearchChore()
     async with await TraceWriter.open(path) as writer:
         for start in range(0, len(traces), 200):
             await writer.write(traces[start : start + 200])
+            while is_indexed and (await writer.perform(chore)).has_more:
+                pass
     return path.stat().st_size  # noqa: ASYNC240 - nothing else runs in this loop
 
 
@@ -126,17 +130,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--conversations", type=int, default=20)
     count = parser.parse_args().conversations
-    print("| turns | calls | plain table, bytes a call | zstd rows | ours | plain : ours |\n|---|---|---|---|---|---|")
+    print("| turns | calls | plain table, bytes a call | zstd rows | ours | plain : ours | with index | plain : that |")
+    print("|---|---|---|---|---|---|---|---|")
     for turns in TURNS:
         chance = random.Random(turns)
         traces = [call for _ in range(count) for call in conversation(chance, turns)]
         with tempfile.TemporaryDirectory() as folder:
             plain = plain_table(Path(folder) / "plain.db", traces, is_packed=False)
             packed = plain_table(Path(folder) / "packed.db", traces, is_packed=True)
-            ours = asyncio.run(our_store(Path(folder) / "traces.db", traces))
+            ours = asyncio.run(our_store(Path(folder) / "traces.db", traces, is_indexed=False))
+            indexed = asyncio.run(our_store(Path(folder) / "indexed.db", traces, is_indexed=True))
         calls = len(traces)
         sizes = " | ".join(f"{size / calls:,.0f}" for size in (plain, packed, ours))
-        print(f"| {turns} | {calls} | {sizes} | {plain / ours:.1f} |")
+        print(f"| {turns} | {calls} | {sizes} | {plain / ours:.1f} | {indexed / calls:,.0f} | {plain / indexed:.1f} |")
 
 
 if __name__ == "__main__":
