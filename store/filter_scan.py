@@ -31,6 +31,10 @@ _WINDOW_S = 0.015
 """What a window should take: windows grow until they do."""
 _MOST_NUMBERS = 2_500
 """More traces than these are not read and sorted for one page."""
+_PART_NUMBERS = 200
+_READING_SHARE = 0.5
+"""Of a look's time, what the traces of one condition may take to be read from the disk, before another way is gone."""
+_READ = "SELECT max(t.created_at) FROM json_each(:numbers) w CROSS JOIN traces t ON t.number = w.value"
 _FURTHER = 4
 """A proposed trace is read for this many times what one costs in the order's own index."""
 
@@ -127,7 +131,7 @@ class Scan:
         ends_at = None if seconds is None else time.monotonic() + seconds
         begin, stop = self._times(place)
         rows: list[sqlite3.Row] = []
-        way, size = self._way(begin), _FIRST_WINDOW
+        way, size = self._way(begin, None if seconds is None else seconds * _READING_SHARE), _FIRST_WINDOW
         while True:
             began = time.monotonic()
             window = self._window(way, begin, size)
@@ -166,11 +170,13 @@ class Scan:
             place = self._order.before(first)
         return place, last
 
-    def _way(self, place: Place) -> "Condition | Sequence[int] | None":
+    def _way(self, place: Place, reading_s: float | None) -> "Condition | Sequence[int] | None":
         """Choose what proposes: a condition by its streams, all the traces themselves, or None for the order's own."""
         complete = self._complete()
         if complete is not None and len(complete) <= _FIRST_WINDOW:
             return complete
+        if complete is not None and reading_s is not None and not self._can_be_read(complete, reading_s):
+            complete = None  # what was read of them helps the next look
         if not self._order.is_of_time:
             return complete
         best: Condition | None = None
@@ -187,6 +193,15 @@ class Scan:
             if self._order.is_beyond(proposal.upto, furthest):
                 best, furthest = condition, proposal.upto
         return best if complete is None else complete
+
+    def _can_be_read(self, numbers: Sequence[int], seconds: float) -> bool:
+        """Read traces that lie anywhere in the file, for so long; tell whether that was enough for all."""
+        ends_at = time.monotonic() + seconds
+        for at in range(0, len(numbers), _PART_NUMBERS):
+            if time.monotonic() >= ends_at:
+                return False
+            self._db.execute(_READ, number_list(numbers[at : at + _PART_NUMBERS])).fetchone()
+        return True
 
     def _complete(self) -> Sequence[int] | None:
         """Give all traces for which some condition holds, of that which has the fewest; None where each has many."""
