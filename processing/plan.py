@@ -82,12 +82,12 @@ class Plan:
     @property
     def cost(self) -> float | None:
         """Of the expected calls; None where one that is expected has no price."""
-        return sum_of([step.cost for step in self.steps if step.expected])
+        return cost_of_steps(self.steps)
 
     @property
     def most_cost(self) -> float | None:
         """Of the worst case; None as with `cost`."""
-        return sum_of([step.most_cost for step in self.steps if step.most])
+        return most_cost_of_steps(self.steps)
 
     def as_json(self) -> dict[str, Json]:
         """For machines."""
@@ -96,12 +96,7 @@ class Plan:
             "unscored": self.unscored,
             "train": self.train,
             "test": self.test,
-            "steps": [{name: getattr(step, name) for name in PlannedStep.__slots__} for step in self.steps],
-            "calls": {
-                name: sum(getattr(step, name) for step in self.steps) for name in ("known", "least", "expected", "most")
-            },
-            "cost": self.cost,
-            "most_cost": self.most_cost,
+            **steps_json(self.steps),
         }
 
 
@@ -268,7 +263,28 @@ def tokens_of(body: Mapping[str, Json]) -> int:
     return len(json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")) // BYTES_A_TOKEN
 
 
-def sum_of(costs: Sequence[float | None]) -> float | None:
+def cost_of_steps(steps: Sequence[PlannedStep]) -> float | None:
+    """Add up what the expected calls cost; None where one of them has no price."""
+    return _sum([step.cost for step in steps if step.expected])
+
+
+def most_cost_of_steps(steps: Sequence[PlannedStep]) -> float | None:
+    """Add up what the worst case costs; None where one of its calls has no price."""
+    return _sum([step.most_cost for step in steps if step.most])
+
+
+def steps_json(steps: Sequence[PlannedStep]) -> dict[str, Json]:
+    """Write what would be bought, for machines: step by step, and in all."""
+    counts = ("known", "least", "expected", "most")
+    return {
+        "steps": [{name: getattr(step, name) for name in PlannedStep.__slots__} for step in steps],
+        "calls": {name: sum(getattr(step, name) for step in steps) for name in counts},
+        "cost": cost_of_steps(steps),
+        "most_cost": most_cost_of_steps(steps),
+    }
+
+
+def _sum(costs: Sequence[float | None]) -> float | None:
     """Add costs up; None where one is unknown."""
     known = [cost for cost in costs if cost is not None]
     return round(sum(known), 6) if len(known) == len(costs) else None

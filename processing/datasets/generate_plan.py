@@ -13,8 +13,10 @@ from processing.plan import (
     UNKNOWN_ANSWER,
     PlannedStep,
     PlanningTeachers,
+    cost_of_steps,
+    most_cost_of_steps,
+    steps_json,
     steps_of,
-    sum_of,
     tokens_of,
 )
 from processing.teachers import Teachers
@@ -39,25 +41,16 @@ class GeneratePlan:
     @property
     def cost(self) -> float | None:
         """Of the expected calls; None where one that is expected has no price."""
-        return sum_of([step.cost for step in self.steps if step.expected])
+        return cost_of_steps(self.steps)
 
     @property
     def most_cost(self) -> float | None:
         """Of the worst case; None as with `cost`."""
-        return sum_of([step.most_cost for step in self.steps if step.most])
+        return most_cost_of_steps(self.steps)
 
     def as_json(self) -> dict[str, Json]:
         """For machines."""
-        return {
-            "prompts": self.prompts,
-            "samples": self.samples,
-            "steps": [{name: getattr(step, name) for name in PlannedStep.__slots__} for step in self.steps],
-            "calls": {
-                name: sum(getattr(step, name) for step in self.steps) for name in ("known", "least", "expected", "most")
-            },
-            "cost": self.cost,
-            "most_cost": self.most_cost,
-        }
+        return {"prompts": self.prompts, "samples": self.samples, **steps_json(self.steps)}
 
 
 async def plan_generate(path: Path, teachers: Teachers, wanted: Wanted) -> GeneratePlan:

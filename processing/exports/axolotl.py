@@ -4,7 +4,7 @@ https://docs.axolotl.ai/docs/dataset-formats/conversation.html. Both texts are w
 break on arguments of several shapes; it parses them itself, and stops at what is no JSON.
 """
 
-from processing.exports.chat import answers, arguments_of, call_json, content_json, image_address, lost_of, tools_text
+from processing.exports.chat import answers, arguments_of, image_address, lost_of, message_json, tools_text
 from processing.exports.converted import Converted
 from processing.exports.reason import CannotHoldError, LeftOut, NotCarried
 from processing.exports.row import read_row
@@ -44,19 +44,7 @@ def _message(message: Message, has_image: list[bool]) -> dict[str, Json]:
             else {"type": "image", "url": address}
         )
 
-    written: dict[str, Json] = {"role": message.role}
-    content = content_json(message, image)
-    if content is not None or not message.tool_calls:
-        written["content"] = (message.refusal or "") if content is None else content
-    if message.reasoning is not None:
-        written["reasoning_content"] = message.reasoning
-    if message.tool_calls:
-        written["tool_calls"] = [call_json(call, _checked_text) for call in message.tool_calls]
-    if message.name is not None:
-        written["name"] = message.name
-    if message.tool_call_id is not None:
-        written["tool_call_id"] = message.tool_call_id
-    return written
+    return message_json(message, image, _checked_text)
 
 
 def _checked_text(call: ToolCall) -> str:

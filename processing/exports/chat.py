@@ -57,6 +57,34 @@ def content_json(message: Message, image: Callable[[Json], Json] | None) -> Json
     return [_part(part, image) for part in message.content]
 
 
+def message_json(
+    message: Message, image: Callable[[Json], Json], arguments: Callable[[ToolCall], Json]
+) -> dict[str, Json]:
+    """Write a message as open chat templates take it, with its reasoning.
+
+    Args:
+        message: What is written.
+        image: Makes the target's part of an image part.
+        arguments: Makes the target's arguments of a call.
+
+    Raises:
+        CannotHoldError: As `content_json`, or what `image` and `arguments` raise.
+    """
+    written: dict[str, Json] = {"role": message.role}
+    content = content_json(message, image)
+    if content is not None or not message.tool_calls:
+        written["content"] = (message.refusal or "") if content is None else content
+    if message.reasoning is not None:
+        written["reasoning_content"] = message.reasoning
+    if message.tool_calls:
+        written["tool_calls"] = [call_json(call, arguments) for call in message.tool_calls]
+    if message.name is not None:
+        written["name"] = message.name
+    if message.tool_call_id is not None:
+        written["tool_call_id"] = message.tool_call_id
+    return written
+
+
 def plain_text(message: Message) -> str:
     """Write the content of a message as one text.
 

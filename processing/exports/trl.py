@@ -7,7 +7,7 @@ order of the `image` parts.
 
 from collections.abc import Sequence
 
-from processing.exports.chat import answers, arguments_of, call_json, content_json, lost_of
+from processing.exports.chat import answers, arguments_of, lost_of, message_json
 from processing.exports.converted import Converted
 from processing.exports.image import Image, inline_image
 from processing.exports.original import pairs_of
@@ -82,16 +82,4 @@ def _message(message: Message, images: list[Image]) -> dict[str, Json]:
         images.append(inline_image(part))
         return {"type": "image"}
 
-    written: dict[str, Json] = {"role": message.role}
-    content = content_json(message, image)
-    if content is not None or not message.tool_calls:
-        written["content"] = (message.refusal or "") if content is None else content
-    if message.reasoning is not None:
-        written["reasoning_content"] = message.reasoning
-    if message.tool_calls:
-        written["tool_calls"] = [call_json(call, arguments_of) for call in message.tool_calls]
-    if message.name is not None:
-        written["name"] = message.name
-    if message.tool_call_id is not None:
-        written["tool_call_id"] = message.tool_call_id
-    return written
+    return message_json(message, image, arguments_of)
