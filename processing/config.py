@@ -84,8 +84,8 @@ class TraceProcessing(_Section):
         observation_format: What one line of the traces file looks like.
         relabel: False keeps the recorded replies as labels.
         use_demonstrations: Where feedback says what every reply of an example should have been, that is the label, and
-            the committee is not asked; only traces of the store have feedback. Rules and the relevance filter still look
-            at what was recorded.
+            the committee is not asked; only traces of the store have feedback. Rules and the relevance filter still
+            look at what was recorded.
         convert_to_single_turn: One example per assistant message; null stands for true, and false for multi-turn tasks.
         relevance_filtering: Whether the teacher scores conversations against the job description.
         relevance_filtering_batch_size: Conversations scored in one call.
