@@ -7,7 +7,7 @@ it any more.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 BUSY_TIMEOUT_MS = 10_000
 _ITER_CHUNK_ROWS = 64
+OPENING = Lock()
+"""Held while SQLite opens a file, and while anybody else does so to look at it: see `store.open_files`."""
 
 
 class SqliteConnection(sqlite3.Connection):
@@ -49,6 +51,11 @@ class SqliteConnection(sqlite3.Connection):
 
 def connect_sqlite(path: Path, **parameters: str | int) -> SqliteConnection:
     """Open a file by its name and URI parameters such as `mode`; no statement begins a transaction by itself."""
+    with OPENING:
+        return _connect(path, parameters)
+
+
+def _connect(path: Path, parameters: Mapping[str, str | int]) -> SqliteConnection:
     query = "&".join(f"{name}={value}" for name, value in parameters.items())
     return sqlite3.connect(
         f"file:{quote(str(path.absolute()))}?{query}",

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import aiosqlite
 
-from store.connection import BUSY_TIMEOUT_MS, SqliteConnection, connect_sqlite, hand_over, transaction
+from store.connection import (
+    BUSY_TIMEOUT_MS,
+    OPENING,
+    SqliteConnection,
+    connect_sqlite,
+    hand_over,
+    transaction,
+)
 from store.errors import (
     CorruptDatabaseError,
     DatabaseMissingError,
@@ -21,6 +28,7 @@ from store.errors import (
     StoreFullError,
 )
 from store.file_system import network_file_system
+from store.open_files import is_open_here
 from store.schema_version import TRACES, WORK, Schema, migrate, read_version
 from store.writer_lock import WriterLock, write_lock
 
@@ -241,7 +249,9 @@ def begin_log(connection: sqlite3.Connection, path: Path) -> None:
 def _make_file(path: Path) -> None:
     """Make the file ourselves, since SQLite would make it as open as the umask allows."""
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        with OPENING:
+            if not is_open_here(path):
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as exc:
         raise StoreError(f"{path}: cannot be opened for writing ({exc.strerror}).", path) from exc
 
@@ -249,8 +259,12 @@ def _make_file(path: Path) -> None:
 def _check_header(path: Path, schema: Schema) -> None:
     """Refuse a file that is not ours or too new by its first bytes alone, before SQLite touches it."""
     try:
-        with path.open("rb") as file:
-            header = file.read(_HEADER_BYTES)
+        # One that is open here was looked at when it was opened.
+        with OPENING:
+            if is_open_here(path):
+                return
+            with path.open("rb") as file:
+                header = file.read(_HEADER_BYTES)
     except FileNotFoundError:
         return
     except OSError as exc:

@@ -349,3 +349,36 @@ def test_a_database_at_rest_is_read_where_nothing_may_be_written() -> None:
 def test_a_writer_says_that_it_may_not_write_there() -> None:
     with folder_for_reading() as folder, pytest.raises(StoreError, match="this user may write to"):
         asyncio.run(_make_and_close(folder / "traces.db"))
+
+
+WRITE = """
+import sqlite3, sys
+from pathlib import Path
+from store.database import TRACES
+from store.database import _open_writer
+writer = _open_writer(Path(sys.argv[1]), TRACES, keep_lock=True)
+writer.execute("INSERT INTO journal_positions VALUES (?, 1, 2)", (sys.argv[2],))
+writer.close()
+"""
+
+
+def test_readers_of_one_process_see_what_writers_write_that_come_and_go(tmp_path: Path) -> None:
+    """The second reader's look at the file took away the first one's lock, and the next writer deleted the log."""
+    path = tmp_path / "traces.db"
+
+    def write(name: str) -> None:
+        subprocess.run([sys.executable, "-c", WRITE, str(path), name], check=True, timeout=30)
+
+    write("a")
+    readers = []
+    try:
+        for _ in range(3):
+            readers.append(open_reader_now(path, TRACES))
+            assert readers[-1].execute("SELECT count(*) FROM journal_positions").fetchone() == (1,)
+        for count, name in ((2, "b"), (3, "c")):
+            write(name)
+            found = [reader.execute("SELECT count(*) FROM journal_positions").fetchone()[0] for reader in readers]
+            assert found == [count] * 3
+    finally:
+        for reader in readers:
+            reader.close()
