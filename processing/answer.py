@@ -8,10 +8,10 @@ from typing import TypeGuard
 from processing.endpoint import Endpoint
 from processing.http_reply import Completion
 from store import json_text
+from store.call import Call
 from store.recorded.errors import MessageFormError
 from store.recorded.message import Json, Message
 from store.recorded.message_form import read_messages, text_of
-from store.work import Call
 
 
 class Fault(StrEnum):

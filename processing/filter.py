@@ -16,9 +16,9 @@ from processing.prompt import ask, prompt
 from processing.provenance import about
 from processing.repair import RepairError, check
 from processing.teachers import Teachers
+from store.call import content_key
 from store.recorded.message import Json, Message
 from store.recorded.message_form import text_of, to_openai
-from store.work import content_key
 
 SCORES_SCHEMA: dict[str, Json] = {
     "type": "object",

@@ -18,8 +18,9 @@ from processing.report_examples import judge_reason
 from processing.sources import Intake
 from processing.teachers import Teachers
 from store import json_text
+from store.call import Call
 from store.recorded.message import Json, Message
-from store.work import Call, WorkStore
+from store.work import WorkStore
 
 _UNKNOWN = "not in the call table"
 

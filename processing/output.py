@@ -18,8 +18,8 @@ from typing import Self
 from processing.errors import InputError, RunLockedError
 from store import json_text
 from store.erasing.work_erasing import MARK_FILE, mark_folder
+from store.job import Erased
 from store.recorded.message import Json
-from store.work import Erased
 
 MANIFEST = "manifest.json"
 _LOCK = ".tracemill-run.lock"

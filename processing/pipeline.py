@@ -48,9 +48,10 @@ from processing.stages import (
 )
 from processing.teachers import Teachers
 from store.errors import StoreError
+from store.job import Job, JobStatus
 from store.recorded.message import Json
 from store.recorded.message_form import text_of
-from store.work import Job, JobStatus, WorkStore
+from store.work import WorkStore
 
 
 @dataclass(frozen=True, slots=True)

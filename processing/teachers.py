@@ -16,9 +16,10 @@ from processing.model_client import ModelClient
 from processing.provenance import current_sources
 from processing.repair import RepairError, check, find_json
 from store import json_text
+from store.call import Call, call_key
 from store.recorded.message import Json
 from store.recorded.message_form import text_of
-from store.work import Call, WorkStore, call_key
+from store.work import WorkStore
 
 _Name = TypeVar("_Name", str, tuple[str, str])
 

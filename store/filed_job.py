@@ -18,8 +18,11 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from store import json_text
+from store.call import Call, insertion
+from store.group_commit import Statement
+from store.job import JOB_COLUMNS, Erased, Job, JobStatus, job_of
 from store.job_kind import JobKind
-from store.work import JOB_COLUMNS, Call, Erased, Job, JobStatus, Statement, WorkStore, insertion, job_of
+from store.work import WorkStore
 
 _COLUMNS = f"""{JOB_COLUMNS}, f.filed_by, f.request, f.max_calls, f.max_cost, f.is_wanted, f.starts, f.calls, f.cost,
     f.kind, f.result, e.traces, e.erased_at"""

@@ -9,9 +9,9 @@ import shutil
 from contextlib import nullcontext
 
 from store.filed_job import Bounds, FiledJob, FiledJobs
+from store.job import JobStatus
 from store.job_folder import EventKind, JobBusyError, JobFolder
 from store.json_text import JsonValue
-from store.work import JobStatus
 
 _RESTING = frozenset({JobStatus.STOPPED, JobStatus.FAILURE})
 

@@ -12,8 +12,8 @@ import typer
 from store import job_control
 from store.errors import DatabaseMissingError
 from store.filed_job import Bounds, FiledJob, FiledJobs
+from store.job import JobStatus
 from store.job_folder import Event, EventKind, JobFolder
-from store.work import JobStatus
 from tracemill.terminal_text import one_line
 
 _WORK_FILE = "work.db"

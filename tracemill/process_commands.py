@@ -21,8 +21,9 @@ from processing.sources import from_store as read_store
 from processing.teachers import Teachers
 from store.datasets.version_json import version_json
 from store.filter import parse_filter
+from store.job import Erased, Job, JobStatus
 from store.traces import TraceReader
-from store.work import Erased, Job, JobStatus, WorkStore
+from store.work import WorkStore
 from tracemill.plan_text import plan_text
 from tracemill.progress_lines import show_progress
 from tracemill.run_command import (

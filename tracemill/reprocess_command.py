@@ -19,9 +19,10 @@ from processing.plan import Plan, make_plan
 from processing.reprocess import Change, FileDifference, change_of, next_folder, row_difference
 from processing.sources import from_store
 from processing.teachers import Teachers
+from store.job import Job
 from store.recorded.message import Json
 from store.traces import TraceReader
-from store.work import Job, WorkStore
+from store.work import WorkStore
 from tracemill.plan_text import plan_text
 from tracemill.progress_lines import show_progress
 from tracemill.run_command import (

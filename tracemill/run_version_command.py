@@ -13,7 +13,7 @@ from processing.datasets.run_version import Made, version_of_run
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.version import Version
 from store.datasets.version_json import version_json
-from store.work import Job
+from store.job import Job
 from tracemill.dataset_text import version_line
 from tracemill.run_command import (
     BAD_INPUT,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from store import json_text
+from store.call import Call
 from store.datasets.covering import uncover
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.decision import Decision
@@ -13,7 +14,6 @@ from store.datasets.row import RowEnd
 from store.datasets.row_search import FoundRow
 from store.datasets.version import Version
 from store.errors import DatabaseMissingError, OlderSchemaError
-from store.work import Call
 from tracemill.run_command import WORK_FILE
 
 _MOST = 20

@@ -23,9 +23,9 @@ from processing.http_reply import EMBEDDINGS, Completion
 from processing.parallel import each
 from processing.teachers import Teachers
 from store import json_text
+from store.call import Call, content_key
 from store.clusters.cluster_store import ClusterStore
 from store.recorded.message import Json
-from store.work import Call, content_key
 
 PURPOSE: Final = "embed"
 BAD_VECTORS: Final = "bad_vectors"

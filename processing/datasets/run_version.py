@@ -17,8 +17,8 @@ from store.datasets.dataset_store import DatasetStore
 from store.datasets.row import Row
 from store.datasets.version import Birth, Version, read_reference
 from store.errors import DatasetError
+from store.job import Job, JobStatus
 from store.recorded.message import Json
-from store.work import Job, JobStatus
 
 _AGAIN = "Run `tracemill process` into its folder once more: what was paid for is kept."
 _REPORTED = ("intake", "funnel", "totals", "split", "calls", "calls_by_model")

@@ -14,8 +14,8 @@ from proxy.admin.refusal import AdminRefusal, Code
 from proxy.admin.shapes.job import JobPart, ReportForm
 from store import json_text
 from store.change import ChangeKind
+from store.job import JobStatus
 from store.job_folder import JobFolder
-from store.work import JobStatus
 
 _AFTER = whole_number(
     "after", "Only events after the one of this id. `Last-Event-ID` says the same.", low=0, high=999_999_999, default=0

@@ -19,10 +19,10 @@ from proxy.admin.shapes.job_taken import JobTaken
 from proxy.admin.worker import Worker
 from store.filed_job import Bounds, FiledJob, FiledJobs
 from store.filter import parse_filter
+from store.job import JobStatus
 from store.job_folder import PROMPTS, EventKind, JobFolder, incoming
 from store.job_kind import JobKind
 from store.uuid7 import uuid7
-from store.work import JobStatus
 
 WORK_FILE = "work.db"
 _FILES = {"config": "config.json", "job_description": "job_description.json"}

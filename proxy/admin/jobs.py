@@ -23,9 +23,9 @@ from store import json_text
 from store.change import ChangeKind
 from store.errors import CursorError, DatabaseMissingError
 from store.filed_job import Bounds, FiledJob, FiledJobs
+from store.job import JobStatus
 from store.job_control import cancel, delete, job_json, resume
 from store.job_folder import JobFolder
-from store.work import JobStatus
 
 _MAX_BYTES = 32 * 1024 * 1024
 

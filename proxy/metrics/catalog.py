@@ -9,9 +9,9 @@ all else is a closed list. Nothing that a client or an upstream sends becomes a 
 from dataclasses import dataclass
 from enum import StrEnum
 
+from store.job import JobStatus
 from store.job_kind import JobKind
 from store.trace import Outcome
-from store.work import JobStatus
 
 
 class Kind(StrEnum):

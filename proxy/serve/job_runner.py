@@ -20,8 +20,8 @@ from proxy.job_teacher import teachers_line
 from proxy.settings import ServeSettings
 from store.errors import DatabaseMissingError, StoreError
 from store.filed_job import FiledJob, FiledJobs
+from store.job import JobStatus
 from store.job_folder import JOBS_FOLDER, EventKind, JobBusyError, JobFolder
-from store.work import JobStatus
 
 _log = logging.getLogger("tracemill.jobs")
 

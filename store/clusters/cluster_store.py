@@ -8,13 +8,15 @@ from typing import Any
 from uuid import UUID
 
 from store import json_text
+from store.call import Call, insertion
 from store.clusters.cluster import UNCLUSTERED, Apart, Build, Cluster, Facts, Member, Share, Term
 from store.clusters.erasing import WALKS
 from store.connection import run, transaction_now
 from store.database import store_error, write_lock
 from store.erasing.work_walk import Held
 from store.errors import ClusterError
-from store.work import Call, Statement, WorkStore, insertion
+from store.group_commit import Statement
+from store.work import WorkStore
 
 _KEYS_AT_ONCE = 500
 _MEMBERS_AT_ONCE = 5_000

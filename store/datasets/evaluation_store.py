@@ -10,7 +10,7 @@ from store import json_text
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.evaluation import Evaluation, Prediction
 from store.errors import DatasetError
-from store.work import Statement
+from store.group_commit import Statement
 
 _JSON = ("settings", "metrics", "cost", "latency", "counts")
 _COLUMNS = tuple(field.name for field in fields(Evaluation))

@@ -2,7 +2,7 @@
 
 -- Every call of a teacher or judge, committed before its answer is used.
 CREATE TABLE calls (
-    key BLOB PRIMARY KEY, -- BLAKE2b-160 of the exact request, see store/work.py
+    key BLOB PRIMARY KEY, -- BLAKE2b-160 of the exact request, see store/call.py
     purpose TEXT NOT NULL, -- the step that asked: filter, relabel, arbiter, judge, compress
     model TEXT NOT NULL, -- name in the configuration
     base_url TEXT NOT NULL, -- without credentials

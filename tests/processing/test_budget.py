@@ -8,7 +8,8 @@ from processing.budget import Budget
 from processing.config import Price
 from processing.endpoint import Endpoint
 from processing.errors import BudgetError, InputError
-from store.work import JobStatus, WorkStore
+from store.job import JobStatus
+from store.work import WorkStore
 from tests.processing.teachers import Teachers
 from tests.processing.test_pipeline import files, inputs, run, traces
 

@@ -14,7 +14,8 @@ from processing.inputs import Inputs
 from processing.output import OutputFolder
 from processing.pipeline import Dataset, process
 from processing.sources import read_lines
-from store.work import Job, JobStatus, WorkStore
+from store.job import Job, JobStatus
+from store.work import WorkStore
 from tests.processing.teachers import GOOD, Body, Fault, Teachers, kind_of, last_user, no_fault
 
 BANKING = "You are a helpful banking assistant that answers customer questions about their accounts."

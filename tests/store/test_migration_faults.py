@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from store import database
+from store.call import Call
 from store.connection import connect_sqlite
 from store.database import TRACES, WORK, Schema, open_writer
 from store.errors import StoreFullError
+from store.job import JobStatus
 from store.schema_version import migrate, read_version
-from store.work import Call, JobStatus, WorkStore
+from store.work import WorkStore
 from tests.folder_state import folder_state
 from tests.server import tracemill
 

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from store.call import Call, Verdict, call_key, content_key
 from store.database import TRACES, WORK, Schema, open_writer
 from store.errors import DatabaseMissingError
-from store.work import Call, JobStatus, Verdict, WorkStore, call_key, content_key
+from store.job import JobStatus
+from store.work import WorkStore
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": 0}
 

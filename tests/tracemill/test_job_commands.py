@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from store.filed_job import Bounds, FiledJobs
+from store.job import JobStatus
 from store.job_folder import EventKind, JobFolder
 from store.uuid7 import uuid7
-from store.work import JobStatus
 from tracemill.cli import load_all
 from tracemill.job_commands import jobs
 

@@ -12,8 +12,8 @@ from processing.pipeline import process as run_process
 from processing.sources import Intake
 from processing.sources import from_store as read_store
 from store.filter import parse_filter
+from store.job import JobStatus
 from store.traces import TraceReader
-from store.work import JobStatus
 from tracemill.job_kinds.attempt import TRACES_FILE, Asked, Attempt, Done, KindOfWork, about
 from tracemill.job_kinds.job_datasets import open_datasets
 from tracemill.job_kinds.servers import allowed

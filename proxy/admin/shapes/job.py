@@ -6,9 +6,9 @@ from typing import Annotated
 from pydantic import Field
 
 from proxy.admin.shapes.shape import Cursor, Given, Id, JsonObject, Time, one_of
+from store.job import JobStatus
 from store.job_folder import EventKind
 from store.job_kind import JobKind
-from store.work import JobStatus
 
 
 class Job(Given):

@@ -12,7 +12,8 @@ from processing.exports.wanted import Wanted
 from processing.inputs import find_files, read_inputs
 from processing.pipeline import process
 from store.datasets.dataset_store import DatasetStore
-from store.work import JobStatus, WorkStore
+from store.job import JobStatus
+from store.work import WorkStore
 from tests.processing.datasets.test_run_version import SETTINGS, made
 from tests.processing.exports.versions import call, calls, dataset, tool, user
 from tests.processing.exports.versions import made as row_made

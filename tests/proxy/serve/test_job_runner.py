@@ -17,9 +17,9 @@ from proxy.serve.job_runner import JobRunner
 from proxy.settings import ServeSettings
 from store.errors import OlderSchemaError
 from store.filed_job import Bounds, FiledJob, FiledJobs
+from store.job import JobStatus
 from store.job_folder import EventKind, JobFolder
 from store.uuid7 import uuid7
-from store.work import JobStatus
 
 DIES = "import sys; sys.stdin.readline(); sys.exit(7)"
 WAITS_FOR_THE_END = "import sys; sys.stdin.read()"

@@ -3,10 +3,10 @@ from uuid import UUID
 
 import pytest
 
+from store.call import Call
 from store.clusters.cluster import Apart, Build, Cluster, Facts, Member, Share, Term
 from store.clusters.cluster_store import ClusterStore
 from store.errors import ClusterError
-from store.work import Call
 
 CALL = Call(b"call", "embed", "m", "http://x/v1", b"{}", b"{}", b'{"prompt_tokens":3}', 0.5, 1)
 

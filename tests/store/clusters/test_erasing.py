@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from store.call import Call
 from store.clusters.cluster import Build, Cluster, Facts, Member, Term
 from store.clusters.cluster_store import ClusterStore
 from store.erasing.selector import Selector, SelectorKind
 from store.traces import TraceWriter
-from store.work import Call
 from tests.store.clusters.test_cluster_store import build, ids
 from tests.store.erasing.store import asked, chat, do, erasing
 

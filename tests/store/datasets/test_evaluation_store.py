@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from store.call import Call
 from store.datasets.evaluation import ERASE_PREDICTIONS, Evaluation, Prediction, evaluation_id
 from store.datasets.evaluation_store import EvaluationStore
 from store.errors import DatasetError
-from store.work import Call
 
 HASHES = ("11" * 20, "22" * 20)
 
