@@ -24,9 +24,9 @@ from processing.errors import BudgetError, ProcessingError
 from proxy.serve.logs import log_the_unforeseen, set_up_logging
 from store.errors import StoreError
 from store.filed_job import FiledJob, OneFiledJob
+from store.job import JobStatus
 from store.job_folder import EventKind, JobBusyError, JobFolder
 from store.job_kind import JobKind
-from store.work import JobStatus
 from tracemill.job_kinds.attempt import Asked, Attempt, Done, MemberError, as_members
 from tracemill.job_kinds.servers import Servers
 from tracemill.job_kinds.table import kind_of_work
@@ -80,7 +80,7 @@ async def _answer(what: str, data_dir: Path, rest: Sequence[str]) -> int:
         if what == "export":
             from tracemill.job_kinds.export import export
 
-            await export(data_dir, json.loads(rest[0]), sys.stdout.buffer)
+            await export(data_dir, Path(rest[0]), json.loads(rest[1]), sys.stdout.buffer)
         else:
             from tracemill.job_kinds.evaluation import comparison
 

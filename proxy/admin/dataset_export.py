@@ -4,6 +4,7 @@ The process writes into a folder of its own inside the data directory, where the
 again. That contents leave the store stands in the audit log before the first of them goes out.
 """
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -23,6 +24,7 @@ from proxy.admin.worker import Stream
 from store import json_text
 from store.change import ChangeKind
 from store.datasets.row import Part
+from store.uuid7 import uuid7
 
 FOLDER_BEGINNING = ".export-"
 _FORMAT = text("format", "Name of the [format](exports.md), such as `openai`; `rows` without it.")
@@ -41,8 +43,10 @@ async def _export(context: Context, asked: Asked) -> Response:
         "part": None if asked[_PART] is None else asked[_PART],
         "without_erased": asked[_WITHOUT_ERASED],
     }
+    folder = context.data_dir / f"{FOLDER_BEGINNING}{uuid7()}"
     stack = AsyncExitStack()
-    arguments = ("export", str(context.data_dir), json_text.dumps(wanted).decode())
+    stack.push_async_callback(_remove, folder)
+    arguments = ("export", str(context.data_dir), str(folder), json_text.dumps(wanted).decode())
     try:
         stream = await stack.enter_async_context(context.worker.stream(*arguments, refusal=Code.INVALID_PARAMETER))
         selection = {"version": version.label, "format": wanted["format"], "part": wanted["part"]}
@@ -51,6 +55,10 @@ async def _export(context: Context, asked: Asked) -> Response:
         await stack.aclose()
         raise
     return _ExportAnswer(stream, stack)
+
+
+async def _remove(folder: Path) -> None:
+    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
 class _ExportAnswer(Response):

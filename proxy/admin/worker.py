@@ -18,7 +18,8 @@ from proxy.job_teacher import JobTeacher, teachers_line
 _AT_ONCE = 2
 _LONGEST_S = 60.0
 _BLOCK_BYTES = 64 * 1024
-_LINE_BYTES = 64 * 1024 * 1024
+_LINE_BYTES = 256 * 1024
+"""Twice as much of an answer is held for a reader who is slow."""
 
 
 class Stream(NamedTuple):
@@ -85,8 +86,14 @@ class Worker:
     @asynccontextmanager
     async def stream(self, *arguments: str, refusal: Code) -> AsyncIterator[Stream]:
         """Have something made and give it as it comes; the process ends with the block. Raises as `ask`."""
-        async with self._streams:
+        # Until the first line: what is slow from there on is who reads it, and costs no processor.
+        await self._streams.acquire()
+        try:
             process = await self._start(arguments)
+        except BaseException:
+            self._streams.release()
+            raise
+        try:
             assert process.stdin is not None  # noqa: S101 - pipes were asked for
             assert process.stdout is not None  # noqa: S101
             try:
@@ -94,11 +101,13 @@ class Worker:
                     process.stdin.write(teachers_line(self._servers))
                     await process.stdin.drain()
                 head = _read(await process.stdout.readline(), refusal)
-                yield Stream(head, _blocks(process, process.stdout))
             finally:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await asyncio.shield(process.wait())
+                self._streams.release()
+            yield Stream(head, _blocks(process, process.stdout))
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await asyncio.shield(process.wait())
 
     async def _start(self, arguments: Sequence[str]) -> asyncio.subprocess.Process:
         if not self._command:

@@ -117,12 +117,14 @@ def test_a_file_is_uploaded_looked_at_frozen_and_handed_on(server: Server, clien
     archive = d.export_dataset("invoice-extraction-v1", path=tmp_path / "rows.tar")
     with tarfile.open(archive) as opened:
         assert any(name.endswith(".jsonl") for name in opened.getnames())
+    with closing(d.export_version("invoice-extraction")) as blocks:  # type: ignore[type-var] # it is a generator
+        assert next(blocks)
+    wait(lambda: not list(server.data_dir.glob(".export-*")), "the folder of an export that nobody reads any more")
     with pytest.raises(FileExistsError):
         d.export_dataset("invoice-extraction", path=folder)
     with pytest.raises(InvalidRequestError, match="format"):
         d.export_dataset("invoice-extraction", format="no-such", path=tmp_path / "none")
     assert not list(tmp_path.glob(".*"))
-    assert not list(server.data_dir.glob(".export-*"))
 
     done = wait(lambda: [x for x in d.changes("dataset") if x.result["version"].startswith("invoice")][1:], "audit")
     assert {change.result["do"] for change in [*done, *d.changes("dataset")]} >= {"freeze", "discard"}

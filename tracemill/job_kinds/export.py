@@ -4,10 +4,10 @@ The files are written first, into a folder of their own inside the data director
 cannot be exported is said before the first byte, and what comes is whole.
 """
 
+import asyncio
 import json
 import shutil
 import tarfile
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,15 +18,13 @@ from store.datasets.dataset_store import DatasetStore
 from store.datasets.row import Part
 from tracemill.job_kinds.attempt import WORK_FILE
 
-_BEGINNING = ".export-"
-"""The admin side removes what is left of these when it starts."""
 
-
-async def export(data_dir: Path, asked: Mapping[str, Any], out: BinaryIO) -> None:
+async def export(data_dir: Path, folder: Path, asked: Mapping[str, Any], out: BinaryIO) -> None:
     """Write a version out.
 
     Args:
         data_dir: The data directory.
+        folder: Is made and filled; whoever asks removes it.
         asked: `reference`, `format`, `part` and `without_erased`.
         out: Where it goes.
 
@@ -36,21 +34,21 @@ async def export(data_dir: Path, asked: Mapping[str, Any], out: BinaryIO) -> Non
     """
     part = None if asked["part"] is None else Part(asked["part"])
     name = asked["reference"] if part is None else f"{asked['reference']}-{part}{_ending(asked['format'])}"
-    with tempfile.TemporaryDirectory(prefix=_BEGINNING, dir=data_dir) as folder:
-        wanted = Wanted(asked["format"], out=Path(folder) / name, part=part, without_erased=asked["without_erased"])
-        async with await DatasetStore.open_to_read(data_dir / WORK_FILE) as store:
-            done = await export_version(store, asked["reference"], wanted)
-        assert done.out is not None, "an export to a place has made it"  # noqa: S101
-        is_folder = done.out.is_dir()
-        head = {"problem": None, "name": f"{name}.tar" if is_folder else name, "notes": list(done.notes)}
-        out.write(json.dumps(head).encode() + b"\n")
-        if is_folder:
-            with tarfile.open(fileobj=out, mode="w|") as archive:
-                archive.add(done.out, arcname=name)
-        else:
-            with done.out.open("rb") as file:
-                shutil.copyfileobj(file, out)
-        out.flush()
+    await asyncio.to_thread(folder.mkdir, mode=0o700)
+    wanted = Wanted(asked["format"], out=folder / name, part=part, without_erased=asked["without_erased"])
+    async with await DatasetStore.open_to_read(data_dir / WORK_FILE) as store:
+        done = await export_version(store, asked["reference"], wanted)
+    assert done.out is not None, "an export to a place has made it"  # noqa: S101
+    is_folder = done.out.is_dir()
+    head = {"problem": None, "name": f"{name}.tar" if is_folder else name, "notes": list(done.notes)}
+    out.write(json.dumps(head).encode() + b"\n")
+    if is_folder:
+        with tarfile.open(fileobj=out, mode="w|") as archive:
+            archive.add(done.out, arcname=name)
+    else:
+        with done.out.open("rb") as file:
+            shutil.copyfileobj(file, out)
+    out.flush()
 
 
 def _ending(format_name: str) -> str:
