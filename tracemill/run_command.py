@@ -13,7 +13,9 @@ import typer
 from processing.errors import BudgetError, ProcessingError, TeacherError
 from processing.output import is_running
 from store.errors import DatabaseMissingError, FilterError, StoreError
-from store.work import Job, JobStatus, WorkStore
+from store.job import Job, JobStatus
+from store.work import WorkStore
+from tracemill.terminal_text import many_lines
 
 BAD_INPUT, USAGE, UPSTREAM, PARTIAL, INTERRUPTED = 1, 2, 3, 4, 130
 WORK_FILE = "work.db"
@@ -74,5 +76,5 @@ def usage(message: str) -> NoReturn:
 
 def fail(message: str, code: int = BAD_INPUT) -> NoReturn:
     """Say why on standard error, and leave."""
-    typer.echo(f"error: {message}", err=True)
+    typer.echo(f"error: {many_lines(message)}", err=True)
     sys.exit(code)

@@ -15,8 +15,11 @@ from store.datasets.dataset_store import DatasetStore
 from store.datasets.row import Part, RowState
 from tracemill.dataset_commands import datasets
 from tracemill.run_command import DEFAULT_DATA_DIR, PARTIAL, WORK_FILE, AsJson, DataDir, run_to_end, usage
+from tracemill.terminal_text import one_line
 
 _SHOWN = 10
+_SHOWN_COLUMNS = 40
+_WIDTH = 200
 _DEFAULT_SHARE = 0.2
 _TOLD_EVERY = 10_000
 
@@ -62,7 +65,10 @@ def upload(
 
     def tell_mapping(mapping: FieldMapping, source: str) -> None:
         if not as_json:
-            typer.echo("\n".join([f"{source} is read as", *(f"  {line}" for line in mapping.lines())]))
+            lines = mapping.lines()
+            shown = [f"  {one_line(line, _WIDTH)}" for line in lines[:_SHOWN_COLUMNS]]
+            more = [f"  … and {len(lines) - _SHOWN_COLUMNS:,} more"] if len(lines) > _SHOWN_COLUMNS else []
+            typer.echo("\n".join([f"{one_line(source)} is read as", *shown, *more]))
 
     def tell_progress(count: int) -> None:
         if not as_json and count % _TOLD_EVERY == 0:
@@ -101,12 +107,12 @@ def _text(report: UploadReport) -> str:
     counts = report.counts()
     label = "" if report.version is None else report.version.label
     lines = ["{}: {:,} records: {:,} kept, {:,} dropped, {:,} failed".format(label, *_numbers(counts))]
-    lines += [f"  {one.place}: {one.state}, {one.reason}: {one.detail}" for one in report.problems[:_SHOWN]]
+    lines += [one_line(f"  {one.place}: {one.state}, {one.reason}: {one.detail}") for one in report.problems[:_SHOWN]]
     if report.count(RowState.DROPPED) + report.count(RowState.FAILED) > _SHOWN:
         lines.append(f"  … more: tracemill datasets rows {label} --state failed, or --state dropped")
     parts = counts["parts"] if report.split is None else report.split.rows
     lines.append("  parts: " + ", ".join(f"{count:,} {name}" for name, count in parts.items()))
-    lines += [f"  warning: {warning}" for warning in report.warnings]
+    lines += [one_line(f"  warning: {warning}") for warning in report.warnings]
     return "\n".join(lines)
 
 

@@ -71,6 +71,9 @@ def _arrow_batches(pyarrow: Any, mapped: Any) -> Iterator[Any]:  # noqa: ANN401
 def _records(batches: Iterable[Any], name: str) -> Iterator[Record]:
     number = 0
     for batch in batches:
+        twice = sorted({column for column in batch.schema.names if batch.schema.names.count(column) > 1})
+        if twice:
+            raise InputError(name, f"has two columns of one name: {', '.join(twice)}.")
         # In this library a column of JSON comes out as text.
         json_columns = [field.name for field in batch.schema if str(field.type).startswith(_JSON_TYPE)]
         labels = _labels(batch.schema.metadata)

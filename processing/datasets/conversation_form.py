@@ -98,7 +98,7 @@ def _message(turn: Json) -> Json:
     speaker = named.strip().casefold() if isinstance(named, str) else named
     rest = {name: field for name, field in turn.items() if name not in ("from", "value", "role")}
     said = turn["value"] if "value" in turn and "content" not in turn else turn.get("content")
-    if speaker in _CALLS and "tool_calls" not in turn:
+    if isinstance(speaker, str) and speaker in _CALLS and "tool_calls" not in turn:
         calls = unwrapped(said)
         if isinstance(calls, dict | list):
             return {**rest, "role": "assistant", "content": None, "tool_calls": _calls(calls)}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from processing.datasets.file_blocks import SAMPLE_BYTES, beginning_of, blocks_of
+from processing.datasets.mapping import KNOWN_COLUMNS
 from processing.datasets.record import Record, RecordFault, failed, failed_line
 from processing.errors import InputError
 from store.recorded.errors import LineError
@@ -90,13 +91,15 @@ class _TextLines(Iterator[str]):
 
 def _header(cells: list[str], source: str, has_header: bool | None) -> _Header:
     names = [cell.strip() for cell in cells]
-    looks_named = all(0 < len(name) <= _LONGEST_NAME and "\n" not in name for name in names)
+    # Without a name is the column of row numbers that data frames write, or what a delimiter at the end makes.
+    is_known = any(name.casefold() in KNOWN_COLUMNS for name in names)
+    looks_named = all((name or is_known) and len(name) <= _LONGEST_NAME and "\n" not in name for name in names)
     if has_header is False or (has_header is None and not looks_named):
         return _Header([f"column_{number}" for number in range(1, len(cells) + 1)], is_data=True)
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
         raise InputError(source, f"has two columns of one name: {', '.join(twice)}.", line=1)
-    return _Header(names, is_data=False)
+    return _Header([name or f"column_{number}" for number, name in enumerate(names, 1)], is_data=False)
 
 
 def _record(source: str, number: int, names: list[str], cells: list[str]) -> Record:

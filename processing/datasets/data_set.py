@@ -101,7 +101,9 @@ def find_data(
         left_out = tuple(file.name for file in named if file not in files)
         return DataSet(path.resolve().name, Format.HF, headed, left_out)
     if not path.is_file():
-        raise InputError(str(path), "is not there. Give a file or a folder.")
+        is_other = path.exists()
+        problem = "is a pipe or a device, and it is read more than once: write it to a file first"
+        raise InputError(str(path), f"{problem}." if is_other else "is not there. Give a file or a folder.")
     if wanted is Format.HF:
         raise InputError(str(path), "is a file, and --format hf takes a folder.")
     kind = _kind(path) if wanted is Format.AUTO else Kind(wanted.value)
@@ -180,8 +182,9 @@ def _glob(folder: Path, pattern: str) -> list[Path]:
 
 
 def _named(folder: Path) -> list[DataFile]:
-    """All data files of the folder, one level of folders deep, by name; as a hub has them without a description."""
-    found = sorted(path for path in (*folder.glob("*"), *folder.glob("*/*")) if path.is_file() and _is_data(path))
+    """All data files of the folder, two levels of folders deep, by name; as a hub has them without a description."""
+    depths = (folder.glob(pattern) for pattern in ("*", "*/*", "*/*/*"))
+    found = sorted(path for paths in depths for path in paths if path.is_file() and _is_data(path))
     return [_file(folder, path, None) for path in found]
 
 

@@ -58,7 +58,7 @@ def _array_records(path: Path, name: str) -> Iterator[Record]:
     try:
         for text in _elements(_decoded(blocks_of(path))):
             if text is None:
-                yield failed(name, number + 1, RecordFault.BROKEN_FILE, "from here on the array is not JSON")
+                yield failed(name, number + 1, RecordFault.BROKEN_FILE, "from here on the file is not one JSON array")
                 return
             number += 1
             yield _object(name, number, text.encode("utf-8", "surrogatepass"))
@@ -69,13 +69,15 @@ def _array_records(path: Path, name: str) -> Iterator[Record]:
 
 
 def _elements(pieces: Iterator[str]) -> Iterator[str | None]:
-    """Cut an array into the texts of its elements; None where one is broken, and nothing after it."""
+    """Cut an array into the texts of its elements; None where one is broken or more follows the array, and no more."""
     decoder = json.JSONDecoder()
     text = next(pieces, "").lstrip("\ufeff \t\r\n")[1:]
     is_over = False
     while True:
         text = text.lstrip(" \t\r\n,")
         if text.startswith("]"):
+            if text[1:].strip() or any(piece.strip() for piece in pieces):
+                yield None
             return
         try:
             _, end = decoder.raw_decode(text)

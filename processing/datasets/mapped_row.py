@@ -101,7 +101,7 @@ def _asked(value: Mapping[str, Json], mapping: FieldMapping, record: Record) -> 
     texts = [text_of_cell(cell) for cell in asked if cell is not None]
     said = "\n\n".join(text for text in texts if text.strip())
     if not said:
-        raise RowFormError(RowFault.NO_PROMPT, f"{' and '.join(names)} hold nothing")
+        raise RowFormError(RowFault.NO_PROMPT, f"{' and '.join(names)} {'hold' if len(names) > 1 else 'holds'} nothing")
     return [{"role": "user", "content": said}]
 
 

@@ -62,6 +62,8 @@ _PREFERRED: Final = ("chosen", "preferred_output")
 _SYSTEMS: Final = ("system", "system_prompt", "system_message")
 _PARTS: Final = ("split", "part")
 _OWN: Final = frozenset({"row_id", "messages", "prompt", "response"})
+KNOWN_COLUMNS: Final = frozenset({*_INPUTS, *_OUTPUTS, *_CONVERSATIONS, *_PREFERRED})
+"""Names by which a record of cells is known to be a header, in lower case."""
 _PART_NAMES: Final = frozenset({"train", "test", "validation", "valid", "val", "dev", "eval", "unstructured"})
 
 

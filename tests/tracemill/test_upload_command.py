@@ -36,3 +36,26 @@ def test_columns_that_are_not_clear_end_with_what_to_write(tmp_path: Path) -> No
     assert found.returncode == 1
     assert "--map prompt=a,response=b" in found.stderr
     assert "Traceback" not in found.stderr
+
+
+def test_names_of_columns_and_files_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "a\x1b[31mb.jsonl"
+    path.write_text('{"prompt": "p", "response": "r", "\\u001b]0;x\\u0007": 1, "\\ud800": 2, "a\\nb": 3}\n{}\n')
+    found = tracemill("datasets", "upload", path, "--name", "x", "--data-dir", tmp_path / "data")
+    assert (found.returncode, found.stderr) == (4, "")
+    assert "<- \\ud800" in found.stdout
+    assert "\x1b" not in found.stdout
+    again = tracemill(
+        "datasets", "upload", path, "--name", "x", "--map", "prompt=\x1b[2J", "--data-dir", tmp_path / "data"
+    )
+    assert again.returncode == 1
+    assert "\x1b" not in again.stderr
+    assert "\\u001b[2J" in again.stderr
+
+
+def test_of_very_many_columns_only_the_first_are_shown(tmp_path: Path) -> None:
+    path = tmp_path / "wide.jsonl"
+    path.write_text(json.dumps({"prompt": "p", "response": "r"} | {f"c{n}": n for n in range(1000)}))
+    found = tracemill("datasets", "upload", path, "--name", "wide", "--data-dir", tmp_path / "data")
+    assert found.returncode == 0, found.stderr
+    assert "  … and 962 more" in found.stdout.splitlines()

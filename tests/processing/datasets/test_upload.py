@@ -308,6 +308,37 @@ async def test_csv_without_header_is_read_by_the_numbers_of_its_columns(store: D
         await upload(path, "bare", store, add=True)
 
 
+@pytest.mark.parametrize(
+    ("header", "record", "named"),
+    [(",prompt,response", "0,q,a", "column_1"), ("Prompt,response,", "q,a,0", "column_3")],
+)
+async def test_a_csv_header_may_leave_a_column_without_a_name(
+    store: DatasetStore, tmp_path: Path, header: str, record: str, named: str
+) -> None:
+    content = await content_of(store, tmp_path / "frame.csv", f"{header}\n{record}\n")
+    assert said(content) == [("user", "q"), ("assistant", "a")]
+    assert content["metadata"][named] == "0"
+
+
+@pytest.mark.parametrize("role", [{"a": 1}, ["user"], 5, None])
+async def test_a_role_that_is_no_text_fails_its_record_alone(store: DatasetStore, tmp_path: Path, role: Any) -> None:
+    lines = [
+        {"messages": [{"role": one, "content": "q"}, {"role": "assistant", "content": "a"}]} for one in ("user", role)
+    ]
+    path = tmp_path / "roles.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    report = await upload(path, "roles", store)
+    assert report.counts()["reasons"] == {"kept": {"uploaded": 1}, "failed": {"bad_message": 1}}
+
+
+@pytest.mark.parametrize("more", ['[{"prompt": "lost", "response": "b"}]', '{"prompt": "lost", "response": "b"}', "]"])
+async def test_what_follows_an_array_is_not_lost_in_silence(store: DatasetStore, tmp_path: Path, more: str) -> None:
+    path = tmp_path / "two.json"
+    path.write_text(f'[{{"prompt": "p", "response": "r"}}]\n{more}\n')
+    report = await upload(path, "two", store)
+    assert report.counts()["reasons"] == {"kept": {"uploaded": 1}, "failed": {"broken_file": 1}}
+
+
 async def test_one_array_of_objects_is_read_like_lines(store: DatasetStore, tmp_path: Path) -> None:
     records = [{"instruction": f"i{n}", "input": "", "output": "x" * 3000, "n": 10**20 + n} for n in range(1000)]
     path = tmp_path / "alpaca.json"

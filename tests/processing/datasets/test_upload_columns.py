@@ -1,6 +1,7 @@
 """Parquet files and folders of data sets, as pyarrow and `datasets` write them."""
 
 import json
+import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -176,6 +177,31 @@ async def test_what_is_no_data_is_refused_with_what_could_be(tmp_path: Path) -> 
     tmp_path.mkdir()
     with pytest.raises(InputError, match="holds no data files"):
         find_data(tmp_path)
+
+
+async def test_two_columns_of_one_name_are_refused_since_one_would_be_lost(store: DatasetStore, tmp_path: Path) -> None:
+    path = tmp_path / "twice.parquet"
+    cells = [pa.array(["p"]), pa.array(["one"]), pa.array(["other"])]
+    pq.write_table(pa.table(cells, names=["prompt", "response", "response"]), path)
+    with pytest.raises(InputError, match="two columns of one name: response"):
+        await upload(path, "twice", store)
+
+
+def test_a_pipe_is_told_from_nothing(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with pytest.raises(InputError, match=r"is a pipe or a device.*write it to a file first"):
+        find_data(tmp_path / "pipe.jsonl")
+
+
+def test_files_are_found_in_folders_of_their_split(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (tmp_path / "data" / split).mkdir(parents=True)
+        (tmp_path / "data" / split / "0000.jsonl").write_text("{}")
+    found = find_data(tmp_path)
+    assert [(file.name, file.split) for file in found.files] == [
+        ("data/test/0000.jsonl", "test"),
+        ("data/train/0000.jsonl", "train"),
+    ]
 
 
 async def test_classes_come_in_by_their_names_and_old_columns_as_messages(store: DatasetStore, tmp_path: Path) -> None:
