@@ -29,6 +29,8 @@ _LARGEST_WINDOW = 50_000
 _LARGEST_PROPOSAL = 4_000
 _WINDOW_S = 0.015
 """What a window should take: windows grow until they do."""
+_GROWTH = 2.0
+"""At most from one window to the next: what comes next may lie on the disk, where what came before was in memory."""
 _MOST_NUMBERS = 2_500
 """More traces than these are not read and sorted for one page."""
 _PART_NUMBERS = 200
@@ -145,7 +147,8 @@ class Scan:
             if ends_at is not None and now >= ends_at:
                 return Found(rows, begin)
             largest = _LARGEST_WINDOW if way is None and not self._texts else _LARGEST_PROPOSAL
-            size = min(largest, max(_FIRST_WINDOW, int(size * min(4.0, _WINDOW_S / max(now - began, 1e-6)))))
+            should_take = _WINDOW_S if ends_at is None else min(_WINDOW_S, ends_at - now)
+            size = min(largest, max(_FIRST_WINDOW, int(size * min(_GROWTH, should_take / max(now - began, 1e-6)))))
 
     def count(self, seconds: float) -> Count:
         """Count the traces of the selection, until so much time is up."""

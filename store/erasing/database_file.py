@@ -37,7 +37,6 @@ class DatabaseFile:
         self._layout = FileLayout.of_header(header, os.fstat(self._descriptor).st_size)
         self._zeros = bytes(self._layout.page_bytes)
         self._map_number, self._map = 0, b""
-        self._has_written = False
         if not self._layout.is_known:
             raise StoreError(
                 f"{path} is too large to be cleaned in place without auto_vacuum. Run `tracemill vacuum` once.", path
@@ -79,10 +78,8 @@ class DatabaseFile:
         return last
 
     def sync(self) -> None:
-        """Have the disk hold what was overwritten."""
-        if self._has_written:
-            os.fdatasync(self._descriptor)
-            self._has_written = False
+        """Have the disk hold what was overwritten, by this object or any before it."""
+        os.fdatasync(self._descriptor)
 
     def _clean(self, number: int, page: bytes) -> None:
         layout = self._layout
@@ -96,7 +93,6 @@ class DatabaseFile:
             return
         if is_sound(page, begin, end, layout.usable_bytes, is_first=number == 1):
             os.pwrite(self._descriptor, self._zeros[begin:end], (number - 1) * layout.page_bytes + begin)
-            self._has_written = True
 
     def _is_btree(self, number: int) -> bool:
         layout = self._layout

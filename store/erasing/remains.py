@@ -107,7 +107,8 @@ class Lap:
         file = DatabaseFile(self._path)
         file.clean(written)
         self._place = file.clean_down(file.pages if self._place is None else self._place, deadline)
-        file.sync()
+        if self._place == 0:
+            file.sync()
 
 
 class WorkLap:
@@ -131,9 +132,9 @@ class WorkLap:
             assert self._db is not None, "it has begun"  # noqa: S101
             file = DatabaseFile(self._path)
             self._place = file.clean_down(self._place, time.monotonic() + self._step_s)
-            file.sync()
             if self._place:
                 return False
+            file.sync()
             # A change, so that whoever remembers pages as they were reads them again before he writes.
             _change_nothing(self._db)
             self._db.execute("COMMIT")
