@@ -78,7 +78,8 @@ def test_a_file_is_uploaded_looked_at_frozen_and_handed_on(server: Server, clien
     with pytest.raises(InvalidRequestError, match="is active") as refused:
         d.upload_dataset(name="invoice-extraction", path=rows_file(tmp_path / "more.jsonl"))
     assert refused.value.param == "dataset"
-    rows = list(d.rows("invoice-extraction"))
+    rows = list(d.rows(dataset))
+    assert rows == list(d.rows("invoice-extraction"))
     assert len(rows) == COUNT
     page = d.row_page(dataset.label, limit=5, state="kept")
     assert page.data == rows[:5]

@@ -20,6 +20,7 @@ from proxy.admin.shapes.job import Job
 from tracemill.client.call import Blocks, Call
 from tracemill.client.errors import AnswerError, JobError
 from tracemill.client.operations import dataset, evaluation, job
+from tracemill.client.reference import Reference, as_text
 
 T = TypeVar("T")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
@@ -190,7 +191,7 @@ def generate_dataset(
 
 
 def curate(
-    kind: Literal["judge", "filter", "split", "review"], reference: str, **members: object
+    kind: Literal["judge", "filter", "split", "review"], reference: Reference, **members: object
 ) -> Procedure[WholeVersion]:
     """Run one stage of curation on a version that is open, or on top of a frozen one, and wait for it.
 
@@ -202,14 +203,14 @@ def curate(
     Raises:
         JobError: The job failed or stopped.
     """
-    filed: Job = yield job.file_work(kind, {"version": reference, **members})
+    filed: Job = yield job.file_work(kind, {"version": as_text(reference), **members})
     done = yield from wait_job(filed.id)
     version: WholeVersion = yield dataset.version(_made(done))
     return version
 
 
 def evaluate(
-    reference: str,
+    reference: Reference,
     *,
     models: Sequence[str] = (),
     judge: str | None = None,
@@ -237,7 +238,7 @@ def evaluate(
         JobError: The job failed or stopped.
     """
     members = {
-        "version": reference,
+        "version": as_text(reference),
         "models": list(models),
         "judge": judge,
         "part": part,
@@ -335,7 +336,7 @@ def promote_cluster(
 
 
 def export_dataset(
-    reference: str,
+    reference: Reference,
     *,
     format: str = "rows",  # noqa: A002
     path: str | Path,

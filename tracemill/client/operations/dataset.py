@@ -21,7 +21,7 @@ from proxy.admin.shapes.job import Job
 from tracemill.client.blocks import in_blocks
 from tracemill.client.call import API, BYTES, PAGE, Asked, Blocks, Call, Page, Pages, as_shape
 from tracemill.client.call import part as as_part
-from tracemill.client.reference import version_path
+from tracemill.client.reference import Reference, version_path
 
 State = Literal["kept", "dropped", "failed", "review"]
 Part = Literal["train", "test", "unstructured"]
@@ -52,7 +52,7 @@ def versions(name: str) -> Call[list[Version]]:
     return Call(Asked("list_versions", "GET", f"{API}/datasets/{as_part(name)}/versions"), lambda body: read(body).data)
 
 
-def version(reference: str) -> Call[WholeVersion]:
+def version(reference: Reference) -> Call[WholeVersion]:
     """Give a version with what made it and what there is to warn of.
 
     Args:
@@ -62,7 +62,7 @@ def version(reference: str) -> Call[WholeVersion]:
 
 
 def row_page(
-    reference: str,
+    reference: Reference,
     *,
     state: State | None = None,
     part: Part | None = None,
@@ -82,7 +82,7 @@ def row_page(
     return Call(Asked("list_rows", "GET", f"{version_path(reference)}/rows", query), as_shape(RowPage))
 
 
-def rows(reference: str, *, state: State | None = None, part: Part | None = None) -> Pages[Row]:
+def rows(reference: Reference, *, state: State | None = None, part: Part | None = None) -> Pages[Row]:
     """Give all rows of a version by their ids, page by page as they are taken.
 
     Args:
@@ -98,7 +98,7 @@ def rows(reference: str, *, state: State | None = None, part: Part | None = None
     return Pages(at)
 
 
-def row(reference: str, row_id: str) -> Call[WholeRow]:
+def row(reference: Reference, row_id: str) -> Call[WholeRow]:
     """Give one row with the traces that it was made from and what people decided about it.
 
     Args:
@@ -108,7 +108,7 @@ def row(reference: str, row_id: str) -> Call[WholeRow]:
     return Call(Asked("get_row", "GET", f"{version_path(reference)}/rows/{as_part(row_id)}"), as_shape(WholeRow))
 
 
-def freeze(reference: str, *, note: str | None = None) -> Call[WholeVersion]:
+def freeze(reference: Reference, *, note: str | None = None) -> Call[WholeVersion]:
     """Freeze a version: from then on it never changes. One that is frozen stays as it is.
 
     Args:
@@ -120,7 +120,7 @@ def freeze(reference: str, *, note: str | None = None) -> Call[WholeVersion]:
     return Call(Asked("freeze_version", "POST", path, body=body), as_shape(WholeVersion))
 
 
-def discard(reference: str) -> Call[Version]:
+def discard(reference: Reference) -> Call[Version]:
     """Delete an active version with its rows; what people decided about them is kept.
 
     Args:
@@ -130,7 +130,7 @@ def discard(reference: str) -> Call[Version]:
     return Call(Asked("discard_version", "POST", path), as_shape(Version))
 
 
-def diff(first: str, second: int, *, limit: int | None = None) -> Call[VersionDiff]:
+def diff(first: Reference, second: int, *, limit: int | None = None) -> Call[VersionDiff]:
     """Tell how the kept rows of two versions of a dataset differ.
 
     Args:
@@ -143,7 +143,7 @@ def diff(first: str, second: int, *, limit: int | None = None) -> Call[VersionDi
 
 
 def export_version(
-    reference: str,
+    reference: Reference,
     *,
     format: str = "rows",  # noqa: A002
     part: Part | None = None,

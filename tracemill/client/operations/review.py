@@ -8,10 +8,10 @@ from proxy.admin.shapes.dataset import Row
 from proxy.admin.shapes.review import ReviewQueue
 from tracemill.client.call import Asked, Call, as_shape
 from tracemill.client.call import part as as_part
-from tracemill.client.reference import version_path
+from tracemill.client.reference import Reference, version_path
 
 
-def reviews(reference: str, *, all: bool = False, limit: int | None = None) -> Call[ReviewQueue]:  # noqa: A002
+def reviews(reference: Reference, *, all: bool = False, limit: int | None = None) -> Call[ReviewQueue]:  # noqa: A002
     """Give the rows of a version that are worth a person's time, the next one first.
 
     Args:
@@ -24,7 +24,7 @@ def reviews(reference: str, *, all: bool = False, limit: int | None = None) -> C
 
 
 def decide(
-    reference: str,
+    reference: Reference,
     row_id: str,
     kind: Literal["accept", "edit", "reject", "skip", "undo"],
     *,
