@@ -11,6 +11,9 @@ place in the OpenAPI document and in `docs/admin-api.md` follow from the declara
 - The JSON of bodies and answers is declared in `proxy.admin.shapes`, a module for each resource: `Given` is what the
   admin side gives, `Taken` what it takes.
 - What changes anything goes through `context.changes`: `ask` waits until ingest has done it, `note` does not wait.
+- What only the processing can tell or make is asked of `context.worker`, a process for each question; what takes its
+  time is filed with `context.jobs`. Versions of datasets are found by `proxy.admin.dataset_place`, which also notes
+  what is done to them in the audit log.
 - What it stands on beyond the request is in `Context`, which also closes it.
 
 While there is no database yet, everything is empty and nothing is an error.

@@ -13,7 +13,7 @@ from tracemill.job_kinds.attempt import TRACES_FILE, WORK_FILE, Asked, Attempt, 
 from tracemill.job_kinds.job_datasets import open_datasets
 
 
-class _CountedClusters(ClusterStore):
+class CountedClusters(ClusterStore):
     """Clusters whose vectors are bought by a job, which counts them."""
 
     run_id = ""
@@ -42,7 +42,7 @@ def _check_build(asked: Asked) -> None:
 async def _run_build(attempt: Attempt) -> Done:
     settings = _settings(attempt)
     async with (
-        await _CountedClusters.open(attempt.data_dir / WORK_FILE) as store,
+        await CountedClusters.open(attempt.data_dir / WORK_FILE) as store,
         await TraceReader.open(attempt.data_dir / TRACES_FILE) as reader,
         attempt.teachers() as (teachers, progress),
     ):

@@ -106,6 +106,9 @@ class _Taken(Taken):
 class ProcessTaken(_Taken):
     """Traces of the store become a dataset, as `tracemill process` makes it."""
 
+    # As it was before there were other kinds: what was sent then is taken still.
+    model_config = ConfigDict(strict=False)
+
     kind: Literal["process"] = "process"
     config: Annotated[JsonObject, Field(description="The [configuration](processing-config.md).")]
     job_description: Annotated[JsonObject, Field(description="The [job description](processing.md).")]

@@ -61,7 +61,7 @@ def test_prompts_are_kept_as_the_file_that_they_were() -> None:
 
 
 def test_a_body_without_a_kind_is_a_run_of_the_processor() -> None:
-    assert read_filing(taken(BODIES["process"])).kind is JobKind.PROCESS
+    assert read_filing(taken({**BODIES["process"], "max_calls": 5.0})).kind is JobKind.PROCESS
 
 
 @pytest.mark.parametrize(
