@@ -1,18 +1,19 @@
 """Write the reference pages that are made from the code; `make docs` runs it, a test compares."""
 
 import ast
+import dataclasses
 import inspect
 import json
 import re
 import runpy
 import textwrap
 from collections.abc import Iterator
+from dataclasses import fields
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
+from pydantic import BaseModel, TypeAdapter
 
 from processing.answer import Fault
 from processing.clusters.promotion import PromoteReason
@@ -70,11 +71,11 @@ Each entry of `routes` has these keys; [routes.md](routes.md) shows them at work
 
 def settings_page() -> str:
     """Return the page of all settings."""
-    rows = [_row(name, field) for name, field in ServeSettings.model_fields.items()]
-    schemas = RouteConfig.model_json_schema()
+    rows = [_row(field) for field in fields(ServeSettings)]
+    schemas = TypeAdapter(RouteConfig).json_schema()
     routes = [
-        f"| `{name}` | {_route_values(schema, schemas)} | {_route_default(field)} | {field.description} |\n"
-        for (name, field), schema in zip(RouteConfig.model_fields.items(), schemas["properties"].values(), strict=True)
+        f"| `{field.name}` | {_route_values(schema, schemas)} | {_route_default(field)} | {_meaning(field)} |\n"
+        for field, schema in zip(fields(RouteConfig), schemas["properties"].values(), strict=True)
     ]
     return SETTINGS_HEAD + "".join(rows) + ROUTES_HEAD + "".join(routes) + PRICES_HEAD + "".join(_price_rows())
 
@@ -91,11 +92,12 @@ Each entry of `prices` has these keys; [cost.md](cost.md) shows them at work. It
 
 
 def _price_rows() -> Iterator[str]:
-    for name, field in PriceEntry.model_fields.items():
+    for field in fields(PriceEntry):
+        name = field.name
         kind = "dollars" if name in PRICE_KINDS else "day" if name == "starts_on" else "text"
         values = "`flex`, `priority`, `batch`" if name == "tier" else kind
         default = "none" if field.default is None else f"`{field.default}`"
-        yield f"| `{name}` | {values} | {default} | {field.description} |\n"
+        yield f"| `{name}` | {values} | {default} | {_meaning(field)} |\n"
 
 
 def _route_values(schema: Any, schemas: Any) -> str:  # noqa: ANN401 - a piece of a JSON Schema
@@ -106,22 +108,27 @@ def _route_values(schema: Any, schemas: Any) -> str:  # noqa: ANN401 - a piece o
     return "mapping of text" if schema.get("type") == "object" else _values(schema).replace("list of names", "list")
 
 
-def _route_default(field: Any) -> str:  # noqa: ANN401 - pydantic's own type of a field
-    if field.is_required():
+def _meaning(field: dataclasses.Field[Any]) -> str:
+    return str(field.metadata["description"])
+
+
+def _route_default(field: dataclasses.Field[Any]) -> str:
+    if field.default_factory is not dataclasses.MISSING:
+        return "none"
+    if field.default is dataclasses.MISSING:
         return "required"
-    value = field.get_default(call_default_factory=True)
+    value = field.default
     return "none" if value in (None, (), {}) else f"`{json.dumps(value)}`".replace('"', "")
 
 
-def _row(name: str, field: Any) -> str:  # noqa: ANN401 - pydantic's own type of a field
+def _row(field: dataclasses.Field[Any]) -> str:
+    name = field.name
     flag = "" if name in WITHOUT_FLAG else f"`{flag_of(name)}`"
-    cells = (f"`{name}`", flag, f"`{ENV_PREFIX}{name.upper()}`", _default(name, field.default), field.description)
+    cells = (f"`{name}`", flag, f"`{ENV_PREFIX}{name.upper()}`", _default(name, field.default), _meaning(field))
     return f"| {' | '.join(cells)} |\n"
 
 
 def _default(name: str, value: object) -> str:
-    if value is PydanticUndefined:
-        return "required"
     if value is None or value == ():
         return "none"
     if name.endswith("_bytes") and isinstance(value, int):

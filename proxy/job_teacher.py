@@ -2,26 +2,27 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
+from proxy.declaration import ENTRY_CONFIG, required, setting
 from proxy.errors import SettingsError
 
 
-class JobTeacher(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class JobTeacher:
     """A server with teachers and judges that filed jobs may name."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    __pydantic_config__ = ENTRY_CONFIG
 
-    base_url: str = Field(description="Base URL, such as https://api.openai.com/v1, as jobs write it.")
-    api_key_env: str | None = Field(
-        None, min_length=1, description="Name of the environment variable that holds the key; none sends none."
+    base_url: str = required("Base URL, such as https://api.openai.com/v1, as jobs write it.")
+    api_key_env: str | None = setting(
+        None, "Name of the environment variable that holds the key; none sends none.", min_length=1
     )
 
-    @model_validator(mode="after")
-    def _check(self) -> "JobTeacher":
+    def __post_init__(self) -> None:
+        """Raise SettingsError where the URL is none."""
         try:
             parts = urlsplit(self.base_url)
             is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -33,12 +34,11 @@ class JobTeacher(BaseModel):
                 "job_teachers: base_url has to be an http:// or https:// URL with a host and without a user; the key "
                 "stands in the variable that api_key_env names."
             )
-        return self
 
 
 def teachers_line(
     teachers: Iterable[JobTeacher], *, log_level: str = "info", log_format: Literal["console", "json"] = "console"
 ) -> bytes:
     """Return the line that a job's process reads first: which servers it may ask, and how it logs."""
-    told = [teacher.model_dump(mode="json") for teacher in teachers]
+    told = [asdict(teacher) for teacher in teachers]
     return json.dumps({"teachers": told, "log_level": log_level, "log_format": log_format}).encode() + b"\n"

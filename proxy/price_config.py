@@ -1,52 +1,53 @@
 """The price table of the configuration."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from typing import Annotated, Literal, Self
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
+from proxy.declaration import ENTRY_CONFIG, setting
 from proxy.errors import SettingsError
 from store.price import KINDS, PriceBook, PriceRule
 from store.price_library import Library
 
-_Dollars = Annotated[Decimal, Field(ge=0, le=1_000_000, max_digits=15, decimal_places=6)]
+_DOLLARS: Mapping[str, Any] = {"ge": 0, "le": 1_000_000, "max_digits": 15, "decimal_places": 6}
 
 
-class PriceEntry(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class PriceEntry:
     """One line of the table: which calls it is for, and what their tokens cost."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    __pydantic_config__ = ENTRY_CONFIG
 
-    model: str = Field("*", description="Pattern (`*`, `?`, `[...]`) of the model that was served or asked for.")
-    route: str = Field("*", description="Pattern of the route's name.")
-    upstream: str = Field("*", description="Pattern of the upstream's base URL.")
-    starts_on: date | None = Field(None, description="Calls before this day (UTC) do not match.")
-    tier: Literal["flex", "priority", "batch"] | None = Field(None, description="Only calls of this service tier.")
-    input: _Dollars | None = Field(None, description="Dollars per million tokens of the request.")
-    output: _Dollars | None = Field(None, description="Dollars per million tokens of the answer.")
-    cached: _Dollars | None = Field(None, description="Of the request, read from the upstream's cache; else `input`.")
-    cache_write: _Dollars | None = Field(None, description="Of the request, written into the cache; else `input`.")
-    cache_write_1h: _Dollars | None = Field(
-        None, description="Of those written, what is kept for an hour; else `cache_write`."
+    model: str = setting("*", "Pattern (`*`, `?`, `[...]`) of the model that was served or asked for.")
+    route: str = setting("*", "Pattern of the route's name.")
+    upstream: str = setting("*", "Pattern of the upstream's base URL.")
+    starts_on: date | None = setting(None, "Calls before this day (UTC) do not match.")
+    tier: Literal["flex", "priority", "batch"] | None = setting(None, "Only calls of this service tier.")
+    input: Decimal | None = setting(None, "Dollars per million tokens of the request.", **_DOLLARS)
+    output: Decimal | None = setting(None, "Dollars per million tokens of the answer.", **_DOLLARS)
+    cached: Decimal | None = setting(None, "Of the request, read from the upstream's cache; else `input`.", **_DOLLARS)
+    cache_write: Decimal | None = setting(None, "Of the request, written into the cache; else `input`.", **_DOLLARS)
+    cache_write_1h: Decimal | None = setting(
+        None, "Of those written, what is kept for an hour; else `cache_write`.", **_DOLLARS
     )
-    reasoning: _Dollars | None = Field(None, description="Of the answer, reasoning; else `output`.")
-    audio_input: _Dollars | None = Field(None, description="Of the request, audio; else `input`.")
-    audio_output: _Dollars | None = Field(None, description="Of the answer, audio; else `output`.")
-    provider: str | None = Field(
+    reasoning: Decimal | None = setting(None, "Of the answer, reasoning; else `output`.", **_DOLLARS)
+    audio_input: Decimal | None = setting(None, "Of the request, audio; else `input`.", **_DOLLARS)
+    audio_output: Decimal | None = setting(None, "Of the answer, audio; else `output`.", **_DOLLARS)
+    provider: str | None = setting(
         None,
-        description="In place of prices: the prices of this provider of the library hold, such as `openai` for a "
+        "In place of prices: the prices of this provider of the library hold, such as `openai` for a "
         "gateway that bills what it does.",
     )
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def __post_init__(self) -> None:
+        """Raise SettingsError where there are prices and a provider, or neither."""
         if self.provider is not None:
             if self.dollars():
                 raise SettingsError("prices: an entry has a provider or prices of its own, not both.")
         elif self.input is None or self.output is None:
             raise SettingsError("prices: an entry needs input and output, or a provider; 0 is free.")
-        return self
 
     def dollars(self) -> dict[str, str]:
         """Give the prices that are told, by what they are for."""

@@ -47,7 +47,7 @@ def list_keys(data_dir: DataDir = _DEFAULT_DATA_DIR, as_json: AsJson = False) ->
     """List the keys by name, with their last four characters."""
     entries = read_keys(data_dir).keys
     if as_json:
-        rows = [entry.model_dump(mode="json", exclude={"digest"}) for entry in entries]
+        rows = [{name: value for name, value in entry.to_json().items() if name != "digest"} for entry in entries]
         typer.echo(json.dumps({"data": rows}))
         return
     if not entries:

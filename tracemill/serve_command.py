@@ -6,8 +6,9 @@ import logging
 import sqlite3
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
@@ -15,7 +16,8 @@ from proxy.errors import StartError
 from proxy.ingest.ingest import TRACES_FILE
 from proxy.serve.logs import set_up_logging
 from proxy.serve.supervisor import Addresses, run_supervisor
-from proxy.settings import ServeSettings, load_settings
+from proxy.settings import ServeSettings
+from proxy.settings_source import load_settings
 from store.errors import StoreError, WriterBusyError
 from store.sqlite_version import has_wal_reset_bug
 from store.traces import TraceWriter
@@ -58,12 +60,14 @@ def serve(config: Path | None = None, **flags: Any) -> None:  # noqa: ANN401 - c
 
 def _parameters() -> Iterator[inspect.Parameter]:
     """Make the command's options out of the settings, so that each is declared once."""
-    for name, field in ServeSettings.model_fields.items():
+    annotations = get_type_hints(ServeSettings)
+    for field in fields(ServeSettings):
+        name, annotation = field.name, annotations[field.name]
         if name in WITHOUT_FLAG:
             continue
-        kinds = [kind for kind in (field.annotation, *get_args(field.annotation)) if kind in _TYPES]
+        kinds = [kind for kind in (annotation, *get_args(annotation)) if kind in _TYPES]
         shown = False if field.default is None else str(field.default)
-        option = typer.Option(flag_of(name), help=field.description, show_default=shown)
+        option = typer.Option(flag_of(name), help=field.metadata["description"], show_default=shown)
         yield _parameter(name, kinds[0] if kinds else str, option)
     option = typer.Option("--config", help="YAML file of settings.", show_default="tracemill.yaml, if it is there")
     yield _parameter("config", Path, option)

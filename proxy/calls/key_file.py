@@ -8,16 +8,15 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from typing import Any, Self
 
 from proxy.errors import KeyFileError
 
@@ -25,10 +24,13 @@ KEY_FILE = "proxy-keys.json"
 _LOCK_FILE = "proxy-keys.lock"
 KEY_PREFIX = "tm-"
 
-_Hex = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2})+$")]
+_VERSION = 1
+_NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
+_HEX = re.compile(r"([0-9a-f]{2})+")
 
 
-class KeyEntry(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyEntry:
     """What is known of one key.
 
     Attributes:
@@ -39,23 +41,49 @@ class KeyEntry(BaseModel):
         routes: Names of the routes that it opens; none means all.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._@-]{1,64}$")]
-    digest: _Hex
+    name: str
+    digest: str
     last4: str
     created_at: datetime
     routes: tuple[str, ...] = ()
 
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> Self:
+        """Read an entry of the file. Raises TypeError or ValueError when it is none."""
+        entry = cls(**{**told, "created_at": datetime.fromisoformat(told.get("created_at", "")).astimezone(UTC)})
+        texts = (entry.name, entry.digest, entry.last4, *entry.routes)
+        if not all(isinstance(text, str) for text in texts) or not isinstance(entry.routes, list):
+            raise TypeError("an entry holds texts")
+        if not _NAME.fullmatch(entry.name) or not _HEX.fullmatch(entry.digest):
+            raise ValueError("an entry's name or digest is none")
+        return replace(entry, routes=tuple(entry.routes))
 
-class KeyList(BaseModel):
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` reads."""
+        return {**asdict(self), "created_at": f"{self.created_at:%Y-%m-%dT%H:%M:%SZ}", "routes": list(self.routes)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyList:
     """The file's content."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    version: int = Field(1, ge=1, le=1)
-    salt: _Hex = Field(default_factory=lambda: secrets.token_hex(16))
+    salt: str = field(default_factory=lambda: secrets.token_hex(16))
     keys: tuple[KeyEntry, ...] = ()
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> Self:
+        """Read the file's object. Raises TypeError, ValueError, KeyError or AttributeError when it is none."""
+        if (
+            told.keys() != {"version", "salt", "keys"}
+            or told["version"] != _VERSION
+            or not _HEX.fullmatch(told["salt"])
+        ):
+            raise ValueError("no list of keys")
+        return cls(salt=told["salt"], keys=tuple(KeyEntry.from_json(entry) for entry in told["keys"]))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` reads."""
+        return {"version": _VERSION, "salt": self.salt, "keys": [entry.to_json() for entry in self.keys]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +110,12 @@ def read_keys(data_dir: Path) -> KeyList:
     """
     path = data_dir / KEY_FILE
     try:
-        return KeyList.model_validate_json(path.read_bytes())
+        return KeyList.from_json(json.loads(path.read_bytes()))
     except FileNotFoundError:
         return KeyList()
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be read ({error.strerror}).") from error
-    except ValidationError as error:
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise KeyFileError(
             f"{path}: is no file of proxy keys; move it away and make the keys anew with `tracemill keys add`."
         ) from error
@@ -104,22 +132,21 @@ def add_key(data_dir: Path, name: str, routes: tuple[str, ...] = ()) -> NewKey:
     Raises:
         KeyFileError: The name is taken or no name, or the file cannot be written.
     """
+    if not _NAME.fullmatch(name):
+        raise KeyFileError(f"{name!r} is no name for a key; use 1 to 64 letters, digits and . _ @ -")
     key = KEY_PREFIX + secrets.token_urlsafe(32)
     with _locked(data_dir):
         known = read_keys(data_dir)
         if any(entry.name == name for entry in known.keys):
             raise KeyFileError(f"a key named {name!r} is there already; revoke it first, or take another name.")
-        try:
-            entry = KeyEntry(
-                name=name,
-                digest=key_digest(known.salt, key.encode()),
-                last4=key[-4:],
-                created_at=datetime.now(UTC).replace(microsecond=0),
-                routes=routes,
-            )
-        except ValidationError as error:
-            raise KeyFileError(f"{name!r} is no name for a key; use 1 to 64 letters, digits and . _ @ -") from error
-        _write(data_dir, known.model_copy(update={"keys": (*known.keys, entry)}))
+        entry = KeyEntry(
+            name=name,
+            digest=key_digest(known.salt, key.encode()),
+            last4=key[-4:],
+            created_at=datetime.now(UTC).replace(microsecond=0),
+            routes=routes,
+        )
+        _write(data_dir, replace(known, keys=(*known.keys, entry)))
     return NewKey(entry, key)
 
 
@@ -134,7 +161,7 @@ def revoke_key(data_dir: Path, name: str) -> None:
         kept = tuple(entry for entry in known.keys if entry.name != name)
         if len(kept) == len(known.keys):
             raise KeyFileError(f"no key is named {name!r}; `tracemill keys list` names them.")
-        _write(data_dir, known.model_copy(update={"keys": kept}))
+        _write(data_dir, replace(known, keys=kept))
 
 
 @contextmanager
@@ -159,7 +186,7 @@ def _write(data_dir: Path, keys: KeyList) -> None:
         descriptor, temporary = tempfile.mkstemp(prefix=".proxy-keys-", dir=data_dir)  # 0600 from the start
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(json.dumps(keys.model_dump(mode="json"), indent=1).encode() + b"\n")
+                file.write(json.dumps(keys.to_json(), indent=1).encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
             Path(temporary).replace(path)

@@ -7,10 +7,10 @@ syntax (no look-around, no references back), and the package `google-re2` is ask
 import importlib
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
-
+from proxy.declaration import ENTRY_CONFIG, required
 from proxy.errors import SettingsError
 from proxy.redaction.category import Category
 from proxy.redaction.shape import Match
@@ -19,16 +19,20 @@ _MAX_MEMORY_BYTES = 8 * 1024 * 1024
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class RedactRule(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class RedactRule:
     """One rule: what matches `pattern` becomes `[NAME_…]`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    __pydantic_config__ = ENTRY_CONFIG
 
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")] = Field(
-        description="Unique name: `a-z`, `0-9`, `_`; in capitals it stands in the placeholder, and in metrics."
+    name: str = required(
+        "Unique name: `a-z`, `0-9`, `_`; in capitals it stands in the placeholder, and in metrics.",
+        pattern=r"^[a-z][a-z0-9_]{0,31}$",
     )
-    pattern: Annotated[str, StringConstraints(min_length=1, max_length=4096)] = Field(
-        description="Regular expression in RE2's syntax. With a group, the first group is what goes."
+    pattern: str = required(
+        "Regular expression in RE2's syntax. With a group, the first group is what goes.",
+        min_length=1,
+        max_length=4096,
     )
 
 

@@ -3,9 +3,8 @@
 import socket
 from collections.abc import Sequence
 
-from pydantic import SecretStr
-
 from proxy.admin.app import create_admin_app
+from proxy.declaration import Secret
 from proxy.metrics.folder import metrics_folder
 from proxy.serve.web_server import serve_until_told
 from proxy.settings import ServeSettings
@@ -29,5 +28,5 @@ async def run_admin(settings: ServeSettings, listener: socket.socket, job_comman
     await serve_until_told(application, listener, keep_alive_s=_KEEPALIVE_S, graceful_s=_GRACEFUL_S)
 
 
-def _clear(token: SecretStr | None) -> str | None:
-    return None if token is None else token.get_secret_value()
+def _clear(token: Secret | None) -> str | None:
+    return None if token is None else token.in_the_clear()

@@ -20,7 +20,8 @@ from proxy.journal.writer import JOURNAL_FOLDER
 from proxy.key_salt import key_salt
 from proxy.price_config import make_price_book
 from proxy.redaction.redactor import Redactor, make_redactor
-from proxy.settings import ServeSettings, load_settings
+from proxy.settings import ServeSettings
+from proxy.settings_json import to_json
 from store.chore import Chore
 from store.conversation_settling import ConversationSettling
 from store.erasing.erasure import Erasing
@@ -115,7 +116,7 @@ def _keep(settings: ServeSettings) -> None:
     partial = path.with_suffix(".tmp")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(settings.model_dump(mode="json", include=set(_KEPT)), file, indent=2)
+        json.dump({name: value for name, value in to_json(settings).items() if name in _KEPT}, file, indent=2)
     partial.replace(path)
 
 
@@ -124,6 +125,9 @@ def settings_as_served(data_dir: Path) -> ServeSettings:
 
     Where nothing ever served, they are as this folder and environment have them.
     """
+    # Imported here: a serving ingest gets its settings checked, and never loads what checks them.
+    from proxy.settings_source import load_settings
+
     path = data_dir / SETTINGS_FILE
     if not path.exists():
         return load_settings({"data_dir": data_dir, "upstream": _NO_UPSTREAM}, None)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 import orjson
 
 from proxy.settings import ServeSettings
+from proxy.settings_json import to_json
 
 _FILE = "server"
 """Not `.json`: those are the processes' counts."""
@@ -78,7 +79,7 @@ def read_notice(folder: Path) -> Notice | None:
 
 def shown_settings(settings: ServeSettings) -> dict[str, Any]:
     """Return settings as JSON values without secrets: those as set or unset, URLs without what may hold one."""
-    return {name: _shown(name, value) for name, value in settings.model_dump(mode="json").items()}
+    return {name: _shown(name, value) for name, value in to_json(settings).items()}
 
 
 def _shown(name: str, value: Any) -> Any:  # noqa: ANN401 - a JSON value

@@ -17,6 +17,7 @@ import uvloop
 
 from proxy.serve.logs import log_the_unforeseen, on_loop_error, set_up_logging
 from proxy.settings import ServeSettings
+from proxy.settings_json import from_json
 
 _LIFELINE = 0
 """Standard input: a pipe whose other end only the supervisor holds."""
@@ -55,7 +56,7 @@ def main(role: str) -> None:
     # The supervisor decides when we stop; a Ctrl-C in the terminal reaches it, and through it us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     assignment = Assignment.from_line(_read_line())
-    settings = ServeSettings(**assignment.settings)
+    settings = from_json(ServeSettings, assignment.settings)
     set_up_logging(settings.log_level, settings.log_format)
     log_the_unforeseen()
     threading.Thread(target=_end_with_supervisor, name="lifeline", daemon=True).start()

@@ -10,12 +10,11 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import uvloop
-from pydantic import SecretStr, ValidationError
 
 from proxy.errors import ProxyError, StartError
 from proxy.key_salt import key_salt
@@ -29,6 +28,8 @@ from proxy.serve.notice import post_notice
 from proxy.serve.process import Assignment
 from proxy.serve.readiness import Readiness
 from proxy.settings import ServeSettings
+from proxy.settings_check import check_together
+from proxy.settings_json import to_json
 
 _log = logging.getLogger("tracemill.supervisor")
 
@@ -161,18 +162,15 @@ class _Supervisor:
         try:
             settings = self._gather_settings()
             # What cannot change has to go with what does.
-            ServeSettings(**{**_in_the_clear(settings), **kept})
+            in_force = replace(settings, **kept)
+            check_together(in_force)
         except ProxyError as error:
             _log.error("the settings stay as they were: %s", error)
-            return
-        except ValidationError as error:
-            faults = "; ".join(each["msg"] for each in error.errors(include_input=False))
-            _log.error("the settings stay as they were: %s", faults)
             return
         changed = [name for name, value in kept.items() if getattr(settings, name) != value]
         if changed:
             _log.warning("%s cannot change while serving; restart the server for that", ", ".join(changed))
-        self._settings = settings.model_copy(update=kept)
+        self._settings = in_force
         self._post_notice()
         _log.info("the settings were read again; each process is being replaced")
         for number in range(len(self._workers)):
@@ -255,7 +253,9 @@ class _Supervisor:
             if ready is not None:
                 ready.was_given()
             assert process.stdin is not None  # noqa: S101 - a pipe was asked for
-            assignment = Assignment(_in_the_clear(self._settings), self._salt, number, said_by, self._job_command)
+            assignment = Assignment(
+                to_json(self._settings, in_the_clear=True), self._salt, number, said_by, self._job_command
+            )
             with contextlib.suppress(ConnectionError):
                 process.stdin.write(assignment.to_line())
                 await process.stdin.drain()
@@ -280,12 +280,6 @@ class _Supervisor:
                 child.kill()
             await ending
         forced.cancel()
-
-
-def _in_the_clear(settings: ServeSettings) -> dict[str, Any]:
-    shown = {name: getattr(settings, name) for name in type(settings).model_fields}
-    secrets_held = {name: value.get_secret_value() for name, value in shown.items() if isinstance(value, SecretStr)}
-    return {**settings.model_dump(mode="json"), **secrets_held}
 
 
 async def _gather(endings: list[Any]) -> None:

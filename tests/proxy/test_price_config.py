@@ -9,7 +9,7 @@ from proxy.errors import SettingsError
 from proxy.ingest.ingest import run_ingest
 from proxy.price_config import make_price_book
 from proxy.serve.ingest_process import make_chores, make_raw_calls
-from proxy.settings import load_settings
+from proxy.settings_source import load_settings
 from store.price import PricedCall
 from store.token_counts import TokenCounts
 from store.traces import TraceReader, TraceWriter

@@ -5,6 +5,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from uuid import UUID
 import pytest
 
 from proxy.calls.key_file import KEY_FILE, add_key
+from proxy.declaration import Secret
 from proxy.journal.reader import JournalReader
 from proxy.journal.writer import JOURNAL_FOLDER
 from proxy.metrics import catalog
@@ -150,8 +152,8 @@ def test_settings_are_told_as_serve_would_find_them_and_no_secret_with_them(
 
 
 def test_urls_are_told_without_credentials() -> None:
-    settings = ServeSettings(upstream="https://a.test/v1", admin_token="x" * 16, otlp_endpoint=None)
-    odd = settings.model_copy(update={"upstream": "https://user:pass@a.test:8/v1?key=k"})
+    settings = ServeSettings(upstream="https://a.test/v1", admin_token=Secret("x" * 16), otlp_endpoint=None)
+    odd = replace(settings, upstream="https://user:pass@a.test:8/v1?key=k")
     assert shown_settings(odd)["upstream"] == "https://a.test:8/v1"
 
 
@@ -264,7 +266,7 @@ class Posted:
 
     def __init__(self, folder: Path, data_dir: Path) -> None:
         self.folder = folder
-        settings = ServeSettings(upstream="http://127.0.0.1/v1", data_dir=data_dir, admin_token="canary-" * 4)
+        settings = ServeSettings(upstream="http://127.0.0.1/v1", data_dir=data_dir, admin_token=Secret("canary-" * 4))
         self.started_at = time.time() - 60
         post_notice(folder, settings, proxy="http://p", admin="http://a", started_at=self.started_at)
 

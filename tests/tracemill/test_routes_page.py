@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from proxy.calls.routes import ByModel
-from proxy.settings import ServeSettings, load_settings
+from proxy.settings import ServeSettings
+from proxy.settings_source import load_settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "routes.md").read_text()
 FILES = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)

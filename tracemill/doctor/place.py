@@ -9,7 +9,8 @@ from typing import Any
 from proxy.errors import SettingsError
 from proxy.metrics.folder import find_folders, is_in_use
 from proxy.serve.notice import Notice, read_notice, shown_settings
-from proxy.settings import ServeSettings, load_settings
+from proxy.settings import DEFAULTS
+from proxy.settings_source import load_settings
 from store import finding
 from store.finding import Finding
 from store.lock_holder import lock_holder
@@ -49,7 +50,7 @@ class Place:
 
     def setting(self, name: str) -> Any:  # noqa: ANN401 - a JSON value
         """Give a setting in force, its default where nothing is known."""
-        return self.settings.get(name, ServeSettings.model_fields[name].default)
+        return self.settings.get(name, DEFAULTS[name])
 
 
 def check_servers(place: Place) -> Iterator[Finding]:
@@ -100,12 +101,11 @@ def check_settings(place: Place) -> Iterator[Finding]:
 
 def changed_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """Leave out what is as by default."""
-    defaults = {name: field.default for name, field in ServeSettings.model_fields.items()}
     ignored: tuple[object, ...] = (None, "unset", [], ())
     return {
         name: value
         for name, value in settings.items()
-        if value not in ignored and str(value) != str(defaults.get(name))
+        if value not in ignored and str(value) != str(DEFAULTS.get(name))
     }
 
 

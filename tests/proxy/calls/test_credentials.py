@@ -1,12 +1,14 @@
 """A client's key never reaches an upstream with a key of its own, and that upstream's key reaches no other."""
 
+from pydantic import TypeAdapter
+
 from proxy.calls.credentials import CREDENTIAL_FIELDS, for_route
 from proxy.calls.route_config import RouteConfig
 from proxy.calls.routes import Route, make_route_table
 
 
 def route(**keys: object) -> Route:
-    config = RouteConfig.model_validate({"name": "r", "upstream": "https://up/v1", **keys})
+    config = TypeAdapter(RouteConfig).validate_python({"name": "r", "upstream": "https://up/v1", **keys})
     return make_route_table(None, [config], environ={"KEY": "own-key"}).routes[0]
 
 

@@ -5,16 +5,18 @@ from urllib.parse import unquote_to_bytes
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from proxy.calls.route_config import RouteConfig
 from proxy.calls.routes import ByModel, Destination, Route, RouteTable, make_route_table, parse_upstream
 from proxy.errors import RouteError, SettingsError
 
+CONFIG = TypeAdapter(RouteConfig)
 ENVIRON = {"AZURE_KEY": "az-1", "CLAUDE_KEY": " sk-ant \n", "SPACED": "canary key", "EMPTY": "  "}
 
 
 def table(upstream: str | None, *routes: dict[str, object]) -> RouteTable:
-    configs = [RouteConfig.model_validate({"upstream": "http://up", **route}) for route in routes]
+    configs = [CONFIG.validate_python({"upstream": "http://up", **route}) for route in routes]
     return make_route_table(upstream, configs, environ=ENVIRON)
 
 

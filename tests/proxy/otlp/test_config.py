@@ -6,7 +6,7 @@ import pytest
 
 from proxy.errors import SettingsError
 from proxy.otlp.config import read_headers, traces_url
-from proxy.settings import load_settings
+from proxy.settings_source import load_settings
 
 UPSTREAM = {"upstream": "http://127.0.0.1:1/v1"}
 

@@ -9,7 +9,8 @@ import pytest
 from proxy.errors import SettingsError
 from proxy.redaction.category import PERSONAL, SECRETS, Category
 from proxy.redaction.redactor import make_redactor
-from proxy.settings import ServeSettings, load_settings
+from proxy.settings import ServeSettings
+from proxy.settings_source import load_settings
 
 UPSTREAM = "upstream: https://x/v1\n"
 

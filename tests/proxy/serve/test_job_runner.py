@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.job_teacher import JobTeacher
 from proxy.serve.job_runner import JobRunner
 from proxy.settings import ServeSettings
 from store.errors import OlderSchemaError
@@ -45,7 +46,7 @@ async def filed(data_dir: Path, run_id: str) -> FiledJob:
 
 def runner(data_dir: Path, script: str, max_jobs: int = 1, **environ: str) -> JobRunner:
     settings = ServeSettings(
-        upstream="http://127.0.0.1:9/v1", max_jobs=max_jobs, job_teachers=[{"base_url": "http://t/v1"}]
+        upstream="http://127.0.0.1:9/v1", max_jobs=max_jobs, job_teachers=(JobTeacher(base_url="http://t/v1"),)
     )
     command = [sys.executable, "-c", script]
     return JobRunner(data_dir, command, lambda: settings, {**os.environ, **environ}, pauses_s=(0.0,))
