@@ -27,9 +27,7 @@ from tracemill.trace_commands import AsJson, DataDir, Where, check_folder
 
 T = TypeVar("T")
 
-conversations = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Look at calls that belong together."
-)
+conversations = typer.Typer(no_args_is_help=True, add_completion=False, help="Look at calls that belong together.")
 
 _DEFAULT_DATA_DIR = Path("tracemill-data")
 _LOOK_S = 0.2
