@@ -16,13 +16,18 @@ $(VENV)/.installed: pyproject.toml
 demo: $(VENV)/.installed ## Run the whole path once, on this machine, with scripted models
 	$(BIN)/tracemill demo --data-dir tracemill-demo
 
-# What judges waiting, or loads the machine itself, has it alone; the rest runs side by side, a file at a time. So does the
-# description of the admin side: its tests share one name, and would be taken for one.
-ALONE := tests/benchmarks tests/contract tests/faults tests/acceptance/test_admin_api.py
+# What judges waiting has the machine alone; the rest runs side by side, a file at a time. The description of the admin
+# side has a process of its own: its tests share one name, and workers would take them for one.
+ALONE := tests/benchmarks tests/contract
+BESIDE := tests/acceptance/test_admin_api.py
+LOG := $(VENV)/beside.log
 
 test: $(VENV)/.installed ## Run every test
-	$(BIN)/python -m pytest -n 3 --dist loadfile $(addprefix --ignore=,$(ALONE))
+	$(BIN)/python -m pytest -n 3 --dist loadfile $(addprefix --ignore=,$(ALONE) $(BESIDE) tests/faults)
 	$(BIN)/python -m pytest $(ALONE)
+	@$(BIN)/python -m pytest $(BESIDE) >$(LOG) 2>&1 & beside=$$!; status=0; \
+	$(BIN)/python -m pytest tests/faults || status=$$?; \
+	wait $$beside || status=$$?; cat $(LOG); exit $$status
 
 lint: $(VENV)/.installed lint-deploy ## Check style, types, the rooms' import contracts and the deployment files
 	$(BIN)/ruff check .
