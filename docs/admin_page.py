@@ -46,7 +46,13 @@ def _operations(described: Any) -> str:  # noqa: ANN401 - an OpenAPI document
 def _asked_with(one: Any) -> str:  # noqa: ANN401 - an operation of an OpenAPI document
     bodies = one.get("requestBody", {"content": {}})["content"].values()
     names = [f"`{parameter['name']}`" for parameter in one["parameters"] if parameter["in"] == "query"]
-    return ", ".join([*names, *(_values(body["schema"]) if "$ref" in body["schema"] else "lines" for body in bodies)])
+    return ", ".join([*names, *(_body(body["schema"]) for body in bodies)])
+
+
+def _body(schema: Any) -> str:  # noqa: ANN401
+    if "$ref" in schema:
+        return _values(schema)
+    return "bytes" if schema.get("format") == "binary" else "lines"
 
 
 def _default(schema: Any) -> str:  # noqa: ANN401 - a piece of a JSON Schema

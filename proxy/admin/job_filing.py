@@ -6,6 +6,7 @@ The check is the reading that the job itself does, so what is taken is what will
 import asyncio
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -201,11 +202,13 @@ def _prompts(given: Any) -> dict[str, bytes]:  # noqa: ANN401 - one of the shape
 
 
 async def _receive(path: Path, blocks: AsyncIterator[bytes]) -> None:
-    """Write a body of any length to a file as it comes."""
+    """Write a body of any length to a file as it comes; it is on the disk when this returns."""
     await asyncio.to_thread(path.parent.mkdir, mode=0o700, exist_ok=True)
     with await asyncio.to_thread(path.open, "xb") as file:
         async for block in blocks:
             await asyncio.to_thread(file.write, block)
+        await asyncio.to_thread(file.flush)
+        await asyncio.to_thread(os.fsync, file.fileno())
 
 
 def _lines(values: Sequence[object]) -> bytes:

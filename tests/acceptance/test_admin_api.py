@@ -81,7 +81,7 @@ def test_every_operation_answers_what_its_description_says(case: Case, server: S
 
 @schema.include(operation_id=SLOW).parametrize()
 @settings(
-    max_examples=10,
+    max_examples=25,
     phases=[Phase.generate],
     deadline=None,
     suppress_health_check=list(HealthCheck),
