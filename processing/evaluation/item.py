@@ -51,8 +51,9 @@ class Item:
 
     @property
     def conversation_id(self) -> str:
-        """Answers of one conversation are not independent."""
-        return self.example.conversation_id
+        """What is drawn together: answers of one conversation, or of one group where no conversation is known."""
+        example = self.example
+        return example.group if example.conversation_id == example.id else example.conversation_id
 
 
 def items_of(row: Row, *, expands: bool) -> list[Item]:

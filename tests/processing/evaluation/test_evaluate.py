@@ -57,6 +57,17 @@ async def test_a_model_of_known_accuracy_is_measured_as_such(
     assert 0 < evaluation.latency["p50_ms"] <= evaluation.latency["p90_ms"] <= evaluation.latency["p99_ms"]
 
 
+async def test_rows_that_know_no_conversation_are_drawn_by_their_group(
+    store: EvaluationStore, teachers: Teachers
+) -> None:
+    rows = [label_row(number, conversation_id=None, group=f"g{number // 10}") for number in range(40)]
+    await frozen(store, [*rows, label_row(40, conversation_id=None)])
+    teachers.reply = right_in(0.5, label_for)
+    (evaluation,) = (await run(store, teachers, WANTED)).evaluations
+    score = evaluation.metrics["scores"]["accuracy"]
+    assert (score["rows"], score["conversations"]) == (41, 5)
+
+
 async def test_a_model_that_says_the_reference_is_always_right(store: EvaluationStore, teachers: Teachers) -> None:
     await frozen(store, [text_row(number) for number in range(8)])
     teachers.reply = right_in(1.0, text_for)
