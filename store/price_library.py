@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 _PACKAGE = "genai-prices"
@@ -37,6 +36,9 @@ class Library:
     """
 
     def __init__(self) -> None:
+        # Imported here: it brings a parser of mail, and settings are read where nothing is priced.
+        from importlib.metadata import PackageNotFoundError, version
+
         try:
             self.version: str | None = version(_PACKAGE)
         except PackageNotFoundError:

@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from proxy.calls.target import join_target
 from proxy.errors import RouteError, SettingsError
-from proxy.wire.upstream_request import CallTimeouts
+from proxy.wire.call_timeouts import CallTimeouts
 
 MOUNT = b"/v1"
 """Where clients find an upstream's base: `/v1/X` here is `<base>/X` there."""

@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterable, Callable
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import cast
 
 import httpx2 as httpx
 
+from proxy.wire.call_timeouts import CallTimeouts
 from proxy.wire.fields import Fields
 from proxy.wire.framing import encode_chunk, encode_last_chunk
 from proxy.wire.head import encode_head
@@ -16,22 +17,6 @@ _REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE
 _DECISIVE = frozenset({b"content-length", b"transfer-encoding", b"connection", b"upgrade"})
 
 OnInformational = Callable[[int, bytes, Fields], None]
-
-
-class CallTimeouts(NamedTuple):
-    """How long to wait for an upstream, in seconds; None: for ever.
-
-    Attributes:
-        connect: For a connection, its TLS and its tunnel.
-        first_byte: From the request having been sent to the answer's head.
-        read: Between two blocks of the answer.
-        write: For the upstream to take any more of the request.
-    """
-
-    connect: float | None
-    first_byte: float | None
-    read: float | None
-    write: float | None
 
 
 @dataclass(slots=True)
