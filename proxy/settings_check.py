@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import re
+from dataclasses import replace
 
 from proxy.declaration import Secret
 from proxy.errors import SettingsError
@@ -11,6 +12,8 @@ from proxy.price_config import check_provider
 from proxy.redaction.rule import Rule
 from proxy.settings import ENV_PREFIX, ServeSettings
 
+FIXED = ("host", "port", "admin_host", "admin_port", "data_dir", "no_capture", "workers", "otlp_endpoint")
+"""Settings that decide which processes there are and where they listen: they stay while a server runs."""
 _TOKEN = re.compile(r"[!-~]+")
 
 
@@ -95,6 +98,13 @@ def _check_redaction(settings: ServeSettings) -> None:
         raise SettingsError("redact_allow has no effect with redact: off and without redact_rules.")
     if settings.is_redacting and settings.no_capture:
         raise SettingsError("redact and redact_rules have no effect with no_capture: nothing is stored.")
+
+
+def keep_what_is_fixed(gathered: ServeSettings, in_force: ServeSettings) -> tuple[ServeSettings, list[str]]:
+    """Put what is in force in place of what cannot change, and tell what would have changed."""
+    kept = {name: getattr(in_force, name) for name in FIXED}
+    changed = [name for name, value in kept.items() if getattr(gathered, name) != value]
+    return replace(gathered, **kept), changed
 
 
 def is_loopback(host: str) -> bool:

@@ -4,17 +4,14 @@ What stands here of a command is its name and its line in the overview. Its modu
 so that `tracemill --help` does not wait for a web server, and `tracemill traces` not for the processing.
 """
 
-import errno
 import os
-import sys
 from collections.abc import Callable
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-EXIT_BAD_INPUT = 1
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+from tracemill.ending import ending_in_order
 
 _Command = TyperCommand | TyperGroup
 _Body = Callable[..., None]
@@ -332,36 +329,8 @@ def doctor() -> _Body:
 def main() -> None:
     """Run the command line; files that it makes are for this user alone."""
     os.umask(0o077)
-    try:
+    with ending_in_order():
         app()
-    except SystemExit:
-        raise
-    except BrokenPipeError:
-        # The reader of our output has seen enough (`tracemill export -o - | head`).
-        _leave_without_output()
-    except OSError as error:
-        if error.filename is not None or error.errno not in _NO_ROOM:
-            raise
-        typer.echo(f"error: standard output cannot be written: {error.strerror}.", err=True)
-        _leave_without_output()
-    except _told_errors() as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(EXIT_BAD_INPUT)
-
-
-def _told_errors() -> tuple[type[Exception], ...]:
-    """Give the errors whose message is all a person needs; asked for only when something went wrong."""
-    from processing.errors import ProcessingError
-    from proxy.errors import ProxyError
-    from store.errors import StoreError
-
-    return ProxyError, StoreError, ProcessingError
-
-
-def _leave_without_output() -> NoReturn:
-    """Exit without a last try to write what is still buffered, which would fail again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(EXIT_BAD_INPUT)
 
 
 if __name__ == "__main__":

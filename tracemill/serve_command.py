@@ -4,7 +4,6 @@ import asyncio
 import inspect
 import logging
 import sqlite3
-import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -15,12 +14,12 @@ import typer
 from proxy.errors import StartError
 from proxy.ingest.ingest import TRACES_FILE
 from proxy.serve.logs import set_up_logging
-from proxy.serve.supervisor import Addresses, run_supervisor
 from proxy.settings import ServeSettings
 from proxy.settings_source import load_settings
 from store.errors import StoreError, WriterBusyError
 from store.sqlite_version import has_wal_reset_bug
 from store.traces import TraceWriter
+from tracemill.serving import Serving
 
 _log = logging.getLogger("tracemill.serve")
 
@@ -28,9 +27,6 @@ WITHOUT_FLAG = frozenset(
     {"admin_read_token", "admin_token", "job_teachers", "prices", "redact_allow", "redact_rules", "routes"}
 )
 """Settings that the command line cannot give: a secret would stand in the list of processes, and a list has no flag."""
-
-JOB_COMMAND = (sys.executable, "-m", "tracemill.job_process")
-"""Runs a filed job, and checks one that is to be filed."""
 
 _FLAG_NAMES = {"drain_timeout_s": "--drain-timeout"}
 _TYPES = {int: int, float: float, bool: bool, Path: Path}
@@ -55,7 +51,7 @@ def serve(config: Path | None = None, **flags: Any) -> None:  # noqa: ANN401 - c
         _log.info(_sqlite())
         _make_data_dir(settings.data_dir)
         asyncio.run(_check_database(settings))
-    run_supervisor(settings, _say_ready, lambda: load_settings(given, config), JOB_COMMAND)
+    Serving.of(settings, given, config).become()
 
 
 def _parameters() -> Iterator[inspect.Parameter]:
@@ -80,10 +76,6 @@ def _parameter(name: str, kind: type, option: Any) -> inspect.Parameter:  # noqa
 
 serve.__signature__ = inspect.Signature(list(_parameters()))  # type: ignore[attr-defined]
 serve.__annotations__ = {each.name: each.annotation for each in _parameters()}
-
-
-def _say_ready(addresses: Addresses) -> None:
-    typer.echo(f"tracemill ready: proxy {addresses.proxy}/v1 admin {addresses.admin}")
 
 
 def _sqlite() -> str:

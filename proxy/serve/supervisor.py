@@ -9,10 +9,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import uvloop
 
@@ -28,7 +28,6 @@ from proxy.serve.notice import post_notice
 from proxy.serve.process import Assignment
 from proxy.serve.readiness import Readiness
 from proxy.settings import ServeSettings
-from proxy.settings_check import check_together
 from proxy.settings_json import to_json
 
 _log = logging.getLogger("tracemill.supervisor")
@@ -36,8 +35,6 @@ _log = logging.getLogger("tracemill.supervisor")
 _READY_PATIENCE_S = 30.0
 _PROBE_S = 0.05
 _END_PATIENCE_S = 10.0
-_FIXED = ("host", "port", "admin_host", "admin_port", "data_dir", "no_capture", "workers", "otlp_endpoint")
-"""Settings that decide which processes there are and where they listen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +45,25 @@ class Addresses:
     admin: str
 
 
+class Renewal(NamedTuple):
+    """Settings that were gathered again.
+
+    Attributes:
+        settings: To be put in force.
+        unchanged: Names of those that somebody changed and that stay as they are while the server runs.
+    """
+
+    settings: ServeSettings
+    unchanged: tuple[str, ...]
+
+
+Reload = Callable[[ServeSettings], Awaitable[Renewal]]
+
+
 def run_supervisor(
     settings: ServeSettings,
     on_ready: Callable[[Addresses], None],
-    reload: Callable[[], ServeSettings],
+    reload: Reload,
     job_command: Sequence[str] = (),
 ) -> None:
     """Serve until told to stop by SIGTERM or SIGINT; a second signal stops at once. SIGHUP reads the settings anew.
@@ -59,7 +71,7 @@ def run_supervisor(
     Args:
         settings: The settings in force; the data directory is there and its database is usable.
         on_ready: Called once, when both ports answer.
-        reload: Gathers the settings again.
+        reload: Takes the settings in force and gathers them again, or raises SettingsError.
         job_command: The command that checks and runs filed jobs; none are taken without one.
 
     Raises:
@@ -78,7 +90,7 @@ class _Supervisor:
     def __init__(
         self,
         settings: ServeSettings,
-        reload: Callable[[], ServeSettings],
+        reload: Reload,
         data: socket.socket,
         admin: socket.socket,
         metrics: Path,
@@ -158,19 +170,14 @@ class _Supervisor:
 
     async def _reload(self) -> None:
         """Put the settings of now in force: every process gets a successor, and no call notices."""
-        kept = {name: getattr(self._settings, name) for name in _FIXED}
         try:
-            settings = self._gather_settings()
-            # What cannot change has to go with what does.
-            in_force = replace(settings, **kept)
-            check_together(in_force)
+            renewal = await self._gather_settings(self._settings)
         except ProxyError as error:
             _log.error("the settings stay as they were: %s", error)
             return
-        changed = [name for name, value in kept.items() if getattr(settings, name) != value]
-        if changed:
-            _log.warning("%s cannot change while serving; restart the server for that", ", ".join(changed))
-        self._settings = in_force
+        if renewal.unchanged:
+            _log.warning("%s cannot change while serving; restart the server for that", ", ".join(renewal.unchanged))
+        self._settings = renewal.settings
         self._post_notice()
         _log.info("the settings were read again; each process is being replaced")
         for number in range(len(self._workers)):

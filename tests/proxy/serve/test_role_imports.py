@@ -22,6 +22,7 @@ print(json.dumps(sorted(sys.modules)))
 CHECKING = ("pydantic", "pydantic_core", "pydantic_settings", "yaml")
 WEB = ("starlette", "uvicorn", "prometheus_client")
 COMMANDS = ("typer", "rich", "click")
+CLIENT = ("httpx2", "email", "importlib.metadata")
 
 
 def loaded(module: str) -> set[str]:
@@ -37,8 +38,9 @@ def loaded(module: str) -> set[str]:
     ("module", "unused"),
     [
         ("proxy.serve.worker", (*CHECKING, *WEB, *COMMANDS)),
-        ("proxy.serve.ingest_process", (*CHECKING, *WEB, *COMMANDS)),
+        ("proxy.serve.ingest_process", (*CHECKING, *WEB, *COMMANDS, *CLIENT)),
         ("proxy.serve.otlp_process", (*CHECKING, *WEB, *COMMANDS)),
+        ("tracemill.serving", (*CHECKING, *WEB, *COMMANDS, *CLIENT)),
         ("proxy.serve.admin_process", ("typer", "rich", "pydantic_settings", "yaml")),
     ],
 )
