@@ -193,7 +193,7 @@ def test_prompts_become_a_dataset_and_a_killed_job_pays_for_nothing_twice(
         teacher="openai/gpt-4o",
         n_samples=4,
         judge="openai/gpt-4o-mini",
-        config={"base": {"llm_num_parallel_requests": 1}},
+        config={"base": {"llm_num_parallel_requests": 1}, "with_trace": True},
         wait=False,
     )
     assert teachers.held.wait(30)
@@ -214,6 +214,7 @@ def test_prompts_become_a_dataset_and_a_killed_job_pays_for_nothing_twice(
     first = next(d.rows(version.label, state="kept")).row
     assert first["metadata"]["teacher_model"] == "openai/gpt-4o"
     assert first["metadata"]["judge_score"] == 1.0
+    assert "judge__trace" in first
     d.freeze("python-docstrings")
     with pytest.raises(InvalidRequestError) as refused:
         d.generate_dataset(

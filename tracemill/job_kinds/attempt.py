@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from processing import job_description
 from processing.budget import Budget
 from processing.config import Config
+from processing.datasets.generate_config import load_generate
 from processing.endpoint import endpoint
 from processing.errors import ProcessingError
 from processing.job_description import JobDescription
@@ -28,6 +29,7 @@ from store.datasets.version_table import Wanted, check_opening, find
 from store.errors import StoreError
 from store.filed_job import Bounds, OneFiledJob
 from store.job_folder import EventKind, JobFolder
+from store.job_kind import JobKind
 from tracemill.job_kinds.servers import Servers, allowed
 
 WORK_FILE = "work.db"
@@ -96,7 +98,15 @@ class Asked:
         Raises:
             ProcessingError: It is wrong, or names servers that may not be asked.
         """
-        return allowed(load_models(self._if_given(self.folder.config)), self.servers, os.environ)
+        path = self._if_given(self.folder.config)
+        match self.request.get("kind"):
+            case JobKind.GENERATE:
+                found = load_generate(path)
+            case JobKind.EVALUATE:
+                found = load_models(path, "evaluation")
+            case _:
+                found = load_models(path)
+        return allowed(found, self.servers, os.environ)
 
     @cached_property
     def job_description(self) -> JobDescription | None:
