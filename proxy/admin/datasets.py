@@ -128,6 +128,8 @@ async def _freeze(context: Context, asked: Asked) -> Response:
     async with writing(context) as store:
         version = await find_version(store, asked)
         if not version.is_frozen:
+            if not version.counts.kept:
+                raise AdminRefusal(Code.CONFLICT, f"{version.label} keeps no row, so there is nothing to freeze.")
             await note(context, asked, do="freeze", version=version.label)
         with refusing(Code.CONFLICT):
             return _answer(await _whole(store, await store.freeze(version, note=given)))

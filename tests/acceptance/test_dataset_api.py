@@ -238,11 +238,15 @@ def test_rows_are_curated_reviewed_and_decided_about(client: Client, teachers: T
     bought = len(teachers.requests)
     assert d.curate("judge", "curated", threshold=0.1).counts.kept == COUNT
     assert len(teachers.requests) == bought == COUNT
-    filtered = d.curate("filter", "curated-v2", max_chars=90, where={})
     assert d.curate("split", "curated", test=2).counts.test == 2
     split = d.curate("split", "curated", test_fraction=0.3)
     assert split.counts.unsplit == 0
-    assert filtered.counts.entered == COUNT
+    assert split.counts.entered == COUNT
+    nothing = d.curate("filter", "curated", where={"tags": "no-such-tag"})
+    assert nothing.counts.kept == 0
+    with pytest.raises(ConflictError, match="nothing to freeze"):
+        d.freeze(nothing)
+    d.curate("filter", "curated")
     d.curate("review", "curated", limit=4)
     queue = d.reviews("curated")
     assert queue.waiting == len(queue.data) > 0
