@@ -10,6 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 _PACKAGE = "genai-prices"
 _KEYS = {
@@ -55,7 +56,7 @@ class Library:
             at: When the call was made.
             provider: Whose prices hold; None to tell by the upstream.
         """
-        if self.version is None:
+        if self.version is None or (provider is None and not _has_public_name(upstream)):
             return None
         key = (upstream, model, provider)
         if key not in self._models:
@@ -87,6 +88,12 @@ class Library:
                 if found is not None:
                     return found
         return None
+
+
+def _has_public_name(upstream: str) -> bool:
+    """Tell whether an upstream may be one of the list's: all have domains, and loading the list takes 20 MB."""
+    host = urlsplit(upstream).hostname or ""
+    return "." in host and not host.replace(".", "").isdigit()
 
 
 def _prices(found: Any) -> Listed | None:  # noqa: ANN401 - the package's own type

@@ -27,6 +27,7 @@ from store.conversation_settling import ConversationSettling
 from store.erasing.erasure import Erasing
 from store.erasing.sweep import Sweep
 from store.filter_labels import LabelChore
+from store.idle_memory import IdleMemory
 from store.raw_call_retention import RawCallPruning
 from store.raw_calls import NOT_KEPT, RawCalls, RawRetention
 from store.retention import Pruning, Retention
@@ -96,6 +97,7 @@ def make_chores(settings: ServeSettings, raw_calls: RawCalls) -> Sequence[Chore]
         FreedSpace(),
         LabelChore(),
         SearchChore(is_on=settings.search),
+        IdleMemory(),
         UsageChore(make_price_book(settings.prices, has_library=settings.price_library)),
     ]
 

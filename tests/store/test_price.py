@@ -1,5 +1,7 @@
 """What calls cost: exact, from the prices that held then, and None where no price is known."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -121,3 +123,19 @@ def test_dollars_are_written_exactly(picodollars: int) -> None:
 def test_what_is_no_amount_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"no number|beyond"):
         to_picodollars(text)
+
+
+@pytest.mark.parametrize(
+    "upstream", ["http://127.0.0.1:8000/v1", "http://[::1]:8000/v1", "http://localhost/v1", "https://vllm/v1"]
+)
+def test_a_server_without_a_domain_has_no_price_of_the_library_and_does_not_load_it(upstream: str) -> None:
+    script = f"""
+import datetime, sys
+from store.price_library import Library
+library = Library()
+assert library.version
+assert library.find({upstream!r}, "gpt-4o", None, datetime.datetime.now(datetime.UTC), None) is None
+assert "genai_prices" not in sys.modules
+assert library.find("https://api.openai.com/v1", "gpt-4o", None, datetime.datetime.now(datetime.UTC), None)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=30)
