@@ -83,8 +83,9 @@ DECLARED = {
 
 PROCEDURES = {
     name: made
-    for name, made in vars(procedures).items()
-    if inspect.isgeneratorfunction(made) and made.__module__ == procedures.__name__ and not name.startswith("_")
+    for kind in map(procedures.__dict__.__getitem__, procedures.__all__)
+    for name, made in vars(kind).items()
+    if inspect.isgeneratorfunction(made) and made.__module__ == kind.__name__ and name != "version_of"
 }
 
 

@@ -21,7 +21,7 @@ from tracemill.client.call import Blocks, Call, Lines, Pages
 from tracemill.client.connection import DEFAULT_URL, options, sending
 from tracemill.client.errors import TracemillError
 from tracemill.client.line_reader import LineReader
-from tracemill.client.procedures import Pause, Procedure, Save, Step, Work
+from tracemill.client.step import Pause, Procedure, Save, Step, Work
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -215,14 +215,14 @@ class Client:
     evaluation = _answered(operations.evaluation.evaluation)
     evaluation_predictions = _streamed(operations.evaluation.evaluation_predictions)
     compare = _answered(operations.evaluation.compare)
-    wait_job = _carried_out(procedures.wait_job)
-    upload_dataset = _carried_out(procedures.upload_dataset)
-    generate_dataset = _carried_out(procedures.generate_dataset)
-    curate = _carried_out(procedures.curate)
-    evaluate = _carried_out(procedures.evaluate)
-    build_clusters = _carried_out(procedures.build_clusters)
-    promote_cluster = _carried_out(procedures.promote_cluster)
-    export_dataset = _carried_out(procedures.export_dataset)
+    wait_job = _carried_out(procedures.job.wait_job)
+    upload_dataset = _carried_out(procedures.birth.upload_dataset)
+    generate_dataset = _carried_out(procedures.birth.generate_dataset)
+    curate = _carried_out(procedures.version.curate)
+    evaluate = _carried_out(procedures.version.evaluate)
+    build_clusters = _carried_out(procedures.birth.build_clusters)
+    promote_cluster = _carried_out(procedures.birth.promote_cluster)
+    export_dataset = _carried_out(procedures.version.export_dataset)
     healthz = _answered(operations.health.healthz)
     readyz = _answered(operations.health.readyz)
     metrics = _answered(operations.health.metrics)
