@@ -227,11 +227,7 @@ class FiledJobs(WorkStore):
 
 
 class OneFiledJob(FiledJobs):
-    """`work.db` as the process of a job sees it: what it buys is counted for the job.
-
-    Usage:
-        async with await OneFiledJob.open(path) as work: work.run_id = ...
-    """
+    """`work.db` as the process of a job sees it: what it buys is counted for the job, whose `run_id` is to be set."""
 
     run_id = ""
     _good_end: Mapping[str, Any] = {}
