@@ -57,7 +57,7 @@ class Budget:
             raise InputError(
                 f"model {where.name}",
                 f'has no price, so --max-cost cannot be kept. Write models: {{"{where.name}": {{price: {{input: …, '
-                "output: …}}}} (0 for a model of your own), or bound the run by --max-calls.",
+                "output: …}}} (0 for a model of your own), or bound the run by --max-calls.",
             )
 
     def reserve(self, where: Endpoint, body: Mapping[str, Json]) -> Reserved:
