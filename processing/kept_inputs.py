@@ -103,7 +103,7 @@ def keep_inputs(folder: Path, inputs: Inputs, environ: Mapping[str, str]) -> Non
         copy = TRACES_COPY if name == "traces" else f"{name}{path.suffix}"
         known = earlier.get("files", {}).get(name, {}) if isinstance(earlier.get("files"), dict) else {}
         if known.get("sha256") != inputs.hashes[name] or not (ours / copy).exists():
-            _copy(path, ours / copy, inputs.hashes[name])
+            copy_input(path, ours / copy, inputs.hashes[name])
         files[name] = {"path": str(path.resolve()), "sha256": inputs.hashes[name], "copy": copy}
     if "traces" not in files:
         (ours / TRACES_COPY).unlink(missing_ok=True)
@@ -225,8 +225,13 @@ def _moved(file: KeptFile) -> str:
     return f"{file.path} {what}; what the run has loaded of it is used. `tracemill process` takes it as it is now."
 
 
-def _copy(source: Path, target: Path, sha256: str) -> None:
-    """Copy a file, packed where the name says so, unless it is no longer what was read."""
+def copy_input(source: Path, target: Path, sha256: str) -> None:
+    """Copy a file piece by piece, packed where the name ends so, for its owner's eyes alone.
+
+    Raises:
+        InputError: It is no longer what was read.
+        OSError: One of them cannot be read or written.
+    """
     temporary = target.with_name(f"{target.name}.new")
     digest = hashlib.sha256()
     try:

@@ -221,6 +221,14 @@ class Teachers:
         where = self._endpoint(model)
         return f"{where.shown_url} {where.model}"
 
+    def asked_at(self, models: Sequence[str]) -> dict[str, Json]:
+        """Tell where models are asked, as a configuration says it but without keys, so that calls are found again."""
+        found = {model: self._endpoint(model) for model in sorted(set(models))}
+        return {
+            model: {"base_url": where.shown_url, "model": where.model, "extra_body": dict(where.extra_body)}
+            for model, where in found.items()
+        }
+
     async def reuse(self, key: bytes) -> None:
         """Put a call on the bill whose answer is used again without asking."""
         await self.work.add_call_sources(key, current_sources())

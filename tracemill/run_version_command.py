@@ -15,6 +15,7 @@ from store.datasets.version import Version
 from store.datasets.version_json import version_json
 from store.job import Job
 from tracemill.dataset_text import version_line
+from tracemill.personal_data import find_personal
 from tracemill.run_command import (
     BAD_INPUT,
     DEFAULT_DATA_DIR,
@@ -51,8 +52,12 @@ def rebuild(
         bool, typer.Option("--as-new", help="Freeze the next version, without the rows that were erased since.")
     ] = False,
     run: Annotated[Path | None, typer.Option(help="Folder of the run that it was made of, where it has moved.")] = None,
-    file: Annotated[
-        Path | None, typer.Option("--from", help="The file or folder that was uploaded; of it the hash alone is kept.")
+    files: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            help="A file or folder that was uploaded, or prompts of which no copy is kept; may be given several times.",
+        ),
     ] = None,
     note: Annotated[str | None, typer.Option(help="With --as-new: a few words that lists show.")] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -68,7 +73,7 @@ def rebuild(
         return
     if note is not None:
         usage("--note is the note of a new version and needs --as-new.")
-    found = run_to_end(_rebuild(reference, run, file, data_dir))
+    found = run_to_end(_rebuild(reference, run, files or [], data_dir))
     typer.echo(json.dumps(found.as_json()) if as_json else rebuilt_text(found))
     if not found.is_equal:
         raise typer.Exit(BAD_INPUT)
@@ -80,10 +85,18 @@ async def _without_erased(reference: str, note: str | None, data_dir: Path) -> V
         return await store.freeze_without_erased(version, note=note)
 
 
-async def _rebuild(reference: str, run: Path | None, file: Path | None, data_dir: Path) -> Rebuilt:
+async def _rebuild(reference: str, run: Path | None, files: list[Path], data_dir: Path) -> Rebuilt:
     async with await DatasetStore.open(data_dir / WORK_FILE) as store:
         version = await store.version(reference, wants="frozen")
-        return await rebuild_version(store, version, data_dir=data_dir, environ=os.environ, folder=run, file=file)
+        return await rebuild_version(
+            store,
+            version,
+            data_dir=data_dir,
+            environ=os.environ,
+            folder=run,
+            files=files,
+            find_personal=find_personal,
+        )
 
 
 def rebuilt_text(found: Rebuilt) -> str:

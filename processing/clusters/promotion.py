@@ -15,7 +15,8 @@ from uuid import UUID
 
 from processing.clusters.intent import intent_of, read_message
 from processing.convert import skip_reason
-from processing.datasets.beginning import beginning_of, note_addition
+from processing.datasets.beginning import beginning_of, begun, note_addition
+from processing.datasets.kept_source import keep_members
 from processing.datasets.row_form import RowFormError, row_of
 from processing.datasets.upload import taught_key
 from processing.errors import InputError
@@ -94,16 +95,21 @@ class Promoted:
         clusters: Those it was made of.
         traces: Members that were looked at.
         ends: Rows by state and reason; a trace with several replies has several.
-        gone: Members that are no longer in the store.
+        missing: Members that are no longer in the store.
         warnings: What speaks against it.
     """
 
-    clusters: Sequence[Cluster]
+    clusters: Sequence[Cluster] = ()
     version: Version | None = None
     traces: int = 0
     ends: Counter[tuple[str, str]] = field(default_factory=Counter)
-    gone: int = 0
+    missing: list[UUID] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def gone(self) -> int:
+        """Members that are no longer in the store."""
+        return len(self.missing)
 
     @property
     def kept(self) -> int:
@@ -144,7 +150,6 @@ async def promote_clusters(
     """
     clusters = [await store.cluster(id_) for id_ in dict.fromkeys(settings.clusters)]
     members = await _wanted(clusters, store, settings)
-    promoted = Promoted(clusters)
     build = await store.last_build()
     manifest: dict[str, Json] = {
         "clusters": [{"id": cluster.id, "name": cluster.name} for cluster in clusters],
@@ -156,10 +161,41 @@ async def promote_clusters(
             "exclude": list(settings.exclude),
         },
     }
-    taking = _Taking({cluster.id: cluster for cluster in clusters}, promoted, settings.rows)
+    promoted = await promote_members(datasets, reader, settings, members, manifest, progress=progress)
+    promoted.clusters = clusters
+    promoted.warnings = [*_warnings(clusters), *promoted.warnings]
+    return promoted
+
+
+async def promote_members(
+    datasets: DatasetStore,
+    reader: TraceReader,
+    settings: PromoteSettings,
+    members: Sequence[Member],
+    manifest: Mapping[str, Json],
+    *,
+    progress: Progress = silent,
+) -> Promoted:
+    """Make an active version of members of clusters, in their order.
+
+    Args:
+        datasets: Takes the version.
+        reader: Has the traces.
+        settings: `clusters`, `pick` and `exclude` are not looked at any more.
+        members: Those that are wanted.
+        manifest: What made the version, what became of the members apart.
+        progress: Told how far it is.
+
+    Raises:
+        InputError: Nothing would be kept.
+        DatasetError: The version cannot be made.
+    """
+    promoted = Promoted()
+    taking = _Taking(promoted, settings.rows)
     beginning = await beginning_of(settings.name, datasets) if settings.add else None
     if beginning is not None:
         await taking.know(beginning, datasets)
+    manifest = begun(manifest, beginning)
     async with datasets.birth(
         settings.name, birth=Birth.CLUSTERS, manifest=manifest, note=settings.note, add=settings.add
     ) as born:
@@ -172,10 +208,10 @@ async def promote_clusters(
                 break
         if not promoted.kept:
             raise InputError(settings.name, f"would have no row: {_told(promoted)}. Nothing was written.")
-        born.manifest = {**manifest, "promotion": promoted.as_json()}
-    if born.version is not None:
-        promoted.version = await note_addition(born.version, beginning, born.manifest, datasets)
-        promoted.warnings = [*_warnings(clusters), *await datasets.warnings(born.version)]
+        kept = keep_members(taking.taken, datasets.folder)
+        born.manifest = {**manifest, "members": kept, "promotion": promoted.as_json()}
+    promoted.version = await note_addition(born, beginning, datasets)
+    promoted.warnings = await datasets.warnings(promoted.version)
     return promoted
 
 
@@ -206,8 +242,8 @@ async def _wanted(clusters: Sequence[Cluster], store: ClusterStore, settings: Pr
 class _Taking:
     """Makes rows of members."""
 
-    def __init__(self, clusters: Mapping[int, Cluster], promoted: Promoted, most: int | None) -> None:
-        self._clusters = clusters
+    def __init__(self, promoted: Promoted, most: int | None) -> None:
+        self.taken: list[tuple[str, int]] = []
         self._promoted = promoted
         self._most = most
         self._kept = 0
@@ -235,14 +271,16 @@ class _Taking:
                 return
             trace = traces.get(member.trace_id)
             if trace is None:
-                self._promoted.gone += member.trace_id not in there
+                if member.trace_id not in there:
+                    self._promoted.missing.append(member.trace_id)
                 continue
             self._promoted.traces += 1
+            self.taken.append((str(trace.id), member.cluster or 0))
             for row in self._rows(trace, member, groups.get(trace.id)):
                 yield row
 
     def _rows(self, trace: Trace, member: Member, group: str | None) -> list[Row]:
-        cluster = self._clusters[member.cluster or 0]
+        cluster = member.cluster or 0
         try:
             calls = list(read_trace(trace))
         except LineError as exc:
@@ -250,7 +288,7 @@ class _Taking:
             return [Row(_nothing(trace, 0, cluster), None, end)]
         return [self._row(call, number, trace, cluster, group) for number, call in enumerate(calls)]
 
-    def _row(self, call: RecordedCall, number: int, trace: Trace, cluster: Cluster, group: str | None) -> Row:
+    def _row(self, call: RecordedCall, number: int, trace: Trace, cluster: int, group: str | None) -> Row:
         messages = [to_openai(message) for message in call.messages]
         metadata = _metadata(call, trace, cluster, group)
         fault = _fault(call)
@@ -318,7 +356,7 @@ def _is_object(text: str) -> bool:
         return False
 
 
-def _metadata(call: RecordedCall, trace: Trace, cluster: Cluster, group: str | None) -> dict[str, Json]:
+def _metadata(call: RecordedCall, trace: Trace, cluster: int, group: str | None) -> dict[str, Json]:
     model = trace.served_model or trace.requested_model
     return {
         "source_trace_id": str(trace.id),
@@ -327,16 +365,16 @@ def _metadata(call: RecordedCall, trace: Trace, cluster: Cluster, group: str | N
         "teacher_model": model,
         "original_model": model,
         "judge_score": None,
-        "cluster_id": cluster.id,
+        "cluster_id": cluster,
         "tags": [name if not value else f"{name}={value}" for name, value in sorted(trace.tags.items())],
         "group": group,
         "finish_reason": call.turn.finish_reason,
     }
 
 
-def _nothing(trace: Trace, number: int, cluster: Cluster) -> dict[str, Json]:
+def _nothing(trace: Trace, number: int, cluster: int) -> dict[str, Json]:
     """The content of a call that is no row."""
-    metadata = {"source_trace_id": str(trace.id), "source_trace_ids": [str(trace.id)], "cluster_id": cluster.id}
+    metadata = {"source_trace_id": str(trace.id), "source_trace_ids": [str(trace.id)], "cluster_id": cluster}
     return {"row_id": f"trace-{trace.id}-{number}", "messages": [], "metadata": metadata}
 
 

@@ -22,6 +22,7 @@ from typing import Any, Final
 from processing.datasets.row_facts import Facts, is_judged_at_all, judged
 from processing.datasets.row_filter import CurationReason, FilterRules, FindPersonal, fault_of
 from processing.datasets.row_form import RowFormError, example_of
+from processing.datasets.step import CURATION, STEPS, with_step
 from processing.dedup import content_key, prompt_document
 from processing.disjoint_sets import DisjointSets
 from processing.errors import ConservationError
@@ -33,8 +34,6 @@ from store.datasets.row import Part, Row, RowEnd, RowState
 from store.datasets.version import Version
 
 Json = Any
-CURATION: Final = "curation"
-"""Where the manifest holds the settings of the stages."""
 BATCH: Final = 200
 _OWN: Final = frozenset({JUDGE, FILTER})
 
@@ -78,11 +77,29 @@ class Curated:
         }
 
 
-async def set_curation(store: DatasetStore, version: Version, stage: str, settings: Mapping[str, Json]) -> Version:
-    """Write the settings of a stage into the manifest as it stands by now; give the version with it."""
+async def set_curation(
+    store: DatasetStore,
+    version: Version,
+    stage: str,
+    settings: Mapping[str, Json],
+    *,
+    decisions: int,
+    is_continued: bool = False,
+) -> Version:
+    """Write the settings of a stage into the manifest as it stands by now; give the version with it.
+
+    Args:
+        store: Holds the version.
+        version: The active one.
+        stage: Its name.
+        settings: What it was given.
+        decisions: How many decisions there were when it began.
+        is_continued: See `processing.datasets.step`.
+    """
     version = await store.version(version.label)
     current = dict(version.manifest.get(CURATION) or {})
-    manifest = {**version.manifest, CURATION: {**current, stage: dict(settings)}}
+    steps = with_step(version.manifest, stage, decisions=decisions, is_continued=is_continued)
+    manifest = {**version.manifest, CURATION: {**current, stage: dict(settings)}, STEPS: steps}
     await store.set_manifest(version, manifest)
     return replace(version, manifest=manifest)
 

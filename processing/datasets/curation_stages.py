@@ -12,7 +12,6 @@ from typing import Any, Final
 from processing.baseline import Judging
 from processing.datasets.curation import (
     BATCH,
-    CURATION,
     Curated,
     derive_ends,
     set_curation,
@@ -21,6 +20,7 @@ from processing.datasets.judging import DEFAULT_JUDGE, DEFAULT_THRESHOLD, PURPOS
 from processing.datasets.row_facts import is_judged_at_all, judged
 from processing.datasets.row_filter import FilterRules, FindPersonal
 from processing.datasets.row_form import RowFormError, example_of
+from processing.datasets.step import CURATION
 from processing.errors import InputError
 from processing.prompt import prompt
 from processing.teachers import Teachers
@@ -90,12 +90,15 @@ async def judge(
     settings = {**earlier, "threshold": threshold}
     if model is not None and teachers is not None:
         settings |= {"model": model, "task": task, "criteria": criteria, "prompt": prompt(PURPOSE).hash}
+        settings |= {"models": teachers.asked_at([model])}
         warnings = await _score_all(store, version, model, teachers, task, criteria, tell)
     counts = await _judge_counts(store, version)
     if model is not None and teachers is not None:
         bill = teachers.bill().get(PURPOSE)
         settings |= {"rows": counts, "calls": bill.calls if bill else 0, "cost": bill.cost if bill else None}
-    version = await set_curation(store, version, JUDGE, settings)
+    version = await set_curation(
+        store, version, JUDGE, settings, decisions=known, is_continued=model is None or teachers is None
+    )
     details: dict[str, Json] = {"stage": JUDGE, "threshold": threshold, "judge": settings.get("model"), **counts}
     if model is not None and teachers is not None:
         details |= {"paid": teachers.counts.paid, "cached": teachers.counts.cached, "cost": settings["cost"]}
@@ -144,9 +147,10 @@ async def filter_rows(
     if rules.pii != "keep" and find_personal is None:
         raise InputError("--pii", "personal data cannot be looked for here.")
     version = await open_to_curate(store, reference)
-    version = await set_curation(store, version, FILTER, rules.as_json())
+    known = len(await store.decision_log(version.dataset))
+    version = await set_curation(store, version, FILTER, rules.as_json(), decisions=known)
     details = {"stage": FILTER, "rules": rules.as_json()}
-    return await derive_ends(store, version, find_personal=find_personal, details=details)
+    return await derive_ends(store, version, find_personal=find_personal, details=details, known_decisions=known)
 
 
 def wants_personal(version: Version) -> bool:

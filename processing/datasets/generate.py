@@ -11,7 +11,7 @@ from pathlib import Path
 from uuid import UUID
 
 from processing.baseline import Judging
-from processing.datasets.beginning import beginning_of, note_addition
+from processing.datasets.beginning import beginning_of, begun, note_addition
 from processing.datasets.choice import (
     STAGE,
     Answered,
@@ -23,8 +23,10 @@ from processing.datasets.choice import (
     drop_too_long,
 )
 from processing.datasets.drawing import DEFAULT_TEMPERATURE, MOST_SAMPLES, Drawn, draw
+from processing.datasets.generate_config import asked_with
 from processing.datasets.generate_report import GenerateReport
 from processing.datasets.judging import DEFAULT_THRESHOLD, PURPOSE, family_warning, judge_rows
+from processing.datasets.kept_source import keep_prompts
 from processing.datasets.prompt_file import PromptItem, Prompts, Setting, UnusedPrompt, read_prompts
 from processing.datasets.row_form import RowFormError, example_of, row_of
 from processing.datasets.storing import ROWS_AT_ONCE, stored
@@ -129,7 +131,8 @@ async def generate(
     teachers.check([wanted.teacher, wanted.judge])
     report = GenerateReport(len(prompts.items), wanted.n_samples)
     beginning = await beginning_of(name, store) if add else None
-    manifest = _manifest(prompts, wanted, teachers)
+    kept = keep_prompts(path, prompts, store.folder)
+    manifest = begun(_manifest(prompts, wanted, teachers, not_kept=kept), beginning)
     async with store.birth(name, birth=Birth.GENERATE, manifest=manifest, note=note, add=add) as born:
         known = await _rows_of(beginning, store)
         answers = await answer_all(prompts.items, teachers, wanted, tell)
@@ -143,8 +146,7 @@ async def generate(
                 report.take(row)
         report.bill = teachers.bill()
         born.manifest = {**manifest, "generate": {**manifest["generate"], **report.counts()}, "calls": report.calls()}
-    assert born.version is not None, "a birth that ended has a version"  # noqa: S101
-    report.version = await note_addition(born.version, beginning, born.manifest, store)
+    report.version = await note_addition(born, beginning, store)
     report.paid, report.cached = teachers.counts.paid, teachers.counts.cached
     report.warnings += _warnings(report, answers, teachers, wanted)
     return report
@@ -300,10 +302,12 @@ async def _add_columns(answers: Sequence[Answered], teachers: Teachers) -> None:
         }
 
 
-def _manifest(prompts: Prompts, wanted: Wanted, teachers: Teachers) -> dict[str, Json]:
+def _manifest(prompts: Prompts, wanted: Wanted, teachers: Teachers, *, not_kept: str | None) -> dict[str, Json]:
     setting = wanted.setting
+    source = {"name": prompts.name, "format": "prompts", "sha256": prompts.sha256}
     return {
-        "source": {"name": prompts.name, "format": "prompts", "sha256": prompts.sha256},
+        "source": source if not_kept is None else {**source, "not_kept": not_kept},
+        "asked_with": asked_with(teachers, [wanted.teacher, wanted.judge]),
         "generate": {
             "teacher": wanted.teacher,
             "teacher_server": teachers.identity(wanted.teacher),

@@ -1,22 +1,21 @@
 """Deriving a version again from what is kept, without asking anybody: to see that it is what its inputs make.
 
-A version of a run is derived from the inputs that the run keeps in its folder and from the call table. Nothing is
-bought: where an answer is no longer there, as after an erasure, the rebuild says so. Of an uploaded file only the hash
-is kept; whoever still has the file can have it read again.
+A version of a run is derived from the inputs that the run keeps in its folder and from the call table, one without
+erased rows from the version that it follows, and all others by `processing.datasets.derivation`. Nothing is bought:
+where an answer is no longer there, as after an erasure, the rebuild says so. Of an uploaded file only the hash is kept;
+whoever still has the file can have it read again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from processing.budget import Budget
 from processing.config import Config
-from processing.datasets.data_set import Format, find_data
-from processing.datasets.row_split import split_rows
+from processing.datasets.derivation import Sources, derive
+from processing.datasets.row_filter import FindPersonal
 from processing.datasets.run_version import rows_of_files
-from processing.datasets.upload import upload
 from processing.errors import BudgetError, InputError
 from processing.kept_inputs import KeptInputs, load_inputs, read_kept
 from processing.pipeline import make_dataset
@@ -25,13 +24,17 @@ from store.datasets.dataset_store import DatasetStore
 from store.datasets.decided_row import carried
 from store.datasets.decision import standing
 from store.datasets.freezing import version_hash
-from store.datasets.row import Part, Row
+from store.datasets.row import Row
 from store.datasets.version import Birth, Place, Version
 from store.recorded.message import Json
 from store.traces import TraceReader
 
 _OFFLINE: Final = "nobody-is-asked"
 _SHOWN: Final = 50
+_UNKNOWN: Final = (
+    "needs an answer of a model that is not in the call table any more, or never was in this one. It goes when a trace "
+    "is erased that the question was about; `--as-new` makes the next version without erased rows."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,8 @@ async def rebuild(
     data_dir: Path,
     environ: Mapping[str, str],
     folder: Path | None = None,
-    file: Path | None = None,
+    files: Sequence[Path] = (),
+    find_personal: FindPersonal | None = None,
 ) -> Rebuilt:
     """Derive a version again and compare.
 
@@ -99,13 +103,29 @@ async def rebuild(
         data_dir: Where the captured traces are.
         environ: Where TRACEMILL_TEACHER_BASE_URL stands.
         folder: Of the run, where it has moved.
-        file: Of an upload, or its folder.
+        files: Of uploads, or their folders, and prompts of which no copy is kept.
+        find_personal: Finds personal data, where the filter asked for that.
 
     Raises:
         InputError: What the version was made of is not kept, or not as it was.
     """
-    if version.birth is Birth.UPLOAD and file is not None:
-        return await compare(store, version, await _uploaded(version, file))
+    if version.birth is Birth.PROCESS:
+        return await _of_run(store, version, data_dir, environ, folder)
+    if version.birth is Birth.REBUILD:
+        return await compare(store, version, await _without_erased(store, version))
+    made = await derive(version, Sources(store, data_dir, files, find_personal))
+    found = await compare(store, version, made.places, made.notes)
+    if made.missing and not found.is_equal:
+        purpose, model = made.missing[0]
+        told = f"{len(made.missing)} answers are missing, the first of {model} for {purpose}."
+        raise InputError(version.label, f"{_UNKNOWN} {told}")
+    return found
+
+
+async def _of_run(
+    store: DatasetStore, version: Version, data_dir: Path, environ: Mapping[str, str], folder: Path | None
+) -> Rebuilt:
+    """Run the processor again over the inputs that the run keeps."""
     kept = _kept(version, await _folder(store, version, folder))
     stored = None
     if kept.trace_ids is not None:
@@ -115,15 +135,18 @@ async def rebuild(
     try:
         made = await make_dataset(inputs, store, _offline(kept, environ), Budget(max_calls=0))
     except BudgetError as exc:
-        raise InputError(
-            version.label,
-            "needs an answer of a model that is not in the call table any more, or never was in this one. It goes when "
-            "a trace is erased that the question was about; `--as-new` makes the next version without erased rows.",
-        ) from exc
+        raise InputError(version.label, _UNKNOWN) from exc
     # What people had decided by then holds for the rows that came in; what they decided since does not.
     log = await store.decision_log(version.dataset)
     decisions = standing(log[: version.manifest.get("decisions", 0)])
     return await compare(store, version, _places(carried(row, decisions) for row in rows_of_files(made.files)), notes)
+
+
+async def _without_erased(store: DatasetStore, version: Version) -> dict[str, Place]:
+    """Give the rows of the version that it follows, without those that had been erased by then."""
+    parent = await store.version(f"{version.dataset}-v{version.parent}")
+    gone = await store.erased_rows(parent, until=version.created_at)
+    return {name: place for name, place in (await store.places(parent)).items() if name not in gone}
 
 
 async def compare(
@@ -150,55 +173,7 @@ def _places(rows: Iterable[Row]) -> dict[str, Place]:
     return {row.row_id: Place(row.part, row.end.state, row.row_hash) for row in rows}
 
 
-async def _uploaded(version: Version, file: Path) -> dict[str, Place]:
-    """Read an uploaded file again, into a store that is gone afterwards."""
-    manifest = version.manifest
-    stages = manifest.get("curation") or {}
-    if manifest.get("decisions") or manifest.get("added") or set(stages) - {"split"}:
-        raise InputError(
-            version.label, "was curated or added to after the upload, and cannot be derived again from the file alone."
-        )
-    source, read_as = manifest["source"], manifest.get("read_as") or {}
-    found = {one["sha256"] for one in find_data(file, Format(source["format"]), subset=read_as.get("subset")).digests()}
-    if found != {one["sha256"] for one in source["files"]}:
-        raise InputError(str(file), f"is not what {version.label} was made of: its SHA-256 is another.")
-    mapping = manifest["mapping"]
-    told = {} if mapping["is_guessed"] else {name: "+".join(columns) for name, columns in mapping["columns"].items()}
-    told |= (
-        {} if mapping["is_guessed"] else {f"metadata.{name}": column for name, column in mapping["metadata"].items()}
-    )
-    with TemporaryDirectory(prefix="tracemill-") as folder:
-        async with await DatasetStore.open(Path(folder) / "work.db") as scratch:
-            report = await upload(
-                file,
-                version.dataset,
-                scratch,
-                told=told,
-                wanted=Format(source["format"]),
-                subset=read_as.get("subset"),
-                has_header=read_as.get("has_header"),
-                part=None if read_as.get("part") is None else Part(read_as["part"]),
-            )
-            made = report.version
-            assert made is not None, "an upload that ended has a version"  # noqa: S101
-            if "split" in stages:
-                wanted = {name: stages["split"].get(name) for name in ("test_fraction", "test", "seed")}
-                made = (await split_rows(scratch, made.label, **wanted)).version
-            return await scratch.places(made)
-
-
 async def _folder(store: DatasetStore, version: Version, folder: Path | None) -> Path:
-    if version.birth is Birth.UPLOAD:
-        named = ", ".join(f"{one['name']} (SHA-256 {one['sha256']})" for one in version.manifest["source"]["files"])
-        raise InputError(
-            version.label, f"was uploaded, and of the file its hash alone is kept. Name it by --from: {named}."
-        )
-    if version.birth is not Birth.PROCESS:
-        raise InputError(
-            version.label,
-            f"was born by {version.birth}, and what such a version was made of is not kept, beside its manifest: it "
-            "can be verified (`tracemill datasets verify`) and not derived again.",
-        )
     if folder is not None:
         return folder
     run: Mapping[str, Json] = version.manifest.get("run") or {}

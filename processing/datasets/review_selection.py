@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, Final
 
-from processing.datasets.curation import CURATION
 from processing.datasets.judging import DEFAULT_THRESHOLD
 from processing.datasets.row_facts import judged
 from processing.datasets.row_filter import CurationReason
 from processing.datasets.row_form import RowFormError, example_of
+from processing.datasets.step import CURATION
 from processing.dedup import prompt_document
 from processing.disjoint_sets import DisjointSets
 from processing.errors import InputError

@@ -19,8 +19,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from processing.datasets.curation import BATCH, CURATION, set_curation, settle_decisions
+from processing.datasets.curation import BATCH, set_curation, settle_decisions
 from processing.datasets.row_form import RowFormError, example_of
+from processing.datasets.step import CURATION
 from processing.dedup import group_conversations
 from processing.disjoint_sets import DisjointSets
 from processing.errors import SplitError
@@ -123,7 +124,7 @@ async def split_rows(
     settings = {"seed": seed, "test_fraction": test_fraction, "test": test, "leakage": asdict(leakage)}
     if is_filled:
         settings = {**((version.manifest.get(CURATION) or {}).get(SPLIT) or {}), "leakage": asdict(leakage)}
-    version = await set_curation(store, version, SPLIT, settings)
+    version = await set_curation(store, version, SPLIT, settings, decisions=known, is_continued=is_filled)
     version = await store.version(version.label)
     return SplitRows(
         version=version,

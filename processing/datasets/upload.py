@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from processing.datasets.beginning import beginning_of, note_addition
+from processing.datasets.beginning import beginning_of, begun, note_addition
 from processing.datasets.data_set import DataSet, Format, find_data
 from processing.datasets.mapped_row import MappedRow, mapped_row, part_of
 from processing.datasets.mapping import SAMPLE_RECORDS, FieldMapping, guess_mapping
@@ -98,6 +98,7 @@ async def upload(
     if beginning is not None:
         await intake.know(beginning, store)
     manifest = {
+        **begun({}, beginning),
         "source": {"name": data.name, "format": str(data.format), "files": files},
         "mapping": mapping.as_json(),
         # What else decides the rows, so that they can be derived again.
@@ -113,8 +114,7 @@ async def upload(
             done(report.entered)
         _require_rows(report, data.name)
         born.manifest = {**manifest, "upload": report.counts()}
-    assert born.version is not None, "a birth that ended has a version"  # noqa: S101
-    report.version = await note_addition(born.version, beginning, born.manifest, store)
+    report.version = await note_addition(born, beginning, store)
     if test_fraction is not None:
         report.split = await split_rows(store, report.version.label, test_fraction=test_fraction, seed=seed)
         report.version = report.split.version

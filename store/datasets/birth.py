@@ -44,6 +44,7 @@ class DatasetBirth:
         note: As `manifest`.
         version: The version as it is once the block has ended; None before.
         clusters: Kept rows that came in, by the cluster that they name.
+        decisions: How many decisions about the dataset there were when it began.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class DatasetBirth:
         decisions: Sequence[Decision] = (),
     ) -> None:
         self._store = store
-        self._decisions = len(decisions)
+        self.decisions = len(decisions)
         self._standing = standing(decisions)
         self._id = id_
         self._name = name
@@ -83,7 +84,7 @@ class DatasetBirth:
 
     def complete(self, db: sqlite3.Connection, *, add: bool, now: str) -> int:
         """Make the rows a version's, inside a transaction; by its id. See `version_table.open_version`."""
-        manifest = {**self.manifest, "decisions": self._decisions} if self._decisions else self.manifest
+        manifest = {**self.manifest, "decisions": self.decisions} if self.decisions else self.manifest
         version = version_table.open_version(
             db, self._name, birth=self._birth, manifest=manifest, note=self.note, add=add, now=now
         )

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from store.connection import run
@@ -24,6 +25,11 @@ BATCH_ROWS = 200
 
 class DatasetReader(WorkStore):
     """What `DatasetStore` reads; not opened by itself."""
+
+    @property
+    def folder(self) -> Path:
+        """The data directory."""
+        return self._path.parent
 
     async def datasets(self) -> list[DatasetSummary]:
         """Give all datasets by name."""
@@ -127,9 +133,9 @@ class DatasetReader(WorkStore):
         """Give where each row of a version stands, by its id; some 300 bytes a row."""
         return await self._read(partial(version_table.places, version=version.id))
 
-    async def erased_rows(self, version: Version) -> set[str]:
-        """Give the ids of rows of a version whose content was erased."""
-        return await self._read(partial(version_table.erased_rows, version=version.id))
+    async def erased_rows(self, version: Version, *, until: str | None = None) -> set[str]:
+        """Give the ids of rows of a version whose content was erased, up to some time; None for now."""
+        return await self._read(partial(version_table.erased_rows, version=version.id, until=until))
 
     async def progress(self, version: Version) -> Progress:
         """Tell what became of an active version since the one that it follows."""

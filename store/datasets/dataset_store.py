@@ -192,7 +192,10 @@ class DatasetStore(DatasetReader):
         def freeze_(db: sqlite3.Connection) -> Version:
             found = version_table.by_id(db, version.id)
             if not found.is_frozen:
+                decisions = len(decision_table.read(db, found.dataset))
                 manifest = {**found.manifest, "warnings": warnings_of(found, looked)}
+                # Those that hold for it: a rebuild leaves out what is decided from here on.
+                manifest |= {"decisions_at_freeze": decisions} if decisions else {}
                 freezing.freeze(db, found.id, manifest, note, _now())
             elif note not in (None, found.note):
                 raise DatasetError(f"{found.label} is frozen, its note too; it stays {found.note!r}.")

@@ -59,6 +59,15 @@ def decided(row: Row, decision: Decision) -> Row:
     return replace(row, content=content, end=cover(row.end, RowState.KEPT, REVIEW, ReviewReason.EDITED, detail))
 
 
+def after_undo(row: Row, earlier: Decision | None) -> Row:
+    """Give a row as the decision leaves it that stands when a later one was taken back; without one as nobody decided.
+
+    Raises:
+        DatasetError: As `decided`.
+    """
+    return undecided(row) if earlier is None or earlier.is_erased else decided(row, earlier)
+
+
 def undecided(row: Row) -> Row:
     """Give a row as it is without any decision."""
     return replace(row, content=unedited(row.content), end=uncover(row.end, {REVIEW}))

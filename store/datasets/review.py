@@ -7,16 +7,16 @@ Which rows are worth a person's time is chosen elsewhere, where the likeness of 
 the version's manifest, under `review`, so that everybody is shown the same rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from store.datasets.covering import REVIEW, uncover
 from store.datasets.dataset_store import DatasetStore
-from store.datasets.decided_row import APPLIED, carried, decided, undecided
+from store.datasets.decided_row import APPLIED, after_undo, carried, decided
 from store.datasets.decided_row import decision_hash as decision_hash
-from store.datasets.decision import Decision, DecisionKind
+from store.datasets.decision import Decision, DecisionKind, standing
 from store.datasets.row import Row, RowState
 from store.datasets.version import Birth, Version, read_reference
 from store.errors import DatasetError
@@ -135,15 +135,24 @@ async def undo(store: DatasetStore, version: Version, row_id: str, *, who: str) 
         raise DatasetError(f"nothing was decided about row {row_id} of {version.label} that could be taken back.")
     await store.note_decision(Decision(version.dataset, name, DecisionKind.UNDO, who, row_id=row_id, at=_now()))
     earlier = (await store.decisions(version.dataset)).get(name)
-    applied = undecided(row) if earlier is None or earlier.is_erased else decided(row, earlier)
+    applied = after_undo(row, earlier)
     await store.replace_rows(version, [applied])
     return applied
 
 
-async def carry_decisions(store: DatasetStore, version: Version) -> int:
-    """Bring the rows of the active version in line with what people decided; tell how many changed."""
-    standing = await store.decisions(version.dataset)
-    changed = [(row, found) async for row in store.rows(version) if (found := carried(row, standing)) is not row]
+async def carry_decisions(
+    store: DatasetStore, version: Version, decisions: Mapping[str, Decision] | None = None
+) -> int:
+    """Bring the rows of the active version in line with what people decided; tell how many changed.
+
+    Args:
+        store: Holds the version.
+        version: The active one.
+        decisions: By learned hash; None for those that stand now.
+    """
+    if decisions is None:
+        decisions = await store.decisions(version.dataset)
+    changed = [(row, found) async for row in store.rows(version) if (found := carried(row, decisions)) is not row]
     for start in range(0, len(changed), _BATCH):
         await store.replace_rows(version, [found for _, found in changed[start : start + _BATCH]])
     return len(changed)
@@ -174,10 +183,12 @@ async def open_to_curate(store: DatasetStore, reference: str) -> Version:
             f"{version.label} is not the newest version; curating goes on from {versions[-1].label}. Name that one."
         )
     kept = {name: version.manifest[name] for name in ("curation",) if name in version.manifest}
-    opened = await store.open_version(
-        named.dataset, birth=Birth.CURATE, manifest={**kept, "parent": version.label, "parent_hash": version.hash}
-    )
-    await carry_decisions(store, opened)
+    log = await store.decision_log(named.dataset)
+    manifest = {**kept, "parent": version.label, "parent_hash": version.hash}
+    # How many there were, so that a rebuild can apply the same.
+    manifest |= {"decisions": len(log)} if log else {}
+    opened = await store.open_version(named.dataset, birth=Birth.CURATE, manifest=manifest)
+    await carry_decisions(store, opened, standing(log))
     return opened
 
 

@@ -215,10 +215,13 @@ def places(db: sqlite3.Connection, version: int) -> dict[str, Place]:
     return {row[0]: Place(row[1], row[2], row[3].hex()) for row in db.execute(sql, (version,))}
 
 
-def erased_rows(db: sqlite3.Connection, version: int) -> set[str]:
-    """Give the ids of rows of a version whose content was erased."""
-    sql = "SELECT r.row_id FROM erased_rows e CROSS JOIN version_rows r ON r.row_hash = e.row_hash WHERE r.version = ?"
-    return {row[0] for row in db.execute(sql, (version,))}
+def erased_rows(db: sqlite3.Connection, version: int, until: str | None = None) -> set[str]:
+    """Give the ids of rows of a version whose content was erased, up to some time; None for now."""
+    sql = (
+        "SELECT r.row_id FROM erased_rows e CROSS JOIN version_rows r ON r.row_hash = e.row_hash"
+        " WHERE r.version = :version AND (:until IS NULL OR e.erased_at <= :until)"
+    )
+    return {row[0] for row in db.execute(sql, {"version": version, "until": until})}
 
 
 def count_in(db: sqlite3.Connection, version: int, rows: int) -> None:
