@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from proxy.declaration import ENTRY_CONFIG, setting
 from proxy.errors import SettingsError
-from store.price import KINDS, PriceBook, PriceRule
-from store.price_library import Library
+
+if TYPE_CHECKING:
+    from store.price import PriceBook, PriceRule
 
 _DOLLARS: Mapping[str, Any] = {"ge": 0, "le": 1_000_000, "max_digits": 15, "decimal_places": 6}
 
@@ -51,19 +52,27 @@ class PriceEntry:
 
     def dollars(self) -> dict[str, str]:
         """Give the prices that are told, by what they are for."""
+        from store.price import KINDS
+
         told = {name: getattr(self, name) for name in KINDS}
         return {name: format(price, "f") for name, price in told.items() if price is not None}
 
-    def rule(self) -> PriceRule:
+    def rule(self) -> "PriceRule":
         """Give the entry as the store takes it."""
+        from store.price import PriceRule
+
         starts_at = None if self.starts_on is None else datetime.combine(self.starts_on, time(), UTC)
         return PriceRule(
             self.model, self.route, self.upstream, starts_at, self.tier, self.dollars(), provider=self.provider
         )
 
 
-def make_price_book(entries: tuple[PriceEntry, ...], *, has_library: bool) -> PriceBook:
+def make_price_book(entries: tuple[PriceEntry, ...], *, has_library: bool) -> "PriceBook":
     """Make the prices that these settings tell."""
+    # Imported here: a worker has settings and no database.
+    from store.price import PriceBook
+    from store.price_library import Library
+
     asks_library = has_library or any(entry.provider is not None for entry in entries)
     rules = [entry.rule() for entry in entries]
     return PriceBook(rules, Library() if asks_library else None, is_library_for_all=has_library)
@@ -75,6 +84,8 @@ def check_provider(name: str) -> None:
     Raises:
         SettingsError: It has not, or it is not installed.
     """
+    from store.price_library import Library
+
     library = Library()
     if library.version is None:
         raise SettingsError(

@@ -37,7 +37,7 @@ def loaded(module: str) -> set[str]:
 @pytest.mark.parametrize(
     ("module", "unused"),
     [
-        ("proxy.serve.worker", (*CHECKING, *WEB, *COMMANDS)),
+        ("proxy.serve.worker", (*CHECKING, *WEB, *COMMANDS, "sqlite3")),
         ("proxy.serve.ingest_process", (*CHECKING, *WEB, *COMMANDS, *CLIENT)),
         ("proxy.serve.otlp_process", (*CHECKING, *WEB, *COMMANDS)),
         ("tracemill.serving", (*CHECKING, *WEB, *COMMANDS, *CLIENT)),
