@@ -23,6 +23,7 @@ from proxy.key_salt import SALT_FILE
 from proxy.serve.ingest_process import SETTINGS_FILE
 from store.backup import CopiedDatabase, Progress, check_copy, copy_database, size_on_disk
 from store.database import TRACES, WORK, Schema
+from store.datasets.kept_folder import KEPT_FOLDER
 from store.erasing.work_erasing import INPUTS_FOLDER
 from store.errors import DatabaseMissingError, StoreError, StoreFullError
 from store.job_folder import JOBS_FOLDER, PROMPTS, UPLOADED
@@ -135,6 +136,7 @@ def _fill(data_dir: Path, partial: Path, progress: Progress, *, has_raw: bool) -
             manifest.databases[name] = _told(copied)
     if has_raw:
         _copy_folder(data_dir, partial, RAW_FOLDER, "*.raw")
+    _copy_folder(data_dir, partial, KEPT_FOLDER, "*.gz")
     # After the database that speaks of them: a job's folder is made before its row.
     for pattern in _JOB_FILES:
         _copy_folder(data_dir, partial, JOBS_FOLDER, pattern)
@@ -167,7 +169,7 @@ def _check_places(data_dir: Path, target: Path) -> None:
 
 def _check_room(data_dir: Path, target: Path, *, has_raw: bool) -> None:
     needed = sum(size_on_disk(data_dir / name) for name in _DATABASES)
-    patterns = [(JOURNAL_FOLDER, "*/*.seg"), (RAW_FOLDER, "*.raw" if has_raw else "")]
+    patterns = [(KEPT_FOLDER, "*.gz"), (JOURNAL_FOLDER, "*/*.seg"), (RAW_FOLDER, "*.raw" if has_raw else "")]
     for folder, pattern in [*patterns, *((JOBS_FOLDER, pattern) for pattern in _JOB_FILES)]:
         for path in (data_dir / folder).glob(pattern) if pattern else ():
             with suppress(FileNotFoundError):

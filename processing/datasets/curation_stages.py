@@ -18,7 +18,7 @@ from processing.datasets.curation import (
 )
 from processing.datasets.judging import DEFAULT_JUDGE, DEFAULT_THRESHOLD, PURPOSE, RowScore, family_warning, judge_rows
 from processing.datasets.row_facts import is_judged_at_all, judged
-from processing.datasets.row_filter import FilterRules, FindPersonal
+from processing.datasets.row_filter import CurationReason, FilterRules, FindPersonal
 from processing.datasets.row_form import RowFormError, example_of
 from processing.datasets.step import CURATION
 from processing.errors import InputError
@@ -34,6 +34,7 @@ from store.datasets.version import Version
 Json = Any
 Tell = Callable[[int, int], None]
 """Told how many rows are through, and of how many."""
+_DUPLICATES: Final = frozenset({CurationReason.EXACT_DUPLICATE, CurationReason.NEAR_DUPLICATE})
 _AUTHORS: Final = ("teacher_model", "teacher_models", "original_model", "edited_by")
 
 
@@ -51,8 +52,9 @@ async def judge(
 ) -> Curated:
     """Have a model score the rows, and drop those below a threshold.
 
-    Asked about is every row that its birth kept and that neither filter nor person took out; rows that were asked about
-    before, by this judge about this content, cost nothing. What was paid for is kept when it stops.
+    Asked about is every row that its birth kept and that neither filter nor person took out, and every duplicate, since
+    the best scored stays; rows that were asked about before, by this judge about this content, cost nothing. What was
+    paid for is kept when it stops.
 
     Args:
         store: Holds the dataset.
@@ -209,7 +211,9 @@ def _is_asked_about(row: Row) -> bool:
         return False
     if row.part is Part.UNSTRUCTURED or is_edited(row.content):
         return False
-    if row.end.stage in (FILTER, REVIEW) and row.end.state is not RowState.KEPT:
+    # Which duplicate stays hangs on the scores of all of them.
+    is_duplicate = row.end.stage == FILTER and row.end.reason in _DUPLICATES
+    if row.end.stage in (FILTER, REVIEW) and row.end.state is not RowState.KEPT and not is_duplicate:
         return False
     try:
         example_of(row.content)

@@ -30,7 +30,7 @@ from processing.datasets.named_source import named_data, named_prompts
 from processing.datasets.prompt_file import Setting
 from processing.datasets.row_filter import FilterRules, FindPersonal
 from processing.datasets.row_split import split_rows
-from processing.datasets.step import ADD, CURATION, steps_of
+from processing.datasets.step import ADD, CURATION, STEPS, steps_of
 from processing.datasets.upload import upload
 from processing.errors import InputError
 from processing.model_client import ModelClient
@@ -114,6 +114,11 @@ class _Making:
     async def run(self) -> Version:
         """Give the version as it was before it was frozen."""
         manifest = self._version.manifest
+        if CURATION in manifest and STEPS not in manifest and self._version.birth is not Birth.CURATE:
+            raise InputError(
+                self._version.label,
+                "was made by an earlier Tracemill, which did not note the order of its steps.",
+            )
         has_beginning = await self._begin(manifest)
         if self._version.birth is not Birth.CURATE:
             await self._bear(manifest, add=has_beginning)

@@ -26,7 +26,7 @@ from processing.datasets.drawing import DEFAULT_TEMPERATURE, MOST_SAMPLES, Drawn
 from processing.datasets.generate_config import asked_with
 from processing.datasets.generate_report import GenerateReport
 from processing.datasets.judging import DEFAULT_THRESHOLD, PURPOSE, family_warning, judge_rows
-from processing.datasets.kept_source import keep_prompts
+from processing.datasets.kept_source import forget_unneeded, keep_prompts
 from processing.datasets.prompt_file import PromptItem, Prompts, Setting, UnusedPrompt, read_prompts
 from processing.datasets.row_form import RowFormError, example_of, row_of
 from processing.datasets.storing import ROWS_AT_ONCE, stored
@@ -131,6 +131,7 @@ async def generate(
     teachers.check([wanted.teacher, wanted.judge])
     report = GenerateReport(len(prompts.items), wanted.n_samples)
     beginning = await beginning_of(name, store) if add else None
+    await forget_unneeded(store)
     kept = keep_prompts(path, prompts, store.folder)
     manifest = begun(_manifest(prompts, wanted, teachers, not_kept=kept), beginning)
     async with store.birth(name, birth=Birth.GENERATE, manifest=manifest, note=note, add=add) as born:

@@ -10,18 +10,22 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from processing.datasets.beginning import ADDED
 from processing.datasets.prompt_file import Prompts
 from processing.errors import InputError
 from processing.kept_inputs import copy_input
+from store.datasets.dataset_store import DatasetStore
+from store.datasets.kept_folder import KEPT_FOLDER
+from store.recorded.message import Json
 
-FOLDER: Final = "kept"
-"""Of a data directory."""
+_A_DAY_S: Final = 86_400
 
 
 def keep_prompts(path: Path, prompts: Prompts, data_dir: Path) -> str | None:
@@ -30,7 +34,7 @@ def keep_prompts(path: Path, prompts: Prompts, data_dir: Path) -> str | None:
     Raises:
         InputError: The file has changed since it was read.
     """
-    if any(item.metadata.get(name) for item in prompts.items for name in ("source_trace_id", "source_trace_ids")):
+    if prompts.names_traces:
         return "its prompts name traces, and a copy would outlive them"
     try:
         _keep(path, prompts.sha256, data_dir)
@@ -85,6 +89,29 @@ def read_members(path: Path) -> list[tuple[str, int]]:
         return [(trace, int(cluster)) for trace, cluster in (line.split() for line in file)]
 
 
+async def forget_unneeded(store: DatasetStore) -> None:
+    """Delete copies that no version names, as of births that failed and of versions that were discarded.
+
+    Those of the last day stay, since a version in the making may need them.
+    """
+    copies = list((store.folder / KEPT_FOLDER).glob("*.gz"))
+    if not copies:
+        return
+    needed = {hash_ for version in await store.all_versions() for hash_ in _hashes(version.manifest)}
+    for copy in copies:
+        with suppress(FileNotFoundError):
+            if copy.name.partition(".")[0] not in needed and copy.stat().st_mtime < time.time() - _A_DAY_S:
+                copy.unlink()
+
+
+def _hashes(manifest: Mapping[str, Json]) -> Iterator[str]:
+    for made_by in (manifest, *(manifest.get(ADDED) or ())):
+        for name in ("source", "members"):
+            found = made_by.get(name)
+            if isinstance(found, Mapping) and "sha256" in found:
+                yield str(found["sha256"])
+
+
 def _keep(path: Path, sha256: str, data_dir: Path) -> None:
     target = _place(sha256, data_dir)
     if target.exists():
@@ -97,4 +124,4 @@ def _keep(path: Path, sha256: str, data_dir: Path) -> None:
 
 
 def _place(sha256: str, data_dir: Path) -> Path:
-    return data_dir / FOLDER / f"{sha256}.gz"
+    return data_dir / KEPT_FOLDER / f"{sha256}.gz"

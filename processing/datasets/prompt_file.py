@@ -71,12 +71,14 @@ class Prompts:
         sha256: Of its bytes.
         items: Each once, in order.
         unused: The other lines that are not blank.
+        names_traces: Whether one of the lines says which trace it comes from.
     """
 
     name: str
     sha256: str
     items: tuple[PromptItem, ...]
     unused: tuple[UnusedPrompt, ...]
+    names_traces: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ def read_prompts(path: Path, setting: Setting = Setting()) -> Prompts:
     """
     items: dict[str, PromptItem] = {}
     unused: list[UnusedPrompt] = []
+    names_traces = False
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -109,6 +112,7 @@ def read_prompts(path: Path, setting: Setting = Setting()) -> Prompts:
             if record.value is None:
                 unused.append(UnusedPrompt(record.place, record.fault, record.detail or ""))
                 continue
+            names_traces = names_traces or _names_trace(record.value)
             try:
                 item = _item(record.value, record.place, setting)
             except RowFormError as exc:
@@ -121,7 +125,13 @@ def read_prompts(path: Path, setting: Setting = Setting()) -> Prompts:
     if not items:
         first = f" The first line: {unused[0].place}: {unused[0].detail}." if unused else ""
         raise InputError(path.name, f"holds no prompt; expected one on each line, or JSON with `prompt`.{first}")
-    return Prompts(path.name, digest, tuple(items.values()), tuple(unused))
+    return Prompts(path.name, digest, tuple(items.values()), tuple(unused), names_traces)
+
+
+def _names_trace(value: Mapping[str, Json]) -> bool:
+    metadata = unwrapped(value.get("metadata"))
+    found = metadata if isinstance(metadata, dict) else {}
+    return any(found.get(name) for name in ("source_trace_id", "source_trace_ids"))
 
 
 def _records(path: Path) -> Iterator[Record]:

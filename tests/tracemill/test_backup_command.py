@@ -173,12 +173,14 @@ def test_a_newer_database_put_back_beside_older_journals_doubles_nothing(
 
 def test_files_and_folders_of_a_backup_are_for_their_owner_alone(filled: Path, tmp_path: Path) -> None:
     os.umask(0o022)
+    (filled / "kept").mkdir()
+    (filled / "kept" / "prompts.gz").write_bytes(b"packed")
     assert backup(filled, tmp_path / "copy", "--with-raw").code == 0
     below = [tmp_path / "copy", *(tmp_path / "copy").rglob("*")]
     assert {path.stat().st_mode & 0o777 for path in below if path.is_file()} == {0o600}
     assert {path.stat().st_mode & 0o777 for path in below if path.is_dir()} == {0o700}
     names = {path.relative_to(tmp_path / "copy").parts[0] for path in below[1:]}
-    assert {"traces.db", "key-salt", "raw", "backup.json", "ingest-settings.json"} <= names
+    assert {"traces.db", "key-salt", "raw", "backup.json", "ingest-settings.json", "kept"} <= names
     assert tracemill("doctor", "--data-dir", tmp_path / "copy", "--verify").returncode == 0
 
 

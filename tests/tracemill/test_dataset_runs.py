@@ -99,3 +99,7 @@ def test_what_stands_in_the_way_of_a_version_is_said_before_anything_is_paid(
     said("datasets", "freeze", "bank")
     assert "Name it by --from: rows.jsonl" in said("datasets", "rebuild", "bank", code=1)
     assert "is what its inputs make" in said("datasets", "rebuild", "bank", "--from", "rows.jsonl")
+    said("datasets", "filter", "bank", "--pii", "drop")
+    said("datasets", "freeze", "bank")
+    (tmp_path / "rows.jsonl").unlink()
+    assert "bank-v2 is what its inputs make" in said("datasets", "rebuild", "bank")

@@ -129,6 +129,26 @@ async def test_who_is_out_already_is_not_asked_about(teachers: Teachers, tmp_pat
     assert len(teachers.requests) == 1
 
 
+@pytest.mark.parametrize("judges_first", [True, False])
+async def test_the_best_scored_of_duplicates_stays_whether_judged_before_or_after_the_filter(
+    teachers: Teachers, tmp_path: Path, judges_first: bool
+) -> None:
+    question = "How do I change the address of my invoice for the month of"
+    rows = sorted((row(f"{question} {month}?") for month in ("May", "June")), key=lambda one: one.row_id)
+    bad = rows[0].content["messages"][0]["content"]
+    teachers.judge_row = lambda shown: row_scores(*SCORES["bad" if shown["messages"][0]["content"] == bad else "fair"])
+    async with a_store(tmp_path) as store, a_judge(store, teachers) as askers:
+        version = await make_version(store, rows)
+        if judges_first:
+            await judge(store, NAME, "judge", askers, threshold=0.6)
+        await filter_rows(store, NAME, FilterRules(duplicates="near"))
+        if not judges_first:
+            await judge(store, NAME, "judge", askers, threshold=0.6)
+        found = {one.row_id: one async for one in store.rows(version)}
+    assert [found[one.row_id].end.state for one in rows] == ["dropped", "kept"]
+    assert found[rows[1].row_id].content["metadata"]["judge_score"] == 0.6875
+
+
 async def test_what_a_person_decides_while_the_judge_is_at_work_is_not_lost(teachers: Teachers, tmp_path: Path) -> None:
     rows = [row(f"q{number}") for number in range(4)]
     async with a_store(tmp_path) as store:

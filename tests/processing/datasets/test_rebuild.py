@@ -1,5 +1,6 @@
 """A version is derived again of what it was made of, whatever its birth and steps, with no teacher to be reached."""
 
+import os
 import random
 import sqlite3
 from collections.abc import Awaitable, Callable
@@ -15,7 +16,6 @@ from processing.config_file import parse
 from processing.datasets.choice import Keep
 from processing.datasets.curation_stages import filter_rows, judge
 from processing.datasets.generate import Wanted, generate
-from processing.datasets.kept_source import FOLDER
 from processing.datasets.prompt_file import Setting
 from processing.datasets.rebuild import Rebuilt, rebuild
 from processing.datasets.row_filter import FilterRules
@@ -27,6 +27,7 @@ from processing.teachers import Teachers as Askers
 from store import json_text
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.decision import DecisionKind
+from store.datasets.kept_folder import KEPT_FOLDER
 from store.datasets.review import decide, undo
 from store.datasets.row import RowState
 from store.datasets.version import Version
@@ -176,7 +177,7 @@ async def test_what_was_generated_with_all_that_followed_is_derived_again(tmp_pa
 
     version = await made(tmp_path, work)
     assert not (tmp_path / "prompts.txt").exists()
-    kept = list((tmp_path / FOLDER).iterdir())
+    kept = list((tmp_path / KEPT_FOLDER).iterdir())
     assert [(path.name, path.stat().st_mode & 0o777) for path in kept] == [
         (f"{version.manifest['source']['sha256']}.gz", 0o600)
     ]
@@ -215,19 +216,37 @@ async def _learned(version: Version, folder: Path) -> dict[str, str]:
         return {one.row_id: one.learned_hash async for one in store.rows(version, state=RowState.KEPT)}
 
 
-async def test_prompts_that_name_a_trace_are_not_kept_since_a_copy_would_outlive_it(tmp_path: Path) -> None:
-    text = '{"prompt": "what was asked", "metadata": {"source_trace_id": "t1"}}\n{"prompt": "another thing"}\n'
+@pytest.mark.parametrize("first", ["what was asked", "another thing"])
+async def test_prompts_that_name_a_trace_are_not_kept_since_a_copy_would_outlive_it(tmp_path: Path, first: str) -> None:
+    named = '{"prompt": "what was asked", "metadata": {"source_trace_id": "t1"}}\n'
+    text = f'{{"prompt": "{first}"}}\n{named}'
 
     async def work(at: Work) -> None:
         await at.generate(text, ending="jsonl", threshold=0.0, n_samples=1)
 
     version = await made(tmp_path, work)
-    assert not (tmp_path / FOLDER).exists()
+    assert not (tmp_path / KEPT_FOLDER).exists()
     with pytest.raises(InputError, match="its prompts name traces, and a copy would outlive them"):
         await rebuilt(version, tmp_path)
     file = tmp_path / "again.jsonl"
     file.write_text(text)
     await is_derived_again(version, tmp_path, files=[file])
+
+
+async def test_copies_that_no_version_needs_go_after_a_day(tmp_path: Path) -> None:
+    async def work(at: Work) -> None:
+        await at.generate(prompts(3), n_samples=1, threshold=0.0)
+        await at.store.discard(await at.store.version(NAME))
+        (left,) = (tmp_path / KEPT_FOLDER).iterdir()
+        await at.generate(prompts(4), n_samples=1, threshold=0.0)
+        assert left.exists()
+        for path in (tmp_path / KEPT_FOLDER).iterdir():
+            os.utime(path, (0, 0))
+        await at.generate(prompts(5), n_samples=1, threshold=0.0, add=True)
+        assert not left.exists()
+
+    await is_derived_again(await made(tmp_path, work), tmp_path)
+    assert len(list((tmp_path / KEPT_FOLDER).iterdir())) == 2
 
 
 async def test_a_curated_version_is_derived_again_from_its_parent(tmp_path: Path) -> None:
