@@ -32,7 +32,14 @@ def refusing(code: Code) -> Iterator[None]:
     try:
         yield
     except DatasetError as exc:
-        raise AdminRefusal(code, f"{str(exc)[:1].upper()}{str(exc)[1:]}") from exc
+        raise AdminRefusal(code, _sentence(str(exc))) from exc
+
+
+def _sentence(text: str) -> str:
+    """Begin with a capital letter, but where the text begins with the name of a dataset or version."""
+    first, _, rest = text.partition(" ")
+    is_word = first.isalpha() and not rest.startswith("has ")
+    return f"{text[:1].upper()}{text[1:]}" if is_word else text
 
 
 @asynccontextmanager

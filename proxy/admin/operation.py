@@ -218,6 +218,8 @@ def _not_the_shape(error: ValidationError, *, is_one_of_several: bool) -> AdminR
     """Tell the first fault by its place; the value stays out, as it may be content."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     # Of several shapes, the first part tells which one was held against the body.
-    place = ".".join(str(part) for part in first["loc"][is_one_of_several:])
+    parts = [str(part) for part in first["loc"][is_one_of_several:]]
+    # What stands in brackets is a type that was tried, no member.
+    place = ".".join(part for part in parts if "[" not in part)
     at = f"member {place!r}: " if place else ""
     return AdminRefusal(Code.INVALID_BODY, f"The body cannot be taken: {at}{first['msg']}.", param=place or None)

@@ -1,15 +1,19 @@
 """Bodies of every kind of job, taken apart into a request and files."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from proxy.admin.app import create_admin_app
+from proxy.admin.dataset_place import refusing
 from proxy.admin.job_filing import read_filing
-from proxy.admin.refusal import AdminRefusal
+from proxy.admin.refusal import AdminRefusal, Code
 from proxy.admin.shapes.job_taken import JobTaken
-from store.errors import FilterError
+from store.errors import DatasetError, FilterError
 from store.job_kind import JobKind
+from tests.proxy.admin.serving import serving
 
 BODIES: dict[str, dict[str, Any]] = {
     "process": {"config": {"base": {}}, "job_description": {}, "test": [{"a": 1}], "dataset": "d", "where": "complete"},
@@ -71,6 +75,28 @@ def test_a_body_without_a_kind_is_a_run_of_the_processor() -> None:
 def test_what_fits_no_kind_is_refused(body: Any) -> None:
     with pytest.raises(ValueError, match="JobTaken"):
         taken(body)
+
+
+async def test_a_fault_is_told_by_its_member_and_not_by_the_types_that_were_tried(tmp_path: Path) -> None:
+    body = json.dumps({"kind": "generate", **BODIES["generate"], "prompts": "one"}).encode()
+    async with serving(create_admin_app(tmp_path)) as ask:
+        answer = await ask("/admin/api/jobs", "POST", body, **{"content-type": "application/json"})
+    assert (answer.status, answer.json["error"]["param"]) == (400, "prompts")
+    assert "member 'prompts': " in answer.json["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("there is no dataset 'x'.", "There is no dataset 'x'."),
+        ("x has no version 9.", "x has no version 9."),
+        ("x-v1: it is frozen.", "x-v1: it is frozen."),
+    ],
+)
+def test_the_name_of_a_dataset_is_not_written_large(said: str, told: str) -> None:
+    with pytest.raises(AdminRefusal) as refused, refusing(Code.NOT_FOUND):
+        raise DatasetError(said)
+    assert str(refused.value) == told
 
 
 def test_what_no_file_can_hold_is_refused() -> None:
