@@ -271,6 +271,29 @@ async def test_a_curated_version_is_derived_again_from_its_parent(tmp_path: Path
         await is_derived_again(version, tmp_path)
 
 
+async def test_a_decision_that_was_carried_onto_a_version_is_carried_again(tmp_path: Path) -> None:
+    file = data_file(tmp_path)
+
+    async def first(at: Work) -> None:
+        await upload(file, NAME, at.store)
+        active = await at.store.version(NAME)
+        shown = [one.row_id async for one in at.store.rows(active) if one.content.get("response") == "answer 0"]
+        await decide(at.store, active, min(shown, key=len), DecisionKind.REJECT, who="ann")
+
+    async def second(at: Work) -> None:
+        await filter_rows(at.store, NAME, FilterRules(duplicates="keep"))
+        active = await at.store.version(NAME)
+        twins = [one.row_id async for one in at.store.rows(active) if one.content.get("response") == "answer 0"]
+        await decide(at.store, active, min(twins, key=len), DecisionKind.ACCEPT, who="ann")
+
+    async def third(at: Work) -> None:
+        await filter_rows(at.store, NAME, FilterRules(duplicates="keep"))
+
+    versions = [await made(tmp_path, work) for work in (first, second, third)]
+    for version in versions:
+        await is_derived_again(version, tmp_path, files=[file])
+
+
 async def test_rows_that_were_added_come_from_each_of_their_sources(tmp_path: Path) -> None:
     first, more = data_file(tmp_path), data_file(tmp_path, 100, "more.csv")
 
