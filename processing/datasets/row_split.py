@@ -49,7 +49,7 @@ class SplitRows:
         rows: Kept rows by part.
         conversations: Conversations with kept rows by part.
         groups: Groups of kept rows by part.
-        moved: Rows that had a part and have another now.
+        moved: Kept rows that had a part and have another now.
         leakage: Measured on the kept rows.
         without_part: Kept rows that stay as they are: left over by an earlier split, or not readable.
     """
@@ -117,7 +117,7 @@ async def split_rows(
         sides = _by_parts(examples, rows)
     is_filled = test_fraction is None and test is None
     parts = {one.id: (rows[one.id].part if is_filled else None) or sides[one.group] for one in examples}
-    moved = sum(rows[name].part not in (None, part) for name, part in parts.items())
+    moved = sum(rows[one.id].part not in (None, parts[one.id]) for one in kept)
     await _write(store, version, {name: part for name, part in parts.items() if rows[name].part is not part}, rows)
     await settle_decisions(store, version, known)
     leakage = measure_leakage(*([one for one in kept if parts[one.id] is part] for part in (Part.TRAIN, Part.TEST)))
