@@ -13,10 +13,12 @@ class Step(NamedTuple):
     Attributes:
         has_more: The next step is worth doing at once.
         has_erased: Rows that a writer may remember are gone.
+        is_resting: What a writer remembers to be faster may go: it will not be asked for soon.
     """
 
     has_more: bool = False
     has_erased: bool = False
+    is_resting: bool = False
 
 
 NOTHING_TO_DO = Step()

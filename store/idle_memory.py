@@ -49,6 +49,7 @@ class IdleMemory:
         elif written - self._given_back_at >= _BURST_ROWS and self._clock() - self._changed_at >= self._idle_s:
             self._given_back_at = written
             self._give_back(db)
+            return Step(is_resting=True)
         return NOTHING_TO_DO
 
     def _give_back(self, db: sqlite3.Connection) -> None:

@@ -221,7 +221,9 @@ class TraceWriter:
                 db.execute("ROLLBACK")
             self._forget()
             raise
-        if step.has_erased:
+        if step.is_resting:
+            self._hashed = HashedMessages()
+        if step.has_erased or step.is_resting:
             self._forget()
         return step
 

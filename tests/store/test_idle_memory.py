@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from store.idle_memory import IdleMemory
+from store.traces import TraceReader, TraceWriter
+from tests.store.traces import make_trace
 
 MEASURE = """
 import re, sqlite3, sys
@@ -72,7 +74,7 @@ def test_it_waits_for_a_pause_and_gives_back_once(db: sqlite3.Connection) -> Non
         garbage = weakref.ref(cycle)
         del cycle
         now = 4.2
-        chore.step(db)
+        assert chore.step(db).is_resting
         assert (chore.times, garbage()) == (1, None)
     finally:
         gc.enable()
@@ -95,3 +97,18 @@ def test_pages_of_the_database_go_back_to_the_system(tmp_path: Path) -> None:
     command = [sys.executable, "-c", MEASURE, str(tmp_path / "t.db")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
     assert int(done.stdout) > 10_000, "kB"
+
+
+async def test_a_writer_that_forgot_what_it_remembered_stores_on_as_before(tmp_path: Path) -> None:
+    now = 0.0
+    chore = IdleMemory(idle_s=1.0, clock=lambda: now)
+    async with await TraceWriter.open(tmp_path / "traces.db") as writer:
+        traces = [make_trace(number) for number in range(1, 2502)]
+        await writer.write(traces[:2500])
+        await writer.perform(chore)
+        now = 2.0
+        assert (await writer.perform(chore)).is_resting
+        counts = await writer.write([traces[0], traces[2500]])
+        assert (counts.traces, counts.duplicates) == (1, 1)
+    async with await TraceReader.open(tmp_path / "traces.db") as reader:
+        assert await reader.trace(traces[2500].id) == traces[2500]
