@@ -1,5 +1,6 @@
 """Every key of a run's configuration: its type, its default and what it is for (`processing.config_file` reads it)."""
 
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
@@ -316,6 +317,7 @@ class Config(_Section):
         return written
 
 
+@lru_cache(maxsize=256)  # asked for some ten times a call
 def without_credentials(url: str) -> str:
     """The URL without user, password, query and trailing slash: what may stand in messages and files."""
     parts = urlsplit(url)

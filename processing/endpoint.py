@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -38,10 +39,15 @@ class Endpoint:
 
     def url_of(self, path: str) -> str:
         """Where requests for a service go; a query of the base URL (Azure's `api-version`) stays at the end."""
-        parts = urlsplit(self.base_url)
-        # httpx would send credentials of the URL in place of the key.
-        host = parts.netloc.rpartition("@")[2] if self.api_key else parts.netloc
-        return urlunsplit((parts.scheme, host, f"{parts.path.rstrip('/')}/{path}", parts.query, ""))
+        return _url_of(self.base_url, path, has_key=bool(self.api_key))
+
+
+@lru_cache(maxsize=256)
+def _url_of(base_url: str, path: str, *, has_key: bool) -> str:
+    parts = urlsplit(base_url)
+    # httpx would send credentials of the URL in place of the key.
+    host = parts.netloc.rpartition("@")[2] if has_key else parts.netloc
+    return urlunsplit((parts.scheme, host, f"{parts.path.rstrip('/')}/{path}", parts.query, ""))
 
 
 def endpoint(name: str, config: Config, environ: Mapping[str, str]) -> Endpoint:
