@@ -73,6 +73,40 @@ async def judge(
         TeacherError: The run has to stop.
         BudgetError: Nothing more may be bought.
     """
+    await _check_judge(store, reference, model, teachers, threshold)
+    version = await open_to_curate(store, reference)
+    known = len(await store.decision_log(version.dataset))
+    earlier: Mapping[str, Json] = (version.manifest.get(CURATION) or {}).get(JUDGE) or {}
+    if threshold is None:
+        threshold = earlier.get("threshold", DEFAULT_THRESHOLD)
+    task = earlier.get("task") if task is None else task
+    criteria = earlier.get("criteria") if criteria is None else criteria
+    settings = {**earlier, "threshold": threshold}
+    warnings: list[str] = []
+    if model is not None and teachers is not None:
+        settings |= {"model": model, "task": task, "criteria": criteria, "prompt": prompt(PURPOSE).hash}
+        settings |= {"models": teachers.asked_at([model])}
+        warnings = await _score_all(store, version, model, teachers, task, criteria, tell)
+    counts = await _judge_counts(store, version)
+    details: dict[str, Json] = {"stage": JUDGE, "threshold": threshold, "judge": settings.get("model"), **counts}
+    is_asked = model is not None and teachers is not None
+    if is_asked and teachers is not None:
+        bill = teachers.bill().get(PURPOSE)
+        settings |= {"rows": counts, "calls": bill.calls if bill else 0, "cost": bill.cost if bill else None}
+        details |= {"paid": teachers.counts.paid, "cached": teachers.counts.cached, "cost": settings["cost"]}
+        warnings += teachers.problems()
+    if counts["no_verdict"]:
+        warnings.append(f"{counts['no_verdict']:,} rows have no verdict: they stay as they are, and review shows them.")
+    version = await set_curation(store, version, JUDGE, settings, decisions=known, is_continued=not is_asked)
+    return await derive_ends(
+        store, version, find_personal=find_personal, details=details, warnings=warnings, known_decisions=known
+    )
+
+
+async def _check_judge(
+    store: DatasetStore, reference: str, model: str | None, teachers: Teachers | None, threshold: float | None
+) -> None:
+    """Refuse what cannot be, before a version is opened and anything is paid."""
     if threshold is not None and not 0 <= threshold <= 1:
         raise InputError("--threshold", f"{threshold:g} is no score; scores are from 0 to 1.")
     if model is not None and teachers is not None:
@@ -81,35 +115,6 @@ async def judge(
         raise InputError(
             reference, "has no row with a judge's score, so there is no threshold to move. Name a judge: --model."
         )
-    version = await open_to_curate(store, reference)
-    known = len(await store.decision_log(version.dataset))
-    earlier: Mapping[str, Json] = (version.manifest.get(CURATION) or {}).get(JUDGE) or {}
-    if threshold is None:
-        threshold = earlier.get("threshold", DEFAULT_THRESHOLD)
-    task = earlier.get("task") if task is None else task
-    criteria = earlier.get("criteria") if criteria is None else criteria
-    warnings: list[str] = []
-    settings = {**earlier, "threshold": threshold}
-    if model is not None and teachers is not None:
-        settings |= {"model": model, "task": task, "criteria": criteria, "prompt": prompt(PURPOSE).hash}
-        settings |= {"models": teachers.asked_at([model])}
-        warnings = await _score_all(store, version, model, teachers, task, criteria, tell)
-    counts = await _judge_counts(store, version)
-    if model is not None and teachers is not None:
-        bill = teachers.bill().get(PURPOSE)
-        settings |= {"rows": counts, "calls": bill.calls if bill else 0, "cost": bill.cost if bill else None}
-    version = await set_curation(
-        store, version, JUDGE, settings, decisions=known, is_continued=model is None or teachers is None
-    )
-    details: dict[str, Json] = {"stage": JUDGE, "threshold": threshold, "judge": settings.get("model"), **counts}
-    if model is not None and teachers is not None:
-        details |= {"paid": teachers.counts.paid, "cached": teachers.counts.cached, "cost": settings["cost"]}
-        warnings += teachers.problems()
-    if counts["no_verdict"]:
-        warnings.append(f"{counts['no_verdict']:,} rows have no verdict: they stay as they are, and review shows them.")
-    return await derive_ends(
-        store, version, find_personal=find_personal, details=details, warnings=warnings, known_decisions=known
-    )
 
 
 async def usual_judge(store: DatasetStore, reference: str) -> str:
