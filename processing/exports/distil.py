@@ -5,6 +5,8 @@ stands there as the text of a message array, as in their multi-turn files. The l
 task of the job description takes it.
 """
 
+from collections.abc import Sequence
+
 from processing.exports.chat import answers, arguments_of, call_json, lost_of, plain_text
 from processing.exports.converted import Converted
 from processing.exports.reason import CannotHoldError, LeftOut, NotCarried
@@ -21,9 +23,7 @@ def convert(content: Json) -> Converted:
     lines = []
     for target in row.targets:
         before = row.messages[:target]
-        asked = before[leading_system(before) :]
-        if not asked:
-            raise CannotHoldError(LeftOut.NO_PROMPT)
+        asked = _asked(before)
         if len(asked) == 1 and asked[0].role == "user":
             question = plain_text(asked[0])
             lost |= {NotCarried.SYSTEM} if len(before) > 1 else set()
@@ -40,9 +40,7 @@ def convert_messages(content: Json) -> Converted:
     lines = []
     for target in row.targets:
         before = row.messages[:target]
-        asked = before[leading_system(before) :]
-        if not asked:
-            raise CannotHoldError(LeftOut.NO_PROMPT)
+        asked = _asked(before)
         lost |= {NotCarried.SYSTEM} if len(before) > len(asked) else set()
         messages = [_message(message, as_text=False) for message in (*asked, row.messages[target])]
         lines.append({"messages": messages})
@@ -94,3 +92,11 @@ def _message(message: Message, *, as_text: bool) -> dict[str, Json]:
     if message.tool_call_id is not None:
         written["tool_call_id"] = message.tool_call_id
     return written
+
+
+def _asked(before: Sequence[Message]) -> Sequence[Message]:
+    """What stands before an answer, less the leading system messages."""
+    asked = before[leading_system(before) :]
+    if not asked:
+        raise CannotHoldError(LeftOut.NO_PROMPT)
+    return asked
