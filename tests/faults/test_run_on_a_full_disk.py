@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -20,39 +21,36 @@ CALLS = 40
 async def test_a_run_on_a_full_disk_publishes_nothing_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
     upload(tmp_path / "traces", 60)
     disk = tmp_path / "disk"
-    try:
-        mounted = small_disk(disk, "64m")
-        mounted.__enter__()
-    except NotPossibleHereError as error:
-        pytest.skip(str(error))
-    try:
-        with serving() as teachers:
-            stalled = True
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(small_disk(disk, "64m"))
+        except NotPossibleHereError as error:
+            pytest.skip(str(error))
+        teachers = stack.enter_context(serving())
+        stalled = True
 
-            def stall(number: int, _body: Body) -> None:
-                if stalled and number > CALLS:
-                    raise Fault(429, headers={"retry-after": "1"})
+        def stall(number: int, _body: Body) -> None:
+            if stalled and number > CALLS:
+                raise Fault(429, headers={"retry-after": "1"})
 
-            teachers.fault = stall
-            run = start(tmp_path, teachers.base_url, disk)
-            await wait_until(lambda: len(teachers.requests) > CALLS, 30)
-            with full_disk(disk):
-                stalled = False
-                _, said = run.communicate(timeout=60)
-            assert run.returncode == 1, said
-            assert "full" in said
-            assert "Traceback" not in said
-            assert not (disk / "out" / "manifest.json").exists()
-
-            paid_for = {text(body) for body in teachers.requests[: CALLS - PARALLEL]}
-            teachers.requests.clear()
-            run = start(tmp_path, teachers.base_url, disk)
+        teachers.fault = stall
+        run = start(tmp_path, teachers.base_url, disk)
+        await wait_until(lambda: len(teachers.requests) > CALLS, 30)
+        with full_disk(disk):
+            stalled = False
             _, said = run.communicate(timeout=60)
-            assert run.returncode == 0, said
-            assert (disk / "out" / "manifest.json").exists()
-            assert not paid_for & {text(body) for body in teachers.requests}
-    finally:
-        mounted.__exit__(None, None, None)
+        assert run.returncode == 1, said
+        assert "full" in said
+        assert "Traceback" not in said
+        assert not (disk / "out" / "manifest.json").exists()
+
+        paid_for = {text(body) for body in teachers.requests[: CALLS - PARALLEL]}
+        teachers.requests.clear()
+        run = start(tmp_path, teachers.base_url, disk)
+        _, said = run.communicate(timeout=60)
+        assert run.returncode == 0, said
+        assert (disk / "out" / "manifest.json").exists()
+        assert not paid_for & {text(body) for body in teachers.requests}
 
 
 def start(folder: Path, base_url: str, disk: Path) -> "subprocess.Popen[str]":
