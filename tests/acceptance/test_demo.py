@@ -31,7 +31,7 @@ def run_demo(data_dir: Path) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True, timeout=BOUND_S, cwd=data_dir.parent, check=False)
     assert done.returncode == 0, done.stderr
     happened: dict[str, Any] = json.loads(done.stdout)
-    return happened
+    return {**happened, "shown": done.stderr}
 
 
 def rows_of(path: str) -> list[dict[str, Any]]:
@@ -43,6 +43,14 @@ def test_the_demo_leaves_every_file_it_names(first_run: dict[str, Any]) -> None:
     for path in first_run["files"].values():
         assert Path(path).stat().st_size > 0, path
         assert Path(path).stat().st_mode & 0o077 == 0, f"{path} can be read by others"
+
+
+def test_the_readme_shows_what_the_demo_shows(first_run: dict[str, Any]) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    block = readme.split("$ tracemill demo\n")[1].split("```")[0].splitlines()
+    claimed = [line for line in block if line != "…" and not line.startswith("Done in ")]
+    assert len(claimed) > 15
+    assert [line for line in claimed if line not in first_run["shown"].splitlines()] == []
 
 
 def test_every_call_the_application_made_is_a_trace(first_run: dict[str, Any]) -> None:
