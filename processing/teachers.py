@@ -1,6 +1,5 @@
 """Asks teachers and judges through the call table: a question that was ever answered costs nothing again."""
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -105,7 +104,6 @@ class Teachers:
         self._budget = budget or Budget()
         self._changed = changed
         self._endpoints: dict[str, Endpoint] = {}
-        self._asking: defaultdict[bytes, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._answered = 0
         self._unanswered: defaultdict[str, list[Answer]] = defaultdict(list)
         self._ended: dict[bytes, tuple[str, str, Mapping[str, Json], float | None]] = {}
@@ -137,13 +135,11 @@ class Teachers:
         """
         where, body, key = self.question(model, messages, draw=draw, **parameters)
         await self.work.add_call_sources(key, current_sources())
-        # The same question asked twice at once is one call: the second waits for the first.
-        async with self._asking[key]:
-            call = await self.work.call(key)
-            if call is not None:
-                self.counts.cached += 1
-            else:
-                call = await self._buy(where, key, purpose, body)
+        call = await self.work.call(key)
+        if call is not None:
+            self.counts.cached += 1
+        else:
+            call = await self._buy_once(where, key, purpose, body)
         self._changed()
         self._note(call)
         answer = read_answer(call)
@@ -306,6 +302,15 @@ class Teachers:
         else:
             self.counts.failed += 1
         self._note(call)
+        return call
+
+    async def _buy_once(self, where: Endpoint, key: bytes, purpose: str, body: Mapping[str, Json]) -> Call:
+        """Buy an answer, or have the one that somebody else was buying; see `WorkStore.asking`."""
+        async with self.work.asking(key):
+            call = await self.work.call(key)
+            if call is None:
+                return await self._buy(where, key, purpose, body)
+        self.counts.cached += 1
         return call
 
     async def _buy(self, where: Endpoint, key: bytes, purpose: str, body: Mapping[str, Json]) -> Call:

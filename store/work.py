@@ -6,6 +6,7 @@ committed before its answer is used: a run that is killed and started again find
 
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ import aiosqlite
 
 from store import json_text
 from store.call import Call, Verdict, insertion
+from store.call_lock import CallLocks
 from store.connection import run
 from store.database import WORK, open_reader, open_reader_now, open_writer, store_error
 from store.group_commit import GroupCommit, Statement
@@ -36,6 +38,7 @@ class WorkStore:
         self._path = path
         self._writing = GroupCommit(connection, path)
         self._looking: sqlite3.Connection | None = None
+        self._locks = CallLocks(path)
 
     @classmethod
     async def open(cls, path: Path) -> Self:
@@ -60,6 +63,7 @@ class WorkStore:
         await self._writing.close()
         if self._looking is not None:
             self._looking.close()
+        self._locks.close()
         await self._connection.close()
 
     async def call(self, key: bytes) -> Call | None:
@@ -82,6 +86,13 @@ class WorkStore:
             error=error,
             duration_ms=duration_ms,
         )
+
+    def asking(self, key: bytes) -> AbstractAsyncContextManager[None]:
+        """Have a question for oneself while its answer is bought.
+
+        Whoever asks the same meanwhile, here or in another process, waits and then finds the answer.
+        """
+        return self._locks.held(key)
 
     async def completion_tokens(self) -> dict[tuple[str, str], float]:
         """Give the mean length of the answers so far, by purpose and model; none where no usage was reported."""

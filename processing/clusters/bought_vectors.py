@@ -125,8 +125,17 @@ class BoughtVectors:
         return await self._buy_split(batch[:half]) + await self._buy_split(batch[half:])
 
     async def _buy(self, batch: Sequence[tuple[bytes, str]]) -> Call:
-        body = {**self._fields, "input": [text for _, text in batch]}
         key = content_key(self._where.shown_url, self._fields, [key.hex() for key, _ in batch])
+        async with self._store.asking(key):
+            # Another build may have bought it meanwhile.
+            call = await self._store.call(key)
+            if call is not None and len(await self._store.vectors([key for key, _ in batch])) == len(batch):
+                self._teachers.counts.cached += len(batch)
+                return call
+            return await self._buy_anew(key, batch)
+
+    async def _buy_anew(self, key: bytes, batch: Sequence[tuple[bytes, str]]) -> Call:
+        body = {**self._fields, "input": [text for _, text in batch]}
         vectors: dict[bytes, bytes] = {}
 
         def record(completion: Completion) -> Call:

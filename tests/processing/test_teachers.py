@@ -43,6 +43,37 @@ async def test_the_same_question_asked_at_once_is_one_call(teachers: Teachers, t
     assert (askers.counts.paid, askers.counts.cached) == (1, 7)
 
 
+async def test_two_runs_that_ask_the_same_at_once_buy_one_answer(teachers: Teachers, tmp_path: Path) -> None:
+    """Two evaluations of one version and model, begun together, each bought every answer."""
+    asked = [[{"role": "user", "content": f"hi {number}"}] for number in range(20)]
+    async with Session(tmp_path, teachers) as one, Session(tmp_path, teachers) as other:
+        wanted = [askers.ask("m", "evaluate", messages) for messages in asked for askers in (one, other)]
+        answers = await asyncio.gather(*wanted)
+    assert len(teachers.requests) == 20
+    assert list(map(repr, answers[::2])) == list(map(repr, answers[1::2]))
+    assert (one.counts.paid + other.counts.paid, one.counts.cached + other.counts.cached) == (20, 20)
+
+
+async def test_who_waits_for_the_answer_of_a_run_that_fails_or_dies_asks_himself(
+    teachers: Teachers, tmp_path: Path
+) -> None:
+    teachers.hold_from = 1
+    async with Session(tmp_path, teachers) as other:
+        async with Session(tmp_path, teachers) as one:
+            dying = asyncio.create_task(one.ask("m", "evaluate", HI))
+            assert await asyncio.to_thread(teachers.held.wait, 10)
+            waiting = asyncio.create_task(other.ask("m", "evaluate", HI))
+            await one.work.asking(b"another question").__aenter__()
+            teachers.hold_from = None
+            dying.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await dying
+        assert (await waiting).fault is None
+        async with other.work.asking(b"another question"):
+            pass
+    assert len(teachers.requests) == 2
+
+
 async def test_the_bill_knows_prices_and_counts_remembered_calls_too(teachers: Teachers, tmp_path: Path) -> None:
     priced = {"base_url": teachers.base_url, "model": "big", "price": {"input": 2, "output": 10}}
     for _ in range(2):

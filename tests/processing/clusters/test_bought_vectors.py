@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import json
 from collections.abc import Iterator
@@ -58,6 +59,13 @@ async def test_every_text_is_bought_once_whatever_batch_it_comes_in(server: Embe
     assert server.texts[len(WORDS) :] == ["one more"]
     assert np.array_equal(again[:300][::-1], first)
     assert (teachers.counts.paid, teachers.counts.cached) == (1, 300)
+
+
+async def test_two_builds_at_once_buy_each_text_once(server: EmbeddingServer, tmp_path: Path) -> None:
+    async with buying(server, tmp_path) as (one, _, _), buying(server, tmp_path) as (other, _, _):
+        found = await asyncio.gather(*(bought.vectors(said(WORDS)) for bought in (one, other)))
+    assert np.array_equal(found[0][0], found[1][0])
+    assert sorted(server.texts) == sorted(WORDS)
 
 
 async def test_the_bill_is_in_the_call_table_without_a_text_or_a_vector(
