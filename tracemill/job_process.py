@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from processing.errors import BudgetError, ProcessingError
+from proxy.admin.public_message import public_message
 from proxy.serve.logs import log_the_unforeseen, set_up_logging
 from store.errors import StoreError
 from store.filed_job import FiledJob, OneFiledJob
@@ -153,7 +154,7 @@ async def _work(attempt: Attempt, filed: FiledJob) -> str | None:
         await work.give_up(run_id, error)
         return error
     except (ProcessingError, StoreError, OSError) as exc:
-        error = as_members(str(exc))
+        error = public_message(as_members(str(exc)), attempt.data_dir)
         await work.end_job(run_id, JobStatus.FAILURE, error=error)
         return error
     for warning in done.warnings:

@@ -1,12 +1,14 @@
 """Answers of the admin side: JSON of what the store gives, and an error of the one shape for whatever is raised."""
 
 from http import HTTPStatus
+from pathlib import Path
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ExceptionHandler
 
+from proxy.admin.public_message import public_message
 from proxy.admin.refusal import AdminRefusal, Code, error_response
 from store.errors import CursorError, FilterError, StoreError
 from store.trace import JsonText
@@ -30,11 +32,6 @@ async def _on_http_error(request: Request, exc: Exception) -> Response:
     return error_response(Code.HTTP_ERROR, HTTPStatus(status).phrase, status=status)
 
 
-async def _on_refusal(_request: Request, exc: Exception) -> Response:
-    assert isinstance(exc, AdminRefusal)  # noqa: S101 - it is registered for nothing else
-    return error_response(exc.code, str(exc), param=exc.param)
-
-
 async def _on_filter_error(_request: Request, exc: Exception) -> Response:
     return error_response(Code.INVALID_FILTER, str(exc), param="where")
 
@@ -43,20 +40,25 @@ async def _on_cursor_error(_request: Request, exc: Exception) -> Response:
     return error_response(Code.INVALID_CURSOR, str(exc), param="cursor")
 
 
-async def _on_store_error(_request: Request, exc: Exception) -> Response:
-    return error_response(Code.STORE_UNAVAILABLE, str(exc))
-
-
 async def _on_our_error(_request: Request, _exc: Exception) -> Response:
     return error_response(Code.INTERNAL_ERROR, "The admin side failed on this request; its log says why.")
 
 
-EXCEPTION_HANDLERS: dict[type[Exception], ExceptionHandler] = {
-    HTTPException: _on_http_error,
-    AdminRefusal: _on_refusal,
-    FilterError: _on_filter_error,
-    CursorError: _on_cursor_error,
-    StoreError: _on_store_error,
-    Exception: _on_our_error,
-}
-"""What becomes of each exception; the nearest class counts."""
+def exception_handlers(data_dir: Path) -> dict[type[Exception], ExceptionHandler]:
+    """Tell what becomes of each exception; the nearest class counts."""
+
+    async def on_refusal(_request: Request, exc: Exception) -> Response:
+        assert isinstance(exc, AdminRefusal)  # noqa: S101 - it is registered for nothing else
+        return error_response(exc.code, public_message(str(exc), data_dir), param=exc.param)
+
+    async def on_store_error(_request: Request, exc: Exception) -> Response:
+        return error_response(Code.STORE_UNAVAILABLE, public_message(str(exc), data_dir))
+
+    return {
+        HTTPException: _on_http_error,
+        AdminRefusal: on_refusal,
+        FilterError: _on_filter_error,
+        CursorError: _on_cursor_error,
+        StoreError: on_store_error,
+        Exception: _on_our_error,
+    }

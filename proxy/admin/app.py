@@ -52,7 +52,7 @@ from proxy.admin import (
     stats,
     traces,
 )
-from proxy.admin.answers import EXCEPTION_HANDLERS
+from proxy.admin.answers import exception_handlers
 from proxy.admin.bearer import Tokens
 from proxy.admin.change_requests import ChangeRequests
 from proxy.admin.context import Context
@@ -127,7 +127,7 @@ def create_admin_app(
         finally:
             await context.close()
 
-    app = Starlette(routes=routes(context), exception_handlers=EXCEPTION_HANDLERS, lifespan=lifespan)
+    app = Starlette(routes=routes(context), exception_handlers=exception_handlers(data_dir), lifespan=lifespan)
     app.router.redirect_slashes = False
     return AdminGuard(app, tokens=Tokens(admin=token, read=read_token), own_names=own_names)
 

@@ -1,6 +1,7 @@
 """Datasets as a person has them over the admin API and the Python client, with scripted teachers."""
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -160,11 +161,50 @@ def test_what_cannot_be_uploaded_is_said_and_leaves_nothing(server: Server, clie
         client.upload_dataset(name="none", path=tmp_path / "none.jsonl")
 
 
-def client_upload(file: str) -> Any:
+def client_upload(file: str, body: bytes = b'{"prompt": "Hi", "response": "Ho"}\n', **query: str) -> Any:
     from tracemill.client.call import BYTES, Asked, Blocks
 
-    body = b'{"prompt": "Hi", "response": "Ho"}\n'
-    return Blocks(Asked("", "POST", "/admin/api/datasets/evil/upload", {"file": file}, body, BYTES))
+    return Blocks(Asked("", "POST", "/admin/api/datasets/evil/upload", {"file": file, **query}, body, BYTES))
+
+
+def archive_of(name: str, content: bytes = b"") -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("file", "body", "format_", "said"),
+    [
+        ("my letter.docx", b"x", "auto", "my letter.docx: has none of the known endings"),
+        ("rows.jsonl", b"{}", "hf", "rows.jsonl: is a file, and format hf takes a folder."),
+        ("rows.tar", archive_of("hub/rows.txt"), "auto", "hub: holds no data files"),
+        ("rows.tar", archive_of("../../evil"), "auto", "rows.tar: holds '../../evil', which has no place in a folder"),
+        ("rows.tar", archive_of("n" * 300), "auto", "rows.tar: cannot be unpacked: File name too long."),
+        ("rows.tar", bytes(10240), "auto", "unpacked: holds no data files"),
+        ("rows.tar", b"x", "auto", "rows.tar: is no tar archive that can be read."),
+        (
+            "rows.tar",
+            archive_of("hub/state.json", b'{"_data_files": [{"filename": "gone.arrow"}]}'),
+            "auto",
+            "gone.arrow: cannot be read",
+        ),
+    ],
+)
+def test_what_is_wrong_with_an_upload_is_said_without_the_servers_folders(
+    server: Server, client: Client, file: str, body: bytes, format_: str, said: str
+) -> None:
+    with (
+        pytest.raises(InvalidRequestError) as refused,
+        closing(client.blocks(client_upload(file, body, format=format_))) as blocks,
+    ):
+        list(blocks)
+    assert refused.value.param == "file"
+    assert said in str(refused.value)
+    assert str(server.data_dir) not in str(refused.value)
 
 
 def test_a_dataset_folder_is_uploaded_and_a_file_of_any_size_is_never_held(client: Client, tmp_path: Path) -> None:

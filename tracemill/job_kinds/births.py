@@ -2,6 +2,7 @@
 
 import shutil
 import tarfile
+import zlib
 from itertools import islice
 from pathlib import Path
 
@@ -74,12 +75,17 @@ def _source(asked: Asked) -> Path:
     if not folder.is_dir():
         unpacking = folder.with_name(f".{folder.name}")
         shutil.rmtree(unpacking, ignore_errors=True)
+        unpacking.mkdir(mode=0o700)
         try:
             with tarfile.open(path) as archive:
                 # Nothing outside the folder, no links out of it, no devices.
                 archive.extractall(unpacking, filter="data")
-        except tarfile.TarError as exc:
-            raise InputError(path.name, f"is no archive that can be unpacked: {exc}.") from exc
+        except tarfile.FilterError as exc:
+            raise InputError(path.name, f"holds {exc.tarinfo.name!r}, which has no place in a folder of data.") from exc
+        except (tarfile.TarError, EOFError, zlib.error) as exc:
+            raise InputError(path.name, "is no tar archive that can be read.") from exc
+        except OSError as exc:
+            raise InputError(path.name, f"cannot be unpacked: {exc.strerror or exc}.") from exc
         unpacking.rename(folder)
     inside = list(folder.iterdir())
     return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder

@@ -145,6 +145,8 @@ async def test_a_database_that_cannot_be_read_is_said_so(tmp_path: Path) -> None
             answer = await ask(path)
             assert (answer.status, answer.json["error"]["code"]) == (503, "store_unavailable")
             assert "traces.db" in answer.json["error"]["message"]
+            assert str(tmp_path) not in answer.body.decode()
+            assert "traces.db" in answer.json["error"]["message"]
         assert (await ask("/healthz")).status == 200
         told = await ask("/metrics")
         assert told.status == 200, "what else is counted is wanted most when the store is in trouble"
