@@ -1,11 +1,12 @@
 """Comparing evaluations of the same rows, answer by answer."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 
 from processing.baseline import JUDGE
 from processing.errors import InputError
+from processing.evaluation.alike import check_alike, choose_alike
 from processing.evaluation.paired import Paired, PairedInterval, holm, paired_interval
 from store.datasets.evaluation import Evaluation, Prediction
 from store.datasets.evaluation_store import EvaluationStore
@@ -14,7 +15,6 @@ from store.recorded.message import Json
 NO_DIFFERENCE = "no difference shown at 95 %"
 _NOT_COMPARED = "not comparable: no answer has both scores"
 _TOO_FEW = "too few conversations to tell"
-_SHORT_HASH = 12
 _Scores = Mapping[tuple[str, int], Prediction]
 
 
@@ -109,26 +109,17 @@ async def compare_stored(names: Sequence[str], store: EvaluationStore) -> Compar
 
 
 async def compare_models(reference: str, models: Sequence[str], store: EvaluationStore, *, part: str) -> Comparison:
-    """Compare the newest evaluations of models on a frozen version.
+    """Compare the newest evaluations of models on a frozen version that are alike; notes tell of newer ones.
 
     Raises:
         DatasetError: There is no such version.
-        InputError: A model was not evaluated on it, or the evaluations cannot be compared.
+        InputError: A model was not evaluated on it, or no evaluations of all models can be compared.
     """
     version = await store.version(reference, wants="frozen")
     there = [one for one in await store.evaluations(version.dataset, version.number) if one.part == part]
-    names = []
-    for model in models:
-        found = next((one for one in there if one.model == model), None)
-        if found is None:
-            known = ", ".join(dict.fromkeys(one.model for one in there)) or "no model"
-            raise InputError(
-                f"model {model}",
-                f"was not evaluated on {version.label}, part {part} ({known} was). Run `tracemill evaluate "
-                f"{version.label} --model {model} --part {part}`.",
-            )
-        names.append(found.evaluation_id)
-    return await compare_stored(names, store)
+    chosen = choose_alike(models, there, version, part)
+    found = await compare_stored([one.evaluation_id for one in chosen.evaluations], store)
+    return replace(found, notes=(*chosen.notes, *found.notes))
 
 
 def compare(sides: Sequence[tuple[Evaluation, Sequence[Prediction]]]) -> Comparison:
@@ -141,7 +132,7 @@ def compare(sides: Sequence[tuple[Evaluation, Sequence[Prediction]]]) -> Compari
     if len({one.evaluation_id for one in evaluations}) < len(evaluations) or len(evaluations) < 2:
         raise InputError("compare", "needs two different evaluations or more.")
     for other in evaluations[1:]:
-        _check(evaluations[0], other)
+        check_alike(evaluations[0], other)
     names = _names(evaluations)
     places = [{(one.row_id, one.target): one for one in predictions} for _, predictions in sides]
     seed = evaluations[0].settings["random_seed"]
@@ -151,26 +142,6 @@ def compare(sides: Sequence[tuple[Evaluation, Sequence[Prediction]]]) -> Compari
         for metric in _metrics(evaluations[one], evaluations[other])
     ]
     return Comparison(tuple(evaluations), names, tuple(_together(differences)), tuple(_notes(evaluations, differences)))
-
-
-def _check(one: Evaluation, other: Evaluation) -> None:
-    if one.test_hash != other.test_hash:
-        raise InputError(
-            "compare",
-            f"{_named(one)} and {_named(other)} were measured by different rows: their test hashes are "
-            f"{one.test_hash[:_SHORT_HASH]}… and {other.test_hash[:_SHORT_HASH]}…. Evaluate both on one version.",
-        )
-    for name, shown in (("suite", "--task"), ("expand_tool_calling_turns", "evaluation.expand_tool_calling_turns")):
-        if one.settings[name] != other.settings[name]:
-            raise InputError(
-                "compare",
-                f"{_named(one)} and {_named(other)} were scored differently: {shown} was {one.settings[name]} and "
-                f"{other.settings[name]}. Evaluate one of them again.",
-            )
-
-
-def _named(one: Evaluation) -> str:
-    return f"{one.evaluation_id} ({one.model} on {one.label})"
 
 
 def _names(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:

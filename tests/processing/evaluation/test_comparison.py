@@ -130,3 +130,36 @@ async def test_a_model_that_was_not_evaluated_is_named_with_the_command(
     await run(store, teachers, Wanted("support", ("good",)))
     with pytest.raises(InputError, match=r"poor.*good was.*tracemill evaluate support-v1 --model poor"):
         await compare_models("support", ["good", "poor"], store, part="test")
+
+
+async def test_models_are_compared_by_their_newest_evaluations_that_are_alike(
+    store: EvaluationStore, teachers: Teachers
+) -> None:
+    """An evaluation with another --task, made later, kept a version's models from being compared at all."""
+    await frozen(store, [label_row(number) for number in range(12)])
+    teachers.reply = two_models
+    alike = await run(store, teachers, Wanted("support", ("good", "poor")))
+    other = (await run(store, teachers, Wanted("support", ("poor",), suite="text"))).evaluations[0]
+    assert alike.comparison is not None
+    found = await compare_models("support", ["good", "poor"], store, part="test")
+    assert found.differences == alike.comparison.differences
+    (note,) = [note for note in found.notes if "newer" in note]
+    taken = alike.evaluations[1].evaluation_id
+    assert taken in note
+    assert f"{other.evaluation_id} is newer and was scored with --task text" in note
+    assert "good" in note
+    await run(store, teachers, Wanted("support", ("good",), suite="text"))
+    newest = await compare_models("support", ["good", "poor"], store, part="test")
+    assert {one.settings["suite"] for one in newest.evaluations} == {"text"}
+    assert not [note for note in newest.notes if "newer" in note]
+
+
+async def test_models_without_evaluations_that_are_alike_are_told_what_each_has(
+    store: EvaluationStore, teachers: Teachers
+) -> None:
+    await frozen(store, [label_row(number) for number in range(9)])
+    teachers.reply = two_models
+    await run(store, teachers, Wanted("support", ("good",)))
+    await run(store, teachers, Wanted("support", ("poor",), suite="text"))
+    with pytest.raises(InputError, match=r"good .*--task classification.*poor .*--task text.*tracemill evaluate"):
+        await compare_models("support", ["good", "poor"], store, part="test")
