@@ -3,8 +3,9 @@
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import typer
 
@@ -21,7 +22,7 @@ from processing.model_client import ModelClient
 from processing.model_config import load_models
 from processing.teachers import Teachers
 from store.datasets.evaluation_store import EvaluationStore
-from tracemill.evaluation_files import Html, Plot, Shown, write_files
+from tracemill.evaluation_files import Html, Plot, Shown, check_files, write_files
 from tracemill.evaluation_text import bill_line, comparison_text, evaluation_text, held_lines
 from tracemill.progress_lines import show_progress
 from tracemill.run_command import DEFAULT_DATA_DIR, PARTIAL, WORK_FILE, AsJson, DataDir, run_to_end, usage
@@ -35,6 +36,13 @@ Part = Annotated[
     Literal["test", "train", "all"], typer.Option(help="Which rows are asked; a row that is not split counts as train.")
 ]
 Metrics = Annotated[str, typer.Option(help="Metrics to show, with commas between. [default: all of the task]")]
+
+
+class _Measured(NamedTuple):
+    """What an evaluation came to, and how it stands to the bounds that were asked for."""
+
+    evaluated: Evaluated
+    held: Sequence[Held]
 
 
 def evaluate(
@@ -78,47 +86,30 @@ def evaluate(
         usage("name a model (--model, may be given several times), or take --baseline recorded.")
     if job_description is not None and judge is None:
         usage("--job-description is for the judge; name one with --judge.")
-    wanted_metrics = _metric_names(metrics)
+    wanted = Wanted(
+        reference=reference,
+        models=tuple(model or ()),
+        part=part,
+        suite=task,
+        metrics=_metric_names(metrics),
+        judge=judge,
+        has_recorded=baseline is not None,
+    )
     bounds = _bounds(cutoffs)
 
-    async def evaluated() -> tuple[Evaluated, list[Held]]:
-        models = load_models(config, _SECTION)
-        wanted = Wanted(
-            reference=reference,
-            models=tuple(model or ()),
-            part=part,
-            suite=task,
-            metrics=wanted_metrics,
-            judge=judge,
-            has_recorded=baseline is not None,
-            description=None if job_description is None else descriptions.load(job_description, task=""),
-        )
-        async with await EvaluationStore.open(data_dir / WORK_FILE) as store, ModelClient(models.parallel) as client:
-            teachers = Teachers(client, store, models, os.environ, budget=Budget(max_calls, max_cost))
-            with show_progress(is_quiet=as_json) as progress:
-                try:
-                    found = await run_evaluate(wanted, store, teachers, progress=progress)
-                    return found, hold(bounds, found.evaluations)
-                except UnknownMetricError as exc:
-                    usage(str(exc))
+    async def evaluated() -> _Measured:
+        check_files(plot, html)
+        described = wanted if job_description is None else _described(wanted, job_description)
+        try:
+            found = await _evaluate(described, config, Budget(max_calls, max_cost), data_dir, is_quiet=as_json)
+            return _Measured(found, hold(bounds, found.evaluations))
+        except UnknownMetricError as exc:
+            usage(str(exc))
 
     found, held = run_to_end(evaluated())
-    shown = Shown(found.evaluations, found.comparison, found.metrics, found.warnings, tuple(held))
+    shown = Shown(found.evaluations, found.comparison, found.metrics, found.warnings, held)
     written = run_to_end(write_files(shown, plot, html))
-    if as_json:
-        files = {"cutoffs": [one.as_json() for one in held], "files": [str(path) for path in written]}
-        typer.echo(json.dumps({**found.as_json(), **files}))
-    else:
-        sides = sides_of(found.evaluations, found.comparison)
-        told = [
-            bill_line(found),
-            *(f"warning: {warning}" for warning in found.warnings),
-            *held_lines(held),
-            *map(str, written),
-        ]
-        typer.echo(
-            "\n\n".join(filter(None, [evaluation_text(sides, found.metrics, found.comparison), "\n".join(told)]))
-        )
+    typer.echo(_as_json(found, held, written) if as_json else _as_text(found, held, written))
     _leave(found, held)
 
 
@@ -149,6 +140,7 @@ def compare(
     wanted = _metric_names(metrics)
 
     async def compared() -> Comparison:
+        check_files(plot, html)
         async with await EvaluationStore.open_to_read(data_dir / WORK_FILE) as store:
             if models:
                 return await compare_models(names[0], models, store, part=part)
@@ -162,6 +154,32 @@ def compare(
         return
     sides = sides_of(found.evaluations, found)
     typer.echo("\n\n".join([evaluation_text(sides, shown, None), comparison_text(found, shown), *map(str, written)]))
+
+
+def _described(wanted: Wanted, path: Path) -> Wanted:
+    return replace(wanted, description=descriptions.load(path, task=""))
+
+
+async def _evaluate(
+    wanted: Wanted, config: Path | None, budget: Budget, data_dir: Path, *, is_quiet: bool
+) -> Evaluated:
+    models = load_models(config, _SECTION)
+    async with await EvaluationStore.open(data_dir / WORK_FILE) as store, ModelClient(models.parallel) as client:
+        teachers = Teachers(client, store, models, os.environ, budget=budget)
+        with show_progress(is_quiet=is_quiet) as progress:
+            return await run_evaluate(wanted, store, teachers, progress=progress)
+
+
+def _as_json(found: Evaluated, held: Sequence[Held], written: Sequence[Path]) -> str:
+    files = {"cutoffs": [one.as_json() for one in held], "files": [str(path) for path in written]}
+    return json.dumps({**found.as_json(), **files})
+
+
+def _as_text(found: Evaluated, held: Sequence[Held], written: Sequence[Path]) -> str:
+    sides = sides_of(found.evaluations, found.comparison)
+    warnings = [f"warning: {warning}" for warning in found.warnings]
+    told = [bill_line(found), *warnings, *held_lines(held), *map(str, written)]
+    return "\n\n".join(filter(None, [evaluation_text(sides, found.metrics, found.comparison), "\n".join(told)]))
 
 
 def _bounds(text: str | None) -> list[Cutoff]:

@@ -7,10 +7,11 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+from processing.errors import InputError
 from processing.evaluation.comparison import Comparison
 from processing.evaluation.cutoffs import Held
 from processing.evaluation.page import evaluation_page, sides_of
-from processing.evaluation.plots import write_plots
+from processing.evaluation.plots import require_matplotlib, write_plots
 from store.datasets.evaluation import Evaluation
 
 Plot = Annotated[Path | None, typer.Option(help="Folder for plots as PNG files; needs the extra `plots`.")]
@@ -33,6 +34,28 @@ class Shown(NamedTuple):
     metrics: Sequence[str]
     warnings: Sequence[str] = ()
     held: Sequence[Held] = ()
+
+
+def check_files(plot: Path | None, html: Path | None) -> None:
+    """See that the page and the plots can be written, before anything is paid for what they show.
+
+    Raises:
+        InputError: One cannot be.
+    """
+    if html is not None:
+        if html.is_dir():
+            raise InputError(str(html), "is a folder. Choose another --html.")
+        _check_folder(html.parent, "--html")
+    if plot is not None:
+        require_matplotlib()
+        _check_folder(next(path for path in (plot, *plot.parents) if path.exists()), "--plot")
+
+
+def _check_folder(folder: Path, option: str) -> None:
+    if not folder.is_dir():
+        raise InputError(str(folder), f"is no folder. Make it, or choose another {option}.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(str(folder), f"cannot be written by this user. Choose another {option}.")
 
 
 async def write_files(shown: Shown, plot: Path | None, html: Path | None) -> list[Path]:

@@ -11,9 +11,11 @@ from typing import Annotated
 import typer
 
 from processing.budget import Budget
+from processing.dataset_files import FILES
 from processing.inputs import Inputs
 from processing.kept_inputs import load_inputs, read_kept
 from processing.model_client import ModelClient
+from processing.output import OutputFolder
 from processing.pipeline import Dataset, make_dataset, process
 from processing.plan import Plan, make_plan
 from processing.reprocess import Change, FileDifference, change_of, next_folder, row_difference
@@ -105,6 +107,7 @@ def reprocess(
     _show_change(told)
     if wanted.buys:
         _ask(yes, as_json, wanted, None)
+        run_to_end(_check_out(wanted))
     dataset = run_to_end(_build(wanted, data_dir, Budget(max_calls, max_cost), is_quiet=as_json))
     rows = row_difference(wanted.folder, dataset.files)
     _show_rows(told, rows)
@@ -135,6 +138,12 @@ async def _prepare(job: Job, path: Path, out: Path | None, data_dir: Path, *, is
     if erased is not None:
         notes.append(f"{erased.traces} of the run's traces were erased by {erased.erased_at}.")
     return _Reprocessing(folder, out or next_folder(folder), inputs, change, plan, environ, (*change.notes, *notes))
+
+
+async def _check_out(wanted: _Reprocessing) -> None:
+    """See that the dataset can be published, before anything is paid for it."""
+    with OutputFolder(wanted.out) as folder:
+        folder.claim(FILES, {conversation.id for conversation in wanted.inputs.intake.conversations})
 
 
 async def _build(wanted: _Reprocessing, data_dir: Path, budget: Budget, *, is_quiet: bool) -> Dataset:

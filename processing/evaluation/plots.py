@@ -6,6 +6,7 @@ Nothing of matplotlib that depends on a screen, a home directory's settings or t
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,12 @@ _SETTINGS = {
 }
 
 
+def require_matplotlib() -> None:
+    """See that plots can be drawn. Raises InputError when matplotlib is not installed."""
+    if find_spec("matplotlib") is None:
+        raise InputError("--plot", "needs matplotlib. Install it with: pip install 'tracemill[plots]'.")
+
+
 def write_plots(sides: Sequence[Side], metrics: Sequence[str], folder: Path) -> list[Path]:
     """Write the plots that there are numbers for: scores, cost, latency, and a confusion matrix for each contender.
 
@@ -64,13 +71,12 @@ def write_plots(sides: Sequence[Side], metrics: Sequence[str], folder: Path) -> 
         InputError: matplotlib is not installed.
         OSError: The folder cannot be written.
     """
-    try:
-        import matplotlib as mpl
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-        from matplotlib.layout_engine import ConstrainedLayoutEngine
-    except ImportError as exc:
-        raise InputError("--plot", "needs matplotlib. Install it with: pip install 'tracemill[plots]'.") from exc
+    require_matplotlib()
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
     main = main_metric(sides, metrics)
     plots: dict[str, Callable[[Figure], bool]] = {
         "scores.png": partial(_scores, sides=sides, metrics=metrics),

@@ -91,6 +91,8 @@ def test_new_members_of_the_committee_are_planned_before_they_are_asked(
     asked = tracemill(arguments, tmp_path, teachers)
     assert asked.returncode == 2, asked.stderr
     assert "new-member" in asked.stdout
+    refused = tracemill([*arguments, "--out", name, "--yes"], tmp_path, teachers)
+    assert (refused.returncode, "new.json: cannot be the output folder" in refused.stderr) == (1, True), refused.stderr
     assert teachers.requests == []
     done = tracemill([*arguments, "--yes"], tmp_path, teachers)
     assert done.returncode == 0, done.stderr
