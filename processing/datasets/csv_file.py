@@ -4,23 +4,27 @@ The delimiter is told by looking, quoted cells may hold line ends, a byte order 
 quotes or cells fails alone; an empty cell says that there is nothing.
 """
 
-import codecs
 import csv
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from processing.datasets.file_blocks import SAMPLE_BYTES, beginning_of, blocks_of
+from processing.datasets.file_blocks import SAMPLE_BYTES, beginning_of, text_blocks
 from processing.datasets.mapping import KNOWN_COLUMNS
 from processing.datasets.record import Record, RecordFault, failed, failed_line
 from processing.errors import InputError
-from store.recorded.errors import LineError
+from store.recorded.errors import LineError, RejectReason
 from store.recorded.file_lines import MAX_LINE_BYTES, FileLine, file_lines
 
+MAX_RECORD_BYTES: Final = MAX_LINE_BYTES
+"""However many lines it has: a quote that is never closed would make one record of all that follows it."""
 _DELIMITERS: Final = ",;\t|"
 _LONGEST_NAME: Final = 64
 """A header cell is a name; a longer one is data."""
 _SAMPLE_RECORDS: Final = 200
+_CLOSES: Final = re.compile(r'[^"]*+(?:""[^"]*+)*+"')
+"""Begins a line that closes the quote in which it begins; two quotes stand for one of the text."""
 
 
 class _Header(NamedTuple):
@@ -31,7 +35,12 @@ class _Header(NamedTuple):
 
 
 def csv_records(
-    path: Path, name: str, *, delimiter: str | None = None, has_header: bool | None = None
+    path: Path,
+    name: str,
+    *,
+    delimiter: str | None = None,
+    has_header: bool | None = None,
+    max_record_bytes: int = MAX_RECORD_BYTES,
 ) -> Iterator[Record]:
     """Read a file from its beginning; blank lines are passed over.
 
@@ -41,52 +50,101 @@ def csv_records(
         delimiter: None to tell it by looking.
         has_header: Whether the first record names the columns; None to tell by looking. Without a header the columns
             are `column_1`, `column_2` and so on.
+        max_record_bytes: A longer record is the last one that is read: where it ends, and so where the next begins,
+            cannot be known.
 
     Raises:
-        InputError: It is UTF-16, or two columns have one name.
+        InputError: It is UTF-16 or UTF-32 without a byte order mark, or two columns have one name.
     """
-    start = beginning_of(path)
-    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise InputError(name, "is UTF-16. Save it as UTF-8 (in a spreadsheet: 'CSV UTF-8').")
+    header: _Header | None = None
+    for number, found in _cells(path, name, delimiter, max_record_bytes):
+        if isinstance(found, Record):
+            yield found
+        elif any(cell.strip() for cell in found):
+            if header is None:
+                header = _header(found, name, has_header)
+                if not header.is_data:
+                    continue
+            yield _record(name, number, header.names, found)
+
+
+def _cells(path: Path, name: str, delimiter: str | None, max_bytes: int) -> Iterator[tuple[int, list[str] | Record]]:
+    """Give the line at which each record begins with its cells, or with why there are none."""
     # A cell may hold a whole conversation; the module's own bound is 128 KiB.
     csv.field_size_limit(MAX_LINE_BYTES)
-    lines = _TextLines(file_lines(blocks_of(path)))
-    reader = csv.reader(lines, delimiter=delimiter or _delimiter(start), strict=True)
-    header: _Header | None = None
+    lines = _TextLines(file_lines(text_blocks(path, name)), max_bytes)
+    reader = csv.reader(lines, delimiter=delimiter or _delimiter(beginning_of(path, name)), strict=True)
     while True:
-        begins_at = lines.number + 1
+        lines.begin_record()
         try:
             cells = next(reader, None)
         except csv.Error as exc:
-            yield failed(name, begins_at, RecordFault.NOT_CSV, str(exc))
-            continue
+            yield lines.begun_at, failed(name, lines.begun_at, RecordFault.NOT_CSV, lines.why_not_csv(exc))
         except LineError as exc:
-            yield failed_line(name, lines.number + 1, exc)
+            yield lines.number, failed_line(name, lines.number, exc)
+            if exc.reason is not RejectReason.TOO_LONG or lines.number > lines.begun_at:
+                return
+        except _EndlessRecordError as exc:
+            yield lines.begun_at, failed(name, lines.begun_at, RecordFault.NOT_CSV, str(exc))
             return
-        if cells is None:
-            return
-        if not any(cell.strip() for cell in cells):
-            continue
-        if header is None:
-            header = _header(cells, name, has_header)
-            if not header.is_data:
-                continue
-        yield _record(name, begins_at, header.names, cells)
+        else:
+            if cells is None:
+                return
+            yield lines.begun_at, cells
+
+
+class _EndlessRecordError(Exception):
+    """A record is longer than any."""
 
 
 class _TextLines(Iterator[str]):
-    """Gives lines as text with their ends, and counts them; what is not UTF-8 stays recognisable."""
+    """Gives lines as text with their ends, and counts them; what is not UTF-8 stays recognisable.
 
-    def __init__(self, lines: Iterator[FileLine]) -> None:
+    Attributes:
+        number: Of the line that was given last.
+        begun_at: Number of the first line of the record that is read.
+    """
+
+    def __init__(self, lines: Iterator[FileLine], max_record_bytes: int) -> None:
         self.number = 0
+        self.begun_at = 1
         self._lines = lines
+        self._max_record_bytes = max_record_bytes
+        self._record_bytes = 0
+        self._opened_at = 1
+
+    def begin_record(self) -> None:
+        """Take the next line for the first of a record."""
+        self.begun_at = self._opened_at = self.number + 1
+        self._record_bytes = 0
 
     def __next__(self) -> str:
         line = next(self._lines)
+        self.number = line.number
         if line.fault is not None:
             raise line.fault
-        self.number = line.number
-        return line.text.decode("utf-8", "surrogateescape") + "\n"
+        self._record_bytes += len(line.text) + 1
+        if self._record_bytes > self._max_record_bytes:
+            raise _EndlessRecordError(
+                f"the record has more than {self._max_record_bytes:,} bytes, and its last quote opens in line "
+                f"{self._opened_at:,}; nothing behind it was read. {_CLOSE_IT}"
+            )
+        text = line.text.decode("utf-8", "surrogateescape") + "\n"
+        # Another line is asked for within a quote alone. One that closes it, and is not the last, opens the next.
+        if line.number > self.begun_at and _CLOSES.match(text):
+            self._opened_at = line.number
+        return text
+
+    def why_not_csv(self, error: csv.Error) -> str:
+        """Say what is wrong with the record that was read last."""
+        if str(error) == "unexpected end of data":
+            taken = f"the {self.number - self._opened_at:,} lines behind it were taken for its text"
+            return f"the quote that opens in line {self._opened_at:,} is never closed, and {taken}. {_CLOSE_IT}"
+        spans = self.number > self.begun_at
+        return f"{error} in line {self.number:,}, to which the record goes on" if spans else str(error)
+
+
+_CLOSE_IT: Final = "Close it; a quote that is part of a text is written twice."
 
 
 def _header(cells: list[str], source: str, has_header: bool | None) -> _Header:

@@ -1,6 +1,6 @@
-r"""The records of a file of JSON: an object on each line, or one array of objects.
+"""The records of a file of JSON: an object on each line, or one array of objects.
 
-Lines end at `\n` bytes only, so U+2028 is data. Numbers keep all their digits; NaN and Infinity, which JSON does not
+Lines end as `file_blocks` says, so U+2028 is data. Numbers keep all their digits; NaN and Infinity, which JSON does not
 have, are refused.
 """
 
@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from processing.datasets.file_blocks import beginning_of, blocks_of
+from processing.datasets.file_blocks import beginning_of, text_blocks
 from processing.datasets.record import Record, RecordFault, failed, failed_line
 from store import json_text
 from store.recorded.errors import LineError
-from store.recorded.file_lines import MAX_LINE_BYTES, file_lines, unpacked
+from store.recorded.file_lines import MAX_LINE_BYTES, file_lines
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
@@ -25,11 +25,14 @@ def json_records(path: Path, name: str) -> Iterator[Record]:
     Args:
         path: Where it lies; it may be packed with gzip or zstd.
         name: What to call it.
+
+    Raises:
+        InputError: It is UTF-16 or UTF-32 without a byte order mark.
     """
-    if _begins_array(path):
+    if _begins_array(path, name):
         yield from _array_records(path, name)
         return
-    for line in file_lines(blocks_of(path)):
+    for line in file_lines(text_blocks(path, name)):
         if line.fault is not None:
             yield failed_line(name, line.number, line.fault)
         elif line.text.strip():
@@ -56,7 +59,7 @@ def _array_records(path: Path, name: str) -> Iterator[Record]:
     """Read one array of objects; what cannot be parsed ends it, since no line end helps on."""
     number = 0
     try:
-        for text in _elements(_decoded(blocks_of(path))):
+        for text in _elements(_decoded(text_blocks(path, name))):
             if text is None:
                 yield failed(name, number + 1, RecordFault.BROKEN_FILE, "from here on the file is not one JSON array")
                 return
@@ -98,15 +101,15 @@ def _elements(pieces: Iterator[str]) -> Iterator[str | None]:
 
 def _decoded(blocks: Iterable[bytes]) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8")()
-    for block in unpacked(blocks):
+    for block in blocks:
         if text := decoder.decode(block):
             yield text
     decoder.decode(b"", final=True)
 
 
-def _begins_array(path: Path) -> bool:
+def _begins_array(path: Path, name: str) -> bool:
     """Whether the file is one array of objects; lines that are arrays by themselves are told from it."""
-    start = beginning_of(path).removeprefix(_BYTE_ORDER_MARK).lstrip()
+    start = beginning_of(path, name).removeprefix(_BYTE_ORDER_MARK).lstrip()
     return start.startswith(b"[") and start[1:].lstrip().startswith((b"{", b"]"))
 
 

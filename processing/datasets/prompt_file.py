@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from processing.datasets.conversation_form import read_conversation, text_of_cell
-from processing.datasets.file_blocks import beginning_of, blocks_of
+from processing.datasets.file_blocks import beginning_of, text_blocks
 from processing.datasets.json_file import json_records
 from processing.datasets.record import Record, RecordFault, failed, failed_line
 from processing.datasets.row_form import RowFault, RowFormError, messages_of, row_of
@@ -136,10 +136,10 @@ def _names_trace(value: Mapping[str, Json]) -> bool:
 
 def _records(path: Path) -> Iterator[Record]:
     suffixes = {suffix.lower() for suffix in path.suffixes}
-    if suffixes & _JSON_ENDINGS or beginning_of(path).lstrip().startswith((b'{"prompt"', b'{"messages"')):
+    if suffixes & _JSON_ENDINGS or beginning_of(path, path.name).lstrip().startswith((b'{"prompt"', b'{"messages"')):
         yield from json_records(path, path.name)
         return
-    for line in file_lines(blocks_of(path)):
+    for line in file_lines(text_blocks(path, path.name)):
         if line.fault is not None:
             yield failed_line(path.name, line.number, line.fault)
         elif line.text.strip():

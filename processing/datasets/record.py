@@ -25,7 +25,7 @@ class RecordFault(StrEnum):
     BROKEN_FILE = "broken_file"
     """Here the file is damaged or cut short; nothing behind it could be read."""
     NOT_CSV = "not_csv"
-    """The quotes of the record are wrong."""
+    """The quotes of the record are wrong; one that is never closed takes all that follows for its text."""
     WRONG_CELLS = "wrong_cells"
     """The record has more or fewer cells than the header."""
 
