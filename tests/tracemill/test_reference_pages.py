@@ -1,37 +1,22 @@
 """The reference pages say what the code does."""
 
-import importlib.util
 import re
-from pathlib import Path
-from types import ModuleType
 
 import pytest
 from typer.testing import CliRunner
 
+from docs.generate import DOCS, PAGES
+from docs.reference.filter import EXAMPLES
 from proxy.admin.metrics import metrics_text
 from proxy.settings import DEFAULTS
 from store.filter import parse_filter
 from tracemill.cli import app
 from tracemill.serve_command import WITHOUT_FLAG
 
-DOCS = Path(__file__).parents[2] / "docs"
 
-
-def load_generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-generate = load_generator()
-
-
-@pytest.mark.parametrize("name", generate.PAGES)
+@pytest.mark.parametrize("name", PAGES)
 def test_a_reference_page_is_what_the_code_makes_it(name: str) -> None:
-    assert (DOCS / name).read_text() == generate.PAGES[name](), "run `make docs`"
+    assert (DOCS / name).read_text() == PAGES[name](), "run `make docs`"
 
 
 def test_settings_without_a_flag_are_settings() -> None:
@@ -48,7 +33,7 @@ def test_every_flag_that_the_settings_page_names_exists() -> None:
     assert [flag for flag in named if flag not in shown] == []
 
 
-@pytest.mark.parametrize("example", generate.FILTER_EXAMPLES)
+@pytest.mark.parametrize("example", EXAMPLES)
 def test_every_example_of_the_filter_page_is_a_filter(example: str) -> None:
     assert parse_filter(example).parameters
 

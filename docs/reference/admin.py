@@ -1,4 +1,4 @@
-"""The parts of admin-api.md that the declarations of the admin side make; `generate.py` takes the page from here."""
+"""The parts of admin-api.md that the declarations of the admin side make; the rest of it is written by hand."""
 
 import json
 import re
@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from docs.reference.table import row
 from proxy.admin.app import OPERATIONS
 from proxy.admin.openapi import document
 from proxy.admin.refusal import Code
 
-PAGE = Path(__file__).with_name("admin-api.md")
+PAGE = Path(__file__).parents[1] / "admin-api.md"
 MADE_PART = re.compile(r"(?<=<!-- made by `make docs`: )(\w+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 WORDS = {"integer": "whole number", "boolean": "true or false", "null": "null", "number": "number"}
 BOUNDS = {"minimum": "from", "maximum": "to"}
@@ -114,4 +115,4 @@ def _table_or_nothing(head: Iterable[str], rows: list[tuple[str, ...]]) -> str:
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     lines = [list(head), *map(list, rows)]
     lines.insert(1, ["---"] * len(lines[0]))
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    return "".join(map(row, lines))
