@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 from uuid import UUID
@@ -15,7 +16,8 @@ from processing.lineage_calls import RowCalls, calls_behind
 from processing.sources import Intake, from_store
 from store.datasets.row_search import FoundRow
 from store.datasets.version import Version
-from store.errors import DatabaseMissingError, StoreError
+from store.erasing.erased_trace import ErasedTrace, erased_traces
+from store.errors import DatabaseMissingError, OlderSchemaError, StoreError
 from store.run_list import KnownRun, list_runs
 from store.traces import TraceReader
 from store.work import WorkStore
@@ -94,11 +96,16 @@ def where(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
-    """Tell which runs, versions of datasets and rows hold a trace: what to make again when it has to go."""
+    """Tell which runs, versions of datasets and rows hold a trace: what to make again when it has to go.
+
+    A trace that was erased is told as such.
+    """
     _require_length(trace)
     in_versions = [] if run is not None else run_to_end(VersionRows(data_dir).of_trace(trace))
-    runs = run_to_end(_runs(run, data_dir, is_needed=not in_versions))
-    holding = _look(runs, lambda folder: rows_of_trace(folder, trace), is_needed=not in_versions)
+    erased = run_to_end(_erased(trace, data_dir))
+    is_needed = not in_versions and not erased
+    runs = run_to_end(_runs(run, data_dir, is_needed=is_needed))
+    holding = _look(runs, lambda folder: rows_of_trace(folder, trace), is_needed=is_needed)
     names = {one.run.run_id for one in holding}
     loaded = [one for one in runs if one.run_id not in names and _has_loaded(Path(one.out_dir), trace.lower())]
     told = {
@@ -106,8 +113,9 @@ def where(
         "runs": [{**_run_json(one.run), "rows": [_entry_json(entry) for entry in one.entries]} for one in holding]
         + [{**_run_json(one), "rows": []} for one in loaded],
         "versions": [version_row_json(*one) for one in in_versions],
+        "erased": [one.as_json() for one in erased],
     }
-    if not told["runs"] and not in_versions:
+    if not told["runs"] and is_needed:
         fail(f'{_those(runs)} {"holds" if len(runs) == 1 else "hold"} nothing of a trace "{trace}".')
     typer.echo(json.dumps(told) if as_json else where_text(told))
 
@@ -135,6 +143,13 @@ def _why_version(
 
 async def _with_store(traces: list[str], data_dir: Path) -> list[dict[str, Any]]:
     return [{"trace_id": one, "is_stored": await _is_stored(one, data_dir)} for one in traces]
+
+
+async def _erased(beginning: str, data_dir: Path) -> list[ErasedTrace]:
+    with suppress(DatabaseMissingError, OlderSchemaError):
+        async with await TraceReader.open(data_dir / TRACES_FILE) as reader:
+            return await reader.look(lambda db: erased_traces(db, beginning, _SHOWN))
+    return []
 
 
 def _require_length(beginning: str) -> None:

@@ -76,8 +76,9 @@ def _plain(value: Any) -> str:  # noqa: ANN401 - a JSON value
 
 
 def where_text(told: _Json) -> str:
-    """Write the runs and versions that hold a trace, each with its rows."""
-    lines = [f"{_version(row)}: row {one_line(row['row_id'])}" for row in told["versions"]]
+    """Write the runs and versions that hold a trace, each with its rows, and whether it was erased."""
+    lines = list(map(_erased, told["erased"]))
+    lines += [f"{_version(row)}: row {one_line(row['row_id'])}" for row in told["versions"]]
     for run in told["runs"]:
         erased = f"; {run['erased_traces']} of its traces were erased since" if run["erased_traces"] else ""
         lines.append(f"{run['name']} ({run['out_dir']}, {run['status']}{erased})")
@@ -85,6 +86,13 @@ def where_text(told: _Json) -> str:
         if not run["rows"]:
             lines.append("  it was read and stands in no row: it says the same as another trace, or could not be read")
     return "\n".join(lines)
+
+
+def _erased(trace: _Json) -> str:
+    asked = "" if trace["asked_at"] is None else f", as was asked at {trace['asked_at']}"
+    held = ", ".join(map(one_line, trace["datasets"]))
+    marked = f". Marked, since they held something of what was erased with it: {held}" if held else ""
+    return f"{trace['trace_id']} was erased{asked}{marked}"
 
 
 def _origin(told: _Json) -> list[str]:

@@ -134,6 +134,22 @@ async def test_a_captured_trace_is_found_in_all_runs_and_rows(teachers: Teachers
     text = tracemill(["where", trace, "--data-dir", "data"], tmp_path).stdout
     assert "1 of its traces were erased since" in text
     assert f"{example['file']}:{example['line']}" in text
+    assert [one["trace_id"] for one in gone["erased"]] == [trace]
+    shutil.rmtree(tmp_path / "one")
+    shutil.rmtree(tmp_path / "two")
+    left = tracemill(["where", trace.replace("-", "")[:31], "--data-dir", "data"], tmp_path)
+    assert left.returncode == 0, left.stderr
+    assert f"{trace} was erased, as was asked at 20" in left.stdout
+    assert str(tmp_path / "one") in left.stdout
+
+
+async def test_an_erased_trace_is_told_as_erased_where_no_run_was_ever_made(tmp_path: Path) -> None:
+    await fill(tmp_path)
+    trace = str(UUID(int=2))
+    assert tracemill(["erase", "--trace", trace, "--data-dir", "data", "--yes"], tmp_path).returncode == 0
+    found = tracemill(["where", trace, "--data-dir", "data"], tmp_path)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert f"{trace} was erased" in found.stdout
 
 
 def test_versions_of_datasets_that_have_a_row_are_told_with_what_people_decided(bank: Path, tmp_path: Path) -> None:
