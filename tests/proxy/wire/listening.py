@@ -62,10 +62,11 @@ class Client:
     async def rest(self, seconds: float = WAIT_S) -> bytes:
         """Read to the end of the connection; a reset is an error."""
         async with asyncio.timeout(seconds):
+            blocks = [self._held]
             while block := await asyncio.get_running_loop().sock_recv(self.socket, 262144):
-                self._held += block
-        rest, self._held = self._held, b""
-        return rest
+                blocks.append(block)
+        self._held = b""
+        return b"".join(blocks)
 
     def has_arrivals(self) -> bool:
         return bool(select.select([self.socket], [], [], 0)[0])
