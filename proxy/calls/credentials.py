@@ -1,7 +1,7 @@
 """Credentials in header fields: a client's key goes to no upstream with a key of its own, and none goes elsewhere."""
 
-from proxy.calls.headers import RawHeaders
 from proxy.calls.route import Route
+from proxy.wire.fields import Fields
 
 CREDENTIAL_FIELDS = frozenset(
     {
@@ -18,9 +18,9 @@ CREDENTIAL_FIELDS = frozenset(
 )
 """Fields that say who the client is, of the common upstreams and gateways."""
 
-_PROTOCOLS = b"sec-websocket-protocol"
-_PROTOCOL_KEY = b"openai-insecure-api-key."
+SUBPROTOCOLS = b"sec-websocket-protocol"
 """Browsers can set no header fields on a WebSocket, so OpenAI takes the key as the name of a subprotocol."""
+_PROTOCOL_KEY = b"openai-insecure-api-key."
 
 
 def own_key_field(auth: str, key: str) -> tuple[bytes, bytes]:
@@ -33,7 +33,7 @@ def own_key_field(auth: str, key: str) -> tuple[bytes, bytes]:
     return (b"Authorization", b"Bearer " + key.encode()) if auth == "bearer" else (auth.encode(), key.encode())
 
 
-def for_route(fields: RawHeaders, route: Route) -> list[tuple[bytes, bytes]]:
+def for_route(fields: Fields, route: Route) -> Fields:
     """Return the request fields as this route's upstream is to have them.
 
     A route with a key of its own gets that and no credential of the client; one without gets what the client sent. The
@@ -44,7 +44,7 @@ def for_route(fields: RawHeaders, route: Route) -> list[tuple[bytes, bytes]]:
         route: Where they go.
     """
     if route.credential is None and not route.headers:
-        return list(fields)
+        return fields
     replaced = {name.lower() for name, _ in route.headers}
     kept = [(name, value) for name, value in fields if name.lower() not in replaced]
     if route.credential is None:
@@ -55,7 +55,7 @@ def for_route(fields: RawHeaders, route: Route) -> list[tuple[bytes, bytes]]:
 
 def _without_key(name: bytes, value: bytes) -> tuple[bytes, bytes] | None:
     """Take a key out of the subprotocols that a WebSocket client offers; None when nothing else is offered."""
-    if name.lower() != _PROTOCOLS or _PROTOCOL_KEY not in value.lower():
+    if name.lower() != SUBPROTOCOLS or _PROTOCOL_KEY not in value.lower():
         return name, value
     tokens = [token.strip() for token in value.split(b",")]
     rest = [token for token in tokens if not token.lower().startswith(_PROTOCOL_KEY)]

@@ -6,9 +6,10 @@ Header fields are kept as the raw list they came as: order and duplicates (two `
 import hmac
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from proxy.journal.raw_call import HeaderList
-from proxy.wire.fields import USUAL, Names, first, names_of
+from proxy.wire.fields import USUAL, HeadFields, Names, names_of, usual_names
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
@@ -74,10 +75,14 @@ def forwarded(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
     several times is said once.
     """
     names = names_of(headers)
-    dropped = _dropped(names, headers)
-    kept = [field for lower, field in zip(names.lower, headers, strict=True) if lower not in dropped]
-    lengths = names.places.get(b"content-length", ())
-    if len(lengths) > 1 or (lengths and b"," in headers[lengths[0]][1]):
+    passage = _passage_of_answer(names)
+    if not _is_anything_named(names, headers):
+        kept: list[tuple[bytes, bytes]] = HeadFields([headers[place] for place in passage.kept], passage.names)
+    else:
+        dropped = _dropped(names, headers)
+        kept = [field for lower, field in zip(names.lower, headers, strict=True) if lower not in dropped]
+    lengths = names.places.get(b"content-length")
+    if lengths is not None and (len(lengths) > 1 or b"," in headers[lengths[0]][1]):
         return _with_one_length(kept)
     return kept
 
@@ -93,6 +98,11 @@ def to_upstream(headers: RawHeaders, *, host: bytes, has_upgrade: bool = False) 
         has_upgrade: Whether the offer of another protocol goes on, too.
     """
     names = names_of(headers)
+    passage = _passage_of_request(names)
+    if passage is not None and not _is_anything_named(names, headers):
+        sent = HeadFields([headers[place] for place in passage.kept], passage.names)
+        sent[passage.host] = sent[passage.host][0], host
+        return sent
     dropped, ours = _dropped(names, headers), _ours(names)
     kept: list[tuple[bytes, bytes]] = [] if b"host" in names.places else [(b"Host", host)]
     for lower, field in zip(names.lower, headers, strict=True):
@@ -114,10 +124,50 @@ def to_upstream(headers: RawHeaders, *, host: bytes, has_upgrade: bool = False) 
     return kept
 
 
+class _Passage(NamedTuple):
+    """What goes on of a head with certain names, as long as its `Connection` names no field.
+
+    Attributes:
+        kept: Places of the fields that do.
+        names: Their names.
+        host: Which of them is `Host`; -1 in an answer.
+    """
+
+    kept: tuple[int, ...]
+    names: Names
+    host: int = -1
+
+
+@lru_cache(USUAL)
+def _passage_of_answer(names: Names) -> _Passage:
+    dropped = _dropped(names, ())
+    return _passage(names, [place for place, name in enumerate(names.lower) if name not in dropped])
+
+
+@lru_cache(USUAL)
+def _passage_of_request(names: Names) -> _Passage | None:
+    """Return the passage; None where something but the host is said anew."""
+    if names.places.keys() & _SAID_ANEW != {b"host"}:
+        return None
+    stays = HOP_BY_HOP | _ours(names)
+    passage = _passage(names, [place for place, name in enumerate(names.lower) if name not in stays])
+    return passage._replace(host=passage.names.lower.index(b"host"))
+
+
+def _passage(names: Names, kept: Sequence[int]) -> _Passage:
+    return _Passage(tuple(kept), usual_names(tuple([names.own_case[place] for place in kept])))
+
+
+def _is_anything_named(names: Names, headers: RawHeaders) -> bool:
+    """Tell whether `Connection` names a field that is not in the fixed list anyway."""
+    places = names.places.get(b"connection")
+    return places is not None and any(headers[place][1].lower() not in _ONLY_OF_CONNECTION for place in places)
+
+
 def _dropped(names: Names, headers: RawHeaders) -> set[bytes] | frozenset[bytes]:
-    """Return the names of the fields that stay on their connection."""
+    """Return the names of the fields that stay on their connection; without `headers`, for any `Connection`."""
     named: set[bytes] = set()
-    for place in names.places.get(b"connection", ()):
+    for place in names.places.get(b"connection", ()) if headers else ():
         options = headers[place][1].lower()
         if options not in _ONLY_OF_CONNECTION:
             named.update(token.strip() for token in options.split(b","))
@@ -185,11 +235,13 @@ def key_fingerprint(headers: RawHeaders, salt: bytes) -> str | None:
     Returns:
         16 hexadecimal digits, or None when the call held no key.
     """
-    for name in _CREDENTIALS:
-        key = first(headers, name)
-        if key is not None:
-            return _fingerprint(salt, key)
-    return None
+    place = _key_place(names_of(headers))
+    return None if place is None else _fingerprint(salt, headers[place][1])
+
+
+@lru_cache(USUAL)
+def _key_place(names: Names) -> int | None:
+    return next((names.places[name][0] for name in _CREDENTIALS if name in names.places), None)
 
 
 def _fingerprint(salt: bytes, key: bytes) -> str:

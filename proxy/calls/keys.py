@@ -10,20 +10,23 @@ import hmac
 import logging
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import NoReturn
 
+from proxy.calls.credentials import CREDENTIAL_FIELDS, SUBPROTOCOLS
 from proxy.calls.headers import RawHeaders
 from proxy.calls.key_file import KEY_FILE, KEY_PREFIX, KeyList, key_digest, read_keys
 from proxy.calls.route import Route
 from proxy.errors import KeyFileError, RouteError
-from proxy.wire.fields import values
+from proxy.wire.fields import USUAL, Names, names_of
 
 _log = logging.getLogger("tracemill.keys")
 
 _LOOK_S = 1.0
-_SHAPE = re.compile(rb"tm-[A-Za-z0-9_-]{43}")
-_PLACES = (b"authorization", b"x-api-key", b"api-key")
+_SHAPE = re.compile(rb"(?<![A-Za-z0-9_-])tm-[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])")
+_FIELDS = CREDENTIAL_FIELDS | {SUBPROTOCOLS}
+"""Wherever clients put keys, under whatever scheme: a proxy key that was overlooked would go on to the upstream."""
 _PREFIX = KEY_PREFIX.encode()
 _INDEX_DIGITS = 8
 
@@ -88,7 +91,7 @@ class KeyRing:
         """Tell which key a call holds, without any I/O.
 
         Args:
-            fields: The request's header fields; `Authorization: Bearer`, `x-api-key` and `api-key` are looked at.
+            fields: The request's header fields; all that hold credentials are looked at.
 
         Returns:
             The key; None when the call holds none and needs none.
@@ -97,14 +100,13 @@ class KeyRing:
             RouteError: The call needs a key and holds none, or holds one that is not known (any more).
         """
         is_ours = False
-        held = [value for name in _PLACES for value in values(fields, name) if _PREFIX in value]
-        for credential in map(_credential, held):
-            if not credential.startswith(_PREFIX):
-                continue
-            key = self._find(credential)
-            if key is not None:
-                return key
-            is_ours = is_ours or _SHAPE.fullmatch(credential) is not None
+        held = [fields[place][1] for place in _places(names_of(fields))]
+        for value in held:
+            for shaped in _SHAPE.findall(value) if _PREFIX in value else ():
+                key = self._find(shaped)
+                if key is not None:
+                    return key
+                is_ours = True
         if is_ours:
             _refuse("The proxy key is not known; it may have been revoked.")
         if self._is_required:
@@ -160,9 +162,9 @@ class KeyRing:
         return None
 
 
-def _credential(value: bytes) -> bytes:
-    scheme, _, token = value.strip().partition(b" ")
-    return token.strip() if scheme.lower() == b"bearer" else value.strip()
+@lru_cache(USUAL)
+def _places(names: Names) -> list[int]:
+    return [place for place, name in enumerate(names.lower) if name in _FIELDS]
 
 
 def _refuse(message: str) -> NoReturn:

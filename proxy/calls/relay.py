@@ -209,11 +209,11 @@ async def _relay_answer(call: ClientCall, exchange: Exchange, answer: Answer) ->
     end = AnswerEnd(call.head.method, answer.status, fields, is_event_stream=answer.is_event_stream)
     if not end.has_body:
         await exchange.complete()
+    ours = [(TRACE_ID_HEADER, str(exchange.trace_id).encode())]
     if answer.is_event_stream and first(fields, b"x-accel-buffering") is None:
         # nginx in front of us would hold events back otherwise.
-        fields.append((b"X-Accel-Buffering", b"no"))
-    fields.append((TRACE_ID_HEADER, str(exchange.trace_id).encode()))
-    call.begin_answer(answer.status, answer.reason, fields, has_body=end.has_body)
+        ours.append((b"X-Accel-Buffering", b"no"))
+    call.begin_answer(answer.status, answer.reason, fields, has_body=end.has_body, added=ours)
     if not answer.has_block:
         call.flush()
     await _relay_blocks(call, exchange, answer, end)

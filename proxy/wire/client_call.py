@@ -6,11 +6,11 @@ ends the task that serves it, unless `on_departure` says otherwise.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from proxy.errors import ClientLeft, ProxyError
-from proxy.wire.fields import Fields, first
+from proxy.wire.fields import Field, Fields, first
 from proxy.wire.framing import BodyReader, encode_chunk, encode_last_chunk
 from proxy.wire.head import RequestHead, encode_head
 from proxy.wire.persistence import wants_close
@@ -164,7 +164,9 @@ class ClientCall:
         if self.head.version == b"1.1" and not self.is_answer_begun:
             self._socket.write(encode_head(b"HTTP/1.1 %d %b" % (status, reason), fields))
 
-    def begin_answer(self, status: int, reason: bytes, fields: Fields, *, has_body: bool) -> None:
+    def begin_answer(
+        self, status: int, reason: bytes, fields: Fields, *, has_body: bool, added: Sequence[Field] = ()
+    ) -> None:
         """Make the head; it leaves with the first block, with `flush`, or with the end of the answer.
 
         Args:
@@ -173,6 +175,7 @@ class ClientCall:
             fields: Those of the message, without any that concern one connection only. Without a `Content-Length`, the
                 body is framed here.
             has_body: False when nothing follows the head, whatever its fields say.
+            added: What is said behind those, nothing of the framing.
         """
         self.is_answer_begun = True
         framing: Fields = []
@@ -186,7 +189,7 @@ class ClientCall:
             self.is_last = True
         if self.is_last:
             framing.append((b"connection", b"close"))
-        self._head = encode_head(b"HTTP/1.1 %d %b" % (status, reason), fields + framing)
+        self._head = encode_head(b"HTTP/1.1 %d %b" % (status, reason), [*fields, *added, *framing])
 
     def flush(self) -> None:
         """Send the head, when nothing of the body has been sent that it could have left with."""

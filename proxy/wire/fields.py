@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from operator import itemgetter
 
-Fields = list[tuple[bytes, bytes]]
+Field = tuple[bytes, bytes]
+Fields = list[Field]
 """Header fields as they stood in the message: names in their own case, values without the white space around them."""
 
 USUAL = 256
@@ -23,14 +24,16 @@ class Names:
     """The names of some fields.
 
     Attributes:
+        own_case: In their own case, in their order.
         lower: In lower case, in their order.
         places: Where each of them stands, first place first.
     """
 
-    __slots__ = ("lower", "places")
+    __slots__ = ("lower", "own_case", "places")
 
     def __init__(self, names: tuple[bytes, ...]) -> None:
         """Take the names in their own case."""
+        self.own_case = names
         self.lower = tuple([name.lower() for name in names])
         self.places: dict[bytes, list[int]] = {}
         for place, name in enumerate(self.lower):
@@ -38,7 +41,7 @@ class Names:
 
 
 class HeadFields(Fields):
-    """The fields of a head that was read; they stay as they are.
+    """Fields whose names are known; their names stay as they are.
 
     Attributes:
         names: Their names.
@@ -46,21 +49,26 @@ class HeadFields(Fields):
 
     __slots__ = ("names",)
 
-    def __init__(self, fields: Fields, size: int) -> None:
-        """Take the fields; `size` is how many bytes they had in the head."""
-        super().__init__(fields)
-        names = tuple(map(_name, fields))
-        self.names = _usual_names(names) if size <= _USUAL_BYTES else Names(names)
+    def __init__(self, fields: Fields, names: Names) -> None:
+        """Take the fields and the names that they have."""
+        self.names = names
+        self.extend(fields)
+
+
+def head_fields(fields: Fields, size: int) -> HeadFields:
+    """Return the fields of a head with their names; `size` is how many bytes they had there."""
+    names = tuple(map(_name, fields))
+    return HeadFields(fields, usual_names(names) if size <= _USUAL_BYTES else Names(names))
 
 
 def names_of(fields: Sequence[tuple[bytes, bytes]]) -> Names:
     """Return the names of fields; those of a head are there already."""
-    return fields.names if isinstance(fields, HeadFields) else Names(tuple(map(_name, fields)))
+    return fields.names if type(fields) is HeadFields else Names(tuple(map(_name, fields)))
 
 
 def first(fields: Sequence[tuple[bytes, bytes]], name: bytes) -> bytes | None:
     """Return the value of the first field of that name (lower case), None when there is none."""
-    if isinstance(fields, HeadFields):
+    if type(fields) is HeadFields:
         places = fields.names.places.get(name)
         return None if places is None else fields[places[0]][1]
     for key, value in fields:
@@ -75,4 +83,5 @@ def values(fields: Sequence[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
     return [] if places is None else [fields[place][1] for place in places]
 
 
-_usual_names = lru_cache(USUAL)(Names)
+usual_names = lru_cache(USUAL)(Names)
+"""Remembers the names that come again and again."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from proxy.errors import FramingError, HeadError
-from proxy.wire.fields import Fields, values
+from proxy.wire.fields import Fields, names_of, values
 from proxy.wire.head import RequestHead, ResponseHead, parse_trailers
 
 _LENGTH = re.compile(rb"[0-9]{1,19}")
@@ -17,7 +17,6 @@ _HOST = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+;=:\[\]]*")
 _STRICT_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
-_DECISIVE = (b"host", b"content-length", b"transfer-encoding")
 _MAX_CHUNK_LINE = 4096
 """Bytes of a chunk's size with its extensions, which nobody uses; llhttp allows 16 KiB for all of a message's."""
 _MAX_TRAILER_BYTES = 64 * 1024
@@ -200,14 +199,22 @@ def request_body(head: RequestHead) -> BodyReader:
     Raises:
         HeadError: Host or framing are missing, doubled, contradictory or unknown (RFC 9112, 3.2, 6.1 and 6.3).
     """
-    hosts, lengths, codings = [values(head.fields, name) for name in _DECISIVE]
-    if len(hosts) > 1 or (not hosts and head.version == b"1.1") or any(not _HOST.fullmatch(host) for host in hosts):
+    fields, places = head.fields, names_of(head.fields).places
+    hosts = places.get(b"host")
+    if (hosts is None and head.version == b"1.1") or (
+        hosts is not None and (len(hosts) > 1 or not _HOST.fullmatch(fields[hosts[0]][1]))
+    ):
         raise HeadError(400, "a request has one Host field, which holds a host and perhaps a port (RFC 9112, 3.2)")
-    if codings:
-        return _chunked_request(head, b",".join(codings).lower(), has_length=bool(lengths))
-    if len(lengths) > 1 or (lengths and not _LENGTH.fullmatch(lengths[0])):
+    lengths = places.get(b"content-length")
+    if b"transfer-encoding" in places:
+        codings = b",".join(values(fields, b"transfer-encoding")).lower()
+        return _chunked_request(head, codings, has_length=lengths is not None)
+    if lengths is None:
+        return SizedBody(0)
+    length = fields[lengths[0]][1]
+    if len(lengths) > 1 or not _LENGTH.fullmatch(length):
         raise HeadError(400, "Content-Length has to be one decimal number, said once (RFC 9112, 6.3)")
-    return SizedBody(int(lengths[0]) if lengths else 0)
+    return SizedBody(int(length))
 
 
 def _chunked_request(head: RequestHead, codings: bytes, *, has_length: bool) -> ChunkedBody:
@@ -234,17 +241,20 @@ def response_body(method: bytes, head: ResponseHead) -> BodyReader:
     """
     if method == b"HEAD" or head.status in (204, 304):
         return SizedBody(0)
-    codings = values(head.fields, b"transfer-encoding")
-    if codings:
-        if b",".join(codings).lower().strip(b" \t") != b"chunked":
+    fields, places = head.fields, names_of(head.fields).places
+    if b"transfer-encoding" in places:
+        if b",".join(values(fields, b"transfer-encoding")).lower().strip(b" \t") != b"chunked":
             raise HeadError(502, "the answer has a Transfer-Encoding other than chunked")
         return ChunkedBody()
-    # The same length said several times is one length (RFC 9110, 8.6).
-    lengths = {part.strip(b" \t") for value in values(head.fields, b"content-length") for part in value.split(b",")}
-    if not lengths:
+    said = places.get(b"content-length")
+    if said is None:
         return CloseDelimitedBody()
-    length = lengths.pop()
-    if lengths or not _LENGTH.fullmatch(length):
+    length = fields[said[0]][1]
+    if len(said) > 1 or b"," in length:
+        # The same length said several times is one length (RFC 9110, 8.6).
+        lengths = {part.strip(b" \t") for place in said for part in fields[place][1].split(b",")}
+        length = lengths.pop() if len(lengths) == 1 else b""
+    if not _LENGTH.fullmatch(length):
         raise HeadError(502, "the answer's Content-Length is no single number")
     return SizedBody(int(length))
 

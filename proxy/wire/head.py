@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 from proxy.errors import HeadError
-from proxy.wire.fields import Fields, HeadFields
+from proxy.wire.fields import Fields, head_fields
 
 # `\x80-\xff` (obs-text) is let through in values and targets: it is opaque to a proxy, and clients send it.
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
@@ -73,7 +73,7 @@ def parse_request_head(head: bytes) -> RequestHead:
             raise HeadError(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
         raise HeadError(400, "the head of the request breaks the grammar of HTTP/1.1 (RFC 9112)")
     method, target, version, lines = found.groups()
-    return RequestHead(method, target, version, HeadFields(_fields(lines), len(lines)))
+    return RequestHead(method, target, version, head_fields(_fields(lines), len(lines)))
 
 
 def parse_response_head(head: bytes) -> ResponseHead:
@@ -86,7 +86,7 @@ def parse_response_head(head: bytes) -> ResponseHead:
     if found is None:
         raise HeadError(502, "the head of the answer breaks the grammar of HTTP/1.1 (RFC 9112)")
     version, status, reason, lines = found.groups()
-    return ResponseHead(version, int(status), reason or b"", HeadFields(_fields(lines), len(lines)))
+    return ResponseHead(version, int(status), reason or b"", head_fields(_fields(lines), len(lines)))
 
 
 def parse_trailers(section: bytes) -> Fields:

@@ -7,14 +7,13 @@ from typing import cast
 import httpx2 as httpx
 
 from proxy.wire.call_timeouts import CallTimeouts
-from proxy.wire.fields import Fields
+from proxy.wire.fields import Fields, names_of
 from proxy.wire.framing import encode_chunk, encode_last_chunk
 from proxy.wire.head import encode_head
 from proxy.wire.httpx_messages import fields_of
 
 _REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 """The methods that are idempotent (RFC 9110, 9.2.2)."""
-_DECISIVE = frozenset({b"content-length", b"transfer-encoding", b"connection", b"upgrade"})
 
 OnInformational = Callable[[int, bytes, Fields], None]
 
@@ -100,27 +99,24 @@ def read_request(request: httpx.Request, origin: bytes = b"", added: Fields | No
 
 def _framing(fields: Fields) -> tuple[int | None, bool, bool, bool]:
     """Return declared length, whether the body is chunked, whether the call is the last one, whether it upgrades."""
+    places = names_of(fields).places
+    is_chunked = False
+    for place in places.get(b"transfer-encoding", ()):
+        is_chunked = fields[place][1].lower().rpartition(b",")[2].strip() == b"chunked"
+        if not is_chunked:
+            raise httpx.LocalProtocolError("the request's last Transfer-Encoding has to be chunked")
+    lengths = places.get(b"content-length")
     length: int | None = None
-    is_chunked = is_last = asks_upgrade = False
-    for name, value in fields:
-        key = name.lower()
-        if key not in _DECISIVE:
-            continue
-        if key == b"content-length":
-            if length is not None or not value.isdigit():
-                raise httpx.LocalProtocolError("the request's Content-Length has to be one decimal number, said once")
-            length = int(value)
-        elif key == b"transfer-encoding":
-            is_chunked = value.lower().rpartition(b",")[2].strip() == b"chunked"
-            if not is_chunked:
-                raise httpx.LocalProtocolError("the request's last Transfer-Encoding has to be chunked")
-        elif key == b"connection":
-            is_last = is_last or b"close" in value.lower()
-        else:
-            asks_upgrade = True
-    if is_chunked and length is not None:
-        raise httpx.LocalProtocolError("the request has both Content-Length and Transfer-Encoding")
-    return length, is_chunked, is_last, asks_upgrade
+    if lengths is not None:
+        said = fields[lengths[0]][1]
+        if len(lengths) > 1 or not said.isdigit():
+            raise httpx.LocalProtocolError("the request's Content-Length has to be one decimal number, said once")
+        if is_chunked:
+            raise httpx.LocalProtocolError("the request has both Content-Length and Transfer-Encoding")
+        length = int(said)
+    options = places.get(b"connection")
+    is_last = options is not None and any(b"close" in fields[place][1].lower() for place in options)
+    return length, is_chunked, is_last, b"upgrade" in places
 
 
 def _body(stream: object, length: int | None, *, is_chunked: bool) -> tuple[bytes, AsyncIterable[bytes] | None]:
