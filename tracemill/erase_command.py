@@ -11,8 +11,8 @@ from uuid import UUID
 
 import typer
 
-from proxy.ingest.ingest import TRACES_FILE
 from store.change import ChangeKind, ChangeRecord, list_changes
+from store.data_files import TRACES_FILE
 from store.erasing.preview import Preview, preview
 from store.erasing.progress import Progress, find_progress
 from store.erasing.selector import Selector, SelectorKind

@@ -18,12 +18,12 @@ from uuid import UUID
 import typer
 
 from proxy.errors import SettingsError
-from proxy.ingest.ingest import TRACES_FILE
 from proxy.ingest.kept_bytes import derive_again
 from proxy.journal.change_writer import ChangeWriter
 from proxy.journal.writer import JOURNAL_FOLDER
 from proxy.serve.ingest_process import settings_as_served
 from store.change import ChangeKind
+from store.data_files import TRACES_FILE
 from store.errors import StoreError
 from store.filter import Filter
 from store.raw_calls import raw_calls_of

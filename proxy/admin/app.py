@@ -5,7 +5,7 @@ ends in its `OPERATIONS`, one `Operation` for each thing that can be asked: meth
 scope. A new resource is such a module and its line in `OPERATIONS` below; its route, the checking of its requests, its
 place in the OpenAPI document and in `docs/admin-api.md` follow from the declarations.
 
-- A handler reads `asked[PARAMETER]`, `asked.path("id")`, `asked.body(Shape)` or, for lines, `asked.blocks()`.
+- A handler reads `asked[PARAMETER]`, `asked.path("id")`, `asked.body(BODY)` or, for lines, `asked.blocks()`.
 - It answers with `answers.json_answer`, and raises `refusal.AdminRefusal(Code.…, message, param=…)` for what is asked
   wrongly. `FilterError`, `CursorError` and `StoreError` may pass through.
 - The JSON of bodies and answers is declared in `proxy.admin.shapes`, a module for each resource: `Given` is what the

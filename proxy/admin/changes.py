@@ -7,7 +7,6 @@ from proxy.admin.context import Context
 from proxy.admin.operation import Asked, Good, Operation
 from proxy.admin.parameter import CURSOR, LIMIT, optional_choice
 from proxy.admin.refusal import AdminRefusal, Code
-from proxy.admin.shapes import change as shape
 from store import json_text
 from store.change import ChangeKind, ChangeRecord, list_changes
 from store.errors import CursorError
@@ -62,7 +61,7 @@ OPERATIONS = (
         path="/admin/api/changes",
         summary="Lists the audit log, the last applied first.",
         handler=_list_changes,
-        good=Good("One page.", shape.ChangePage),
+        good=Good("One page.", "change.ChangePage"),
         parameters=(KIND, CURSOR, LIMIT),
         tag="changes",
     ),
@@ -72,7 +71,7 @@ OPERATIONS = (
         path="/admin/api/changes/{id}",
         summary="Tells what became of a change that was asked for.",
         handler=_get_change,
-        good=Good("The change.", shape.Change),
+        good=Good("The change.", "change.Change"),
         path_parts=(("id", "The change's id, as the answer to what was asked tells it."),),
         errors=(Code.NOT_FOUND,),
         tag="changes",

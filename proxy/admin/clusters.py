@@ -6,14 +6,13 @@ from starlette.responses import Response
 
 from proxy.admin.answers import json_answer
 from proxy.admin.context import Context
-from proxy.admin.job_filing import WORK_FILE
 from proxy.admin.operation import Asked, Good, Operation
 from proxy.admin.parameter import LIMIT, flag
 from proxy.admin.refusal import AdminRefusal, Code
-from proxy.admin.shapes import cluster as shape
 from store import json_text
 from store.clusters.cluster import Build, Cluster
 from store.clusters.cluster_store import ClusterStore
+from store.data_files import WORK_FILE
 from store.errors import ClusterError, DatabaseMissingError
 from store.json_text import JsonValue
 
@@ -75,7 +74,7 @@ OPERATIONS = (
         path="/admin/api/clusters",
         summary="Lists the [clusters](clusters.md) of the last build, the largest first.",
         handler=_list,
-        good=Good("The clusters.", shape.ClusterList),
+        good=Good("The clusters.", "cluster.ClusterList"),
         parameters=(_WITH_RETIRED,),
         tag="clusters",
     ),
@@ -85,7 +84,7 @@ OPERATIONS = (
         path="/admin/api/clusters/{id}",
         summary="Gives one cluster with the traces nearest its middle.",
         handler=_get,
-        good=Good("The cluster.", shape.WholeCluster),
+        good=Good("The cluster.", "cluster.WholeCluster"),
         parameters=(LIMIT,),
         path_parts=(("id", "The cluster's id."),),
         errors=(Code.NOT_FOUND,),

@@ -9,7 +9,6 @@ from proxy.admin.context import Context
 from proxy.admin.operation import Asked, Good, Operation
 from proxy.admin.parameter import CURSOR, LIMIT, WHERE
 from proxy.admin.refusal import AdminRefusal, Code
-from proxy.admin.shapes import conversation as shape
 from store.conversation_json import conversation_json, page_json
 from store.conversation_reader import list_conversations, show_conversation
 from store.conversation_summary import ConversationPage
@@ -43,7 +42,7 @@ OPERATIONS = (
         path="/admin/api/conversations",
         summary="Lists conversations with a call that the filter selects, the one with the newest such call first.",
         handler=_list_conversations,
-        good=Good("One page.", shape.ConversationPage),
+        good=Good("One page.", "conversation.ConversationPage"),
         parameters=(WHERE, CURSOR, LIMIT),
         tag="conversations",
     ),
@@ -53,7 +52,7 @@ OPERATIONS = (
         path="/admin/api/conversations/{id}",
         summary="Gives one conversation with its calls, the oldest first.",
         handler=_get_conversation,
-        good=Good("The conversation.", shape.Conversation),
+        good=Good("The conversation.", "conversation.Conversation"),
         parameters=(CURSOR, LIMIT),
         path_parts=(("id", "The conversation's id, or one that it had before a call came late."),),
         errors=(Code.NOT_FOUND,),

@@ -17,7 +17,8 @@ from starlette.types import Receive, Scope, Send
 from proxy.admin.change_requests import new_change
 from proxy.admin.context import Context
 from proxy.admin.dataset_place import NAME, NUMBER, VERSION_PATH, find_version, reading
-from proxy.admin.operation import BYTES, Asked, Good, Operation
+from proxy.admin.media_type import BYTES
+from proxy.admin.operation import Asked, Good, Operation
 from proxy.admin.parameter import flag, optional_choice, text
 from proxy.admin.refusal import Code
 from proxy.admin.worker import Stream

@@ -6,11 +6,11 @@ from typing import Final
 
 from proxy.admin.change_requests import new_change
 from proxy.admin.context import Context
-from proxy.admin.job_filing import WORK_FILE
 from proxy.admin.operation import Asked
 from proxy.admin.refusal import AdminRefusal, Code
 from store import json_text
 from store.change import ChangeKind
+from store.data_files import WORK_FILE
 from store.datasets.evaluation_store import EvaluationStore
 from store.datasets.version import Version, label, read_reference
 from store.datasets.version_table import Wanted

@@ -1,5 +1,6 @@
 """Upload of a file that becomes a version: its bytes go to the folder of a job as they come, which then reads them."""
 
+from enum import StrEnum
 from pathlib import PurePosixPath
 
 from starlette.requests import ClientDisconnect
@@ -7,13 +8,13 @@ from starlette.responses import Response
 
 from proxy.admin.answers import json_answer
 from proxy.admin.bearer import Scope
+from proxy.admin.body import Body
 from proxy.admin.context import Context
 from proxy.admin.job_filing import Filing
-from proxy.admin.operation import BYTES, Asked, Body, Good, Operation
+from proxy.admin.media_type import BYTES
+from proxy.admin.operation import Asked, Good, Operation
 from proxy.admin.parameter import choice, flag, optional_choice, share, text
 from proxy.admin.refusal import AdminRefusal, Code
-from proxy.admin.shapes.dataset import UploadFormat
-from proxy.admin.shapes.job import Job
 from store import json_text
 from store.datasets.row import Part
 from store.datasets.version import read_reference
@@ -21,6 +22,18 @@ from store.errors import DatasetError
 from store.job_control import job_json
 from store.job_folder import UPLOADED
 from store.job_kind import JobKind
+
+
+class UploadFormat(StrEnum):
+    """What a file of rows can be."""
+
+    AUTO = "auto"
+    JSONL = "jsonl"
+    CSV = "csv"
+    TSV = "tsv"
+    PARQUET = "parquet"
+    HF = "hf"
+
 
 _MAX_BYTES = 2**40
 _MAX_NAME = 120
@@ -88,7 +101,7 @@ OPERATIONS = (
         "it.",
         handler=_upload,
         scope=Scope.WRITE,
-        good=Good("The job; its `result` tells the version.", Job, status=201),
+        good=Good("The job; its `result` tells the version.", "job.Job", status=201),
         parameters=_PARAMETERS,
         path_parts=(("name", "Name of the dataset; `NAME-v1` insists that the next version is the first."),),
         body=Body(None, max_bytes=_MAX_BYTES, exact_type=BYTES),

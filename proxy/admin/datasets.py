@@ -1,9 +1,12 @@
 """Datasets: their versions and rows, what tells two versions apart, and freezing; docs/datasets.md tells the whole."""
 
+from typing import TYPE_CHECKING
+
 from starlette.responses import Response
 
 from proxy.admin.answers import json_answer
 from proxy.admin.bearer import Scope
+from proxy.admin.body import Body
 from proxy.admin.context import Context
 from proxy.admin.dataset_place import (
     NAME,
@@ -17,10 +20,9 @@ from proxy.admin.dataset_place import (
     refusing,
     writing,
 )
-from proxy.admin.operation import Asked, Body, Good, Operation
+from proxy.admin.operation import Asked, Good, Operation
 from proxy.admin.parameter import CURSOR, LIMIT, optional_choice
 from proxy.admin.refusal import AdminRefusal, Code
-from proxy.admin.shapes import dataset as shape
 from store import json_text
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.decision import Decision
@@ -31,8 +33,12 @@ from store.datasets.version_json import row_json, summary_json, version_json
 from store.errors import CursorError
 from store.json_text import JsonValue
 
+if TYPE_CHECKING:
+    from proxy.admin.shapes.dataset import FreezeTaken
+
 _STATE = optional_choice("state", "Only rows that ended so.", RowState)
 _PART = optional_choice("part", "Only rows of this part.", Part)
+_FREEZING: Body["FreezeTaken"] = Body("dataset.FreezeTaken")
 
 
 async def _list_datasets(context: Context, _asked: Asked) -> Response:
@@ -124,7 +130,7 @@ async def _diff(context: Context, asked: Asked) -> Response:
 
 
 async def _freeze(context: Context, asked: Asked) -> Response:
-    given = asked.body(shape.FreezeTaken).note
+    given = asked.body(_FREEZING).note
     async with writing(context) as store:
         version = await find_version(store, asked)
         if not version.is_frozen:
@@ -156,7 +162,7 @@ OPERATIONS = (
         path="/admin/api/datasets",
         summary="Lists all [datasets](datasets.md).",
         handler=_list_datasets,
-        good=Good("The datasets.", shape.DatasetList),
+        good=Good("The datasets.", "dataset.DatasetList"),
         tag="datasets",
     ),
     Operation(
@@ -165,7 +171,7 @@ OPERATIONS = (
         path="/admin/api/datasets/{name}",
         summary="Tells which versions a dataset has.",
         handler=_get_dataset,
-        good=Good("The dataset.", shape.Dataset),
+        good=Good("The dataset.", "dataset.Dataset"),
         path_parts=(NAME,),
         errors=(Code.NOT_FOUND,),
         tag="datasets",
@@ -176,7 +182,7 @@ OPERATIONS = (
         path="/admin/api/datasets/{name}/versions",
         summary="Lists the versions of a dataset by number.",
         handler=_list_versions,
-        good=Good("The versions.", shape.VersionList),
+        good=Good("The versions.", "dataset.VersionList"),
         path_parts=(NAME,),
         errors=(Code.NOT_FOUND,),
         tag="datasets",
@@ -187,7 +193,7 @@ OPERATIONS = (
         path=VERSION_PATH,
         summary="Gives one version with its counts, what made it, and what speaks against learning from it.",
         handler=_get_version,
-        good=Good("The version.", shape.WholeVersion),
+        good=Good("The version.", "dataset.WholeVersion"),
         path_parts=(NAME, NUMBER),
         errors=(Code.NOT_FOUND,),
         tag="datasets",
@@ -198,7 +204,7 @@ OPERATIONS = (
         path=f"{VERSION_PATH}/rows",
         summary="Lists the rows of a version, each whole, by their ids.",
         handler=_list_rows,
-        good=Good("One page.", shape.RowPage),
+        good=Good("One page.", "dataset.RowPage"),
         parameters=(_STATE, _PART, CURSOR, LIMIT),
         path_parts=(NAME, NUMBER),
         errors=(Code.NOT_FOUND,),
@@ -210,7 +216,7 @@ OPERATIONS = (
         path=f"{VERSION_PATH}/rows/{{row_id}}",
         summary="Gives one row with the traces that it was made from and what people decided about it.",
         handler=_get_row,
-        good=Good("The row.", shape.WholeRow),
+        good=Good("The row.", "dataset.WholeRow"),
         path_parts=(NAME, NUMBER, ROW_ID),
         errors=(Code.NOT_FOUND,),
         tag="datasets",
@@ -221,7 +227,7 @@ OPERATIONS = (
         path=f"{VERSION_PATH}/diff/{{other}}",
         summary="Tells how the kept rows of a version differ from those of another one.",
         handler=_diff,
-        good=Good("The difference.", shape.VersionDiff),
+        good=Good("The difference.", "dataset.VersionDiff"),
         parameters=(LIMIT,),
         path_parts=(NAME, NUMBER, ("other", "Number of the version that it is held against, usually the later one.")),
         errors=(Code.NOT_FOUND,),
@@ -234,9 +240,9 @@ OPERATIONS = (
         summary="Freezes a version: from then on it never changes. One that is frozen stays as it is.",
         handler=_freeze,
         scope=Scope.WRITE,
-        good=Good("The version.", shape.WholeVersion),
+        good=Good("The version.", "dataset.WholeVersion"),
         path_parts=(NAME, NUMBER),
-        body=Body(shape.FreezeTaken),
+        body=_FREEZING,
         errors=(Code.NOT_FOUND, Code.CONFLICT),
         tag="datasets",
     ),
@@ -247,7 +253,7 @@ OPERATIONS = (
         summary="Deletes an active version with its rows; what people decided about them is kept.",
         handler=_discard,
         scope=Scope.WRITE,
-        good=Good("The version as it stood.", shape.Version),
+        good=Good("The version as it stood.", "dataset.Version"),
         path_parts=(NAME, NUMBER),
         errors=(Code.NOT_FOUND, Code.CONFLICT),
         tag="datasets",

@@ -5,24 +5,29 @@ An answer of 202 tells that what was asked is on the disk: it will be done whate
 
 from datetime import UTC, datetime
 from functools import partial
+from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
 from proxy.admin.answers import json_answer
 from proxy.admin.bearer import Scope
+from proxy.admin.body import Body
 from proxy.admin.change_requests import new_change
 from proxy.admin.context import Context
 from proxy.admin.feedback import is_recent
 from proxy.admin.named_trace import named_trace, unknown_trace
-from proxy.admin.operation import Asked, Body, Good, Operation
+from proxy.admin.operation import Asked, Good, Operation
 from proxy.admin.refusal import AdminRefusal, Code
-from proxy.admin.shapes.erasure import Erasure, ErasureAccepted, ErasureTaken
 from store import json_text
 from store.change import ChangeKind
 from store.erasing.progress import find_progress, is_known
 from store.erasing.selector import Selector, SelectorKind
 from store.filter import parse_filter
 from store.json_text import JsonValue
+
+if TYPE_CHECKING:
+    from proxy.admin.shapes.erasure import ErasureTaken
+_ERASURE: Body["ErasureTaken"] = Body("erasure.ErasureTaken", max_bytes=1024 * 1024)
 
 
 async def _erase_trace(context: Context, asked: Asked) -> Response:
@@ -45,7 +50,7 @@ async def _erase_user(context: Context, asked: Asked) -> Response:
 
 
 async def _erase(context: Context, asked: Asked) -> Response:
-    given = asked.body(ErasureTaken).model_dump(exclude_none=True)
+    given = asked.body(_ERASURE).model_dump(exclude_none=True)
     if len(given) != 1:
         raise AdminRefusal(Code.INVALID_BODY, f"The body names {len(given)} of {', '.join(SelectorKind)}; name one.")
     name, value = next(iter(given.items()))
@@ -88,7 +93,7 @@ async def _get_erasure(context: Context, asked: Asked) -> Response:
     return json_answer(json_text.dumps(waiting))
 
 
-_TAKEN = Good("It is on the disk and will be done.", ErasureAccepted, status=202)
+_TAKEN = Good("It is on the disk and will be done.", "erasure.ErasureAccepted", status=202)
 
 OPERATIONS = (
     Operation(
@@ -138,7 +143,7 @@ OPERATIONS = (
         handler=_erase,
         scope=Scope.WRITE,
         good=_TAKEN,
-        body=Body(ErasureTaken, max_bytes=1024 * 1024),
+        body=_ERASURE,
         errors=(Code.INVALID_FILTER,),
         tag="erasures",
     ),
@@ -148,7 +153,7 @@ OPERATIONS = (
         path="/admin/api/erasures/{id}",
         summary="Tells how far an erasure is.",
         handler=_get_erasure,
-        good=Good("How far it is.", Erasure),
+        good=Good("How far it is.", "erasure.Erasure"),
         path_parts=(("id", "`change_id` of the answer that took it."),),
         errors=(Code.NOT_FOUND,),
         tag="erasures",

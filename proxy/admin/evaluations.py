@@ -8,10 +8,10 @@ from proxy.admin.answers import json_answer
 from proxy.admin.change_requests import new_change
 from proxy.admin.context import Context
 from proxy.admin.dataset_place import reading, refusing
-from proxy.admin.operation import LINES, Asked, Good, Operation
+from proxy.admin.media_type import LINES
+from proxy.admin.operation import Asked, Good, Operation
 from proxy.admin.parameter import CURSOR, LIMIT, text
 from proxy.admin.refusal import AdminRefusal, Code
-from proxy.admin.shapes import evaluation as shape
 from store import json_text
 from store.change import ChangeKind
 from store.datasets.evaluation import Prediction
@@ -113,7 +113,7 @@ OPERATIONS = (
         path="/admin/api/evaluations",
         summary="Lists [evaluations](evaluation.md), the newest first.",
         handler=_list,
-        good=Good("One page.", shape.EvaluationPage),
+        good=Good("One page.", "evaluation.EvaluationPage"),
         parameters=(_OF, CURSOR, LIMIT),
         tag="evaluations",
     ),
@@ -123,7 +123,7 @@ OPERATIONS = (
         path="/admin/api/evaluations/{id}",
         summary="Gives one evaluation.",
         handler=_get,
-        good=Good("The evaluation.", shape.Evaluation),
+        good=Good("The evaluation.", "evaluation.Evaluation"),
         path_parts=_ID,
         errors=(Code.NOT_FOUND,),
         tag="evaluations",
@@ -145,7 +145,7 @@ OPERATIONS = (
         path="/admin/api/comparisons",
         summary="Holds evaluations of the same rows against each other; others are refused.",
         handler=_compare,
-        good=Good("The comparison.", shape.Comparison),
+        good=Good("The comparison.", "evaluation.Comparison"),
         parameters=(_IDS,),
         errors=(Code.NOT_FOUND, Code.CONFLICT),
         tag="evaluations",

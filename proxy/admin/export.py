@@ -10,7 +10,8 @@ from starlette.types import Receive, Scope, Send
 
 from proxy.admin.change_requests import new_change
 from proxy.admin.context import Context
-from proxy.admin.operation import LINES, Asked, Good, Operation
+from proxy.admin.media_type import LINES
+from proxy.admin.operation import Asked, Good, Operation
 from proxy.admin.parameter import WHERE, choice, flag
 from proxy.admin.store import AdminStore
 from store import json_text

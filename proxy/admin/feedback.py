@@ -13,11 +13,11 @@ from starlette.responses import Response
 
 from proxy.admin.answers import json_answer
 from proxy.admin.bearer import Scope
+from proxy.admin.body import Body
 from proxy.admin.context import Context
 from proxy.admin.named_trace import named_trace, unknown_trace
-from proxy.admin.operation import Asked, Body, Good, Operation
+from proxy.admin.operation import Asked, Good, Operation
 from proxy.admin.refusal import AdminRefusal, Code
-from proxy.admin.shapes.feedback import Feedback, FeedbackLater, FeedbackList, FeedbackTaken
 from store import json_text
 from store.change import Change, ChangeKind, ChangeRecord
 from store.feedback import check_target, feedback_json, feedback_list_json, feedback_of, find_feedback, find_target
@@ -113,7 +113,7 @@ OPERATIONS = (
         path=_PATH,
         summary="Gives all [feedback](feedback.md) on a trace in its order, what no longer counts too.",
         handler=_list_feedback,
-        good=Good("The entries.", FeedbackList),
+        good=Good("The entries.", "feedback.FeedbackList"),
         path_parts=(("id", _ID_MEANING),),
         errors=(Code.NOT_FOUND,),
         tag="feedback",
@@ -125,10 +125,10 @@ OPERATIONS = (
         summary="Gives [feedback](feedback.md) on a trace, of which only the id has to be known yet.",
         handler=_give_feedback,
         scope=Scope.WRITE,
-        good=Good("The entry; it is on the disk and can be read.", Feedback, status=201),
-        later=Good("The entry is on the disk, and ingest comes to it later.", FeedbackLater, status=202),
+        good=Good("The entry; it is on the disk and can be read.", "feedback.Feedback", status=201),
+        later=Good("The entry is on the disk, and ingest comes to it later.", "feedback.FeedbackLater", status=202),
         path_parts=(("id", _ID_MEANING),),
-        body=Body(FeedbackTaken, max_bytes=_MAX_BYTES, is_exact=True),
+        body=Body("feedback.FeedbackTaken", max_bytes=_MAX_BYTES, is_exact=True),
         errors=(Code.NOT_FOUND, Code.CONFLICT),
         tag="feedback",
     ),

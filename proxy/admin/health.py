@@ -6,9 +6,10 @@ from starlette.responses import PlainTextResponse, Response
 
 from proxy.admin.bearer import Scope
 from proxy.admin.context import Context
-from proxy.admin.job_filing import WORK_FILE
+from proxy.admin.media_type import TEXT
 from proxy.admin.metrics import CONTENT_TYPE, journal_size, metrics_text
-from proxy.admin.operation import TEXT, Asked, Good, Operation
+from proxy.admin.operation import Asked, Good, Operation
+from store.data_files import WORK_FILE
 from store.errors import DatabaseMissingError, StoreError
 from store.filed_job import FiledJobs
 from store.search_index import search_state

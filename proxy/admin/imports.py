@@ -15,11 +15,11 @@ from starlette.responses import Response
 
 from proxy.admin.answers import json_answer
 from proxy.admin.bearer import Scope
+from proxy.admin.body import Body
 from proxy.admin.context import Context
-from proxy.admin.operation import Asked, Body, Good, Operation
+from proxy.admin.operation import Asked, Good, Operation
 from proxy.admin.parameter import choice, flag, text
 from proxy.admin.refusal import AdminRefusal, Code
-from proxy.admin.shapes.imports import ImportReport
 from proxy.errors import ImportStalledError
 from proxy.ingest.import_writing import ImportWriting, WriteCounts, import_report
 from store import json_text
@@ -176,9 +176,10 @@ OPERATIONS = (
         handler=_import,
         scope=Scope.WRITE,
         good=Good(
-            "What was read and stored; lines that cannot be read are counted, and the rest is stored.", ImportReport
+            "What was read and stored; lines that cannot be read are counted, and the rest is stored.",
+            "imports.ImportReport",
         ),
-        later=Good("All of it is on the disk, and ingest comes to it later.", ImportReport, status=202),
+        later=Good("All of it is on the disk, and ingest comes to it later.", "imports.ImportReport", status=202),
         parameters=(_FORMAT, _TAGS, _DRY_RUN),
         body=Body(None, max_bytes=_MAX_BYTES),
         tag="import",

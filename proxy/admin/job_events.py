@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from proxy.admin.operation import LINES
+from proxy.admin.media_type import LINES
 from store.filed_job import FiledJob
 from store.job_folder import Event, EventKind, JobFolder
 

@@ -1,5 +1,6 @@
 """What a job tells while it works, and the files that it leaves: report, predictions, rows."""
 
+from enum import StrEnum
 from functools import partial
 
 from starlette.responses import FileResponse, Response
@@ -8,14 +9,35 @@ from proxy.admin.change_requests import new_change
 from proxy.admin.context import Context
 from proxy.admin.job_events import SERVER_SENT, EventsAnswer
 from proxy.admin.jobs import JOB_ID, find_job, look_up
-from proxy.admin.operation import HTML, JSON, LINES, MARKDOWN, Asked, Good, Operation
+from proxy.admin.media_type import HTML, JSON, LINES, MARKDOWN
+from proxy.admin.operation import Asked, Good, Operation
 from proxy.admin.parameter import choice, optional_choice, whole_number
 from proxy.admin.refusal import AdminRefusal, Code
-from proxy.admin.shapes.job import JobPart, ReportForm
 from store import json_text
 from store.change import ChangeKind
 from store.job import JobStatus
 from store.job_folder import JobFolder
+
+
+class ReportForm(StrEnum):
+    """How a report is written."""
+
+    JSON = "json"
+    MARKDOWN = "markdown"
+    HTML = "html"
+
+
+class JobPart(StrEnum):
+    """The files of lines that a job makes."""
+
+    TRAIN = "train"
+    TEST = "test"
+    UNSTRUCTURED = "unstructured"
+    DROPPED = "dropped"
+    FAILED = "failed"
+    REVIEW = "review"
+    REJECTED = "rejected"
+
 
 _AFTER = whole_number(
     "after", "Only events after the one of this id. `Last-Event-ID` says the same.", low=0, high=999_999_999, default=0

@@ -11,13 +11,13 @@ import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from weakref import WeakValueDictionary
 
 from proxy.admin.refusal import AdminRefusal, Code
-from proxy.admin.shapes.job_taken import JobTaken
 from proxy.admin.worker import Worker
+from store.data_files import WORK_FILE
 from store.filed_job import Bounds, FiledJob, FiledJobs
 from store.filter import parse_filter
 from store.job import JobStatus
@@ -25,7 +25,9 @@ from store.job_folder import PROMPTS, EventKind, JobFolder, incoming
 from store.job_kind import JobKind
 from store.uuid7 import uuid7
 
-WORK_FILE = "work.db"
+if TYPE_CHECKING:
+    from proxy.admin.shapes.job_taken import JobTaken
+
 _FILES = {"config": "config.json", "job_description": "job_description.json"}
 _LINES = {"test": "test.jsonl", "calibration": "calibration.jsonl"}
 """Members of a body that become files of the job, each named beside; so do prompts, and the rest is the request."""
@@ -55,7 +57,7 @@ class Filing:
     upload: tuple[str, AsyncIterator[bytes]] | None = None
 
 
-def read_filing(asked: JobTaken) -> Filing:
+def read_filing(asked: "JobTaken") -> Filing:
     """Take a body apart.
 
     Raises:

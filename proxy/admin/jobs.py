@@ -5,33 +5,39 @@ The admin side runs none. It writes down what is asked, and the server starts a 
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from starlette.responses import Response
 
 from proxy.admin.answers import json_answer
 from proxy.admin.bearer import Scope
+from proxy.admin.body import Body
 from proxy.admin.change_requests import new_change
 from proxy.admin.context import Context
-from proxy.admin.job_filing import WORK_FILE, read_filing
-from proxy.admin.operation import Asked, Body, Good, Operation
+from proxy.admin.job_filing import read_filing
+from proxy.admin.operation import Asked, Good, Operation
 from proxy.admin.parameter import CURSOR, LIMIT
 from proxy.admin.refusal import AdminRefusal, Code
-from proxy.admin.shapes.job import Job, JobPage
-from proxy.admin.shapes.job_taken import JobTaken, ResumeTaken
 from store import json_text
 from store.change import ChangeKind
+from store.data_files import WORK_FILE
 from store.errors import CursorError, DatabaseMissingError
 from store.filed_job import Bounds, FiledJob, FiledJobs
 from store.job import JobStatus
 from store.job_control import cancel, delete, job_json, resume
 from store.job_folder import JobFolder
 
+if TYPE_CHECKING:
+    from proxy.admin.shapes.job_taken import JobTaken, ResumeTaken
+
 _MAX_BYTES = 32 * 1024 * 1024
+_FILED: Body["JobTaken"] = Body("job_taken.JobTaken", max_bytes=_MAX_BYTES)
+_RESUMED: Body["ResumeTaken"] = Body("job_taken.ResumeTaken")
 
 
 async def _file(context: Context, asked: Asked) -> Response:
-    return _answer(await context.jobs.file(read_filing(asked.body(JobTaken)), asked.who), status=201)
+    return _answer(await context.jobs.file(read_filing(asked.body(_FILED)), asked.who), status=201)
 
 
 async def _list(context: Context, asked: Asked) -> Response:
@@ -58,7 +64,7 @@ async def _cancel(context: Context, asked: Asked) -> Response:
 
 async def _resume(context: Context, asked: Asked) -> Response:
     context.jobs.refuse_if_off()
-    given = asked.body(ResumeTaken)
+    given = asked.body(_RESUMED)
     filed = await find_job(context, asked)
     if filed.job.status is JobStatus.SUCCESS:
         raise AdminRefusal(Code.CONFLICT, "The job is done; file another one.")
@@ -138,9 +144,9 @@ OPERATIONS = (
         handler=_file,
         scope=Scope.WRITE,
         good=Good(
-            "It is filed and runs when there is room, whatever happens to the server meanwhile.", Job, status=201
+            "It is filed and runs when there is room, whatever happens to the server meanwhile.", "job.Job", status=201
         ),
-        body=Body(JobTaken, max_bytes=_MAX_BYTES),
+        body=_FILED,
         errors=(Code.INVALID_FILTER, Code.CONFLICT),
         tag="jobs",
     ),
@@ -150,7 +156,7 @@ OPERATIONS = (
         path="/admin/api/jobs",
         summary="Lists the filed jobs, the latest first.",
         handler=_list,
-        good=Good("A page of jobs.", JobPage),
+        good=Good("A page of jobs.", "job.JobPage"),
         parameters=(CURSOR, LIMIT),
         tag="jobs",
     ),
@@ -160,7 +166,7 @@ OPERATIONS = (
         path="/admin/api/jobs/{id}",
         summary="Tells where a job stands.",
         handler=_get,
-        good=Good("The job.", Job),
+        good=Good("The job.", "job.Job"),
         path_parts=JOB_ID,
         errors=(Code.NOT_FOUND,),
         tag="jobs",
@@ -172,7 +178,7 @@ OPERATIONS = (
         summary="Stops a job; what it has paid for is kept. One that has ended stays as it is.",
         handler=_cancel,
         scope=Scope.WRITE,
-        good=Good("The job; where it runs, it is stopped within seconds.", Job),
+        good=Good("The job; where it runs, it is stopped within seconds.", "job.Job"),
         path_parts=JOB_ID,
         errors=(Code.NOT_FOUND,),
         tag="jobs",
@@ -184,9 +190,9 @@ OPERATIONS = (
         summary="Has a job that stopped or failed go on; nothing is paid for twice.",
         handler=_resume,
         scope=Scope.WRITE,
-        good=Good("The job, which runs when there is room.", Job),
+        good=Good("The job, which runs when there is room.", "job.Job"),
         path_parts=JOB_ID,
-        body=Body(ResumeTaken),
+        body=_RESUMED,
         errors=(Code.NOT_FOUND, Code.CONFLICT),
         tag="jobs",
     ),
@@ -198,7 +204,7 @@ OPERATIONS = (
         "versions of datasets that it made.",
         handler=_delete,
         scope=Scope.WRITE,
-        good=Good("The job as it stood.", Job),
+        good=Good("The job as it stood.", "job.Job"),
         path_parts=JOB_ID,
         errors=(Code.NOT_FOUND, Code.CONFLICT),
         tag="jobs",

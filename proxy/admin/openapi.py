@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
 from starlette.responses import Response
 
 from proxy.admin.answers import json_answer
 from proxy.admin.bearer import Scope
+from proxy.admin.body import load_shape
 from proxy.admin.context import Context
-from proxy.admin.operation import BYTES, JSON, LINES, Asked, Good, Operation
+from proxy.admin.media_type import BYTES, JSON, LINES
+from proxy.admin.operation import Asked, Good, Operation
 from proxy.admin.refusal import Code
-from proxy.admin.shapes.error import ErrorAnswer
 
 Schema = dict[str, Any]
 
+_ERROR = "error.ErrorAnswer"
 _LINK = re.compile(r"\[([^]]+)\]\([^)]+\)")
 _ANY = (Code.HOST_NOT_ALLOWED, Code.FOREIGN_ORIGIN, Code.INTERNAL_ERROR)
 _WITH_TOKEN = (Code.INVALID_TOKEN, Code.TOO_MANY_FAILURES, Code.STORE_UNAVAILABLE)
@@ -58,22 +58,24 @@ class _Shapes:
     """The schemas of all shapes, by the names that stand for them."""
 
     def __init__(self, operations: Sequence[Operation]) -> None:
+        from pydantic.json_schema import models_json_schema
+
         goods = [good for operation in operations for good in (operation.good, operation.later) if good]
-        given: list[type[BaseModel]] = [good.shape for good in goods if good.shape]
+        given = [_ERROR, *(good.shape for good in goods if good.shape)]
         taken = [operation.body.shape for operation in operations if operation.body and operation.body.shape]
-        answers = [(shape, "serialization") for shape in dict.fromkeys([ErrorAnswer, *given])]
-        bodies = [(shape, "validation") for shape in dict.fromkeys(taken)]
+        answers = [(load_shape(name), "serialization") for name in dict.fromkeys(given)]
+        bodies = [(load_shape(name), "validation") for name in dict.fromkeys(taken)]
         self._references, top = models_json_schema(
             [*answers, *bodies],  # type: ignore[list-item] # the modes are literals
             ref_template="#/components/schemas/{model}",
         )
         self.definitions: Schema = top["$defs"]
 
-    def given(self, shape: type[BaseModel]) -> Schema:
-        return self._references[shape, "serialization"]
+    def given(self, shape: str) -> Schema:
+        return self._references[load_shape(shape), "serialization"]
 
-    def taken(self, shape: type[BaseModel]) -> Schema:
-        return self._references[shape, "validation"]
+    def taken(self, shape: str) -> Schema:
+        return self._references[load_shape(shape), "validation"]
 
 
 def errors_of(operation: Operation) -> list[Code]:
@@ -144,7 +146,7 @@ def _answers(operation: Operation, shapes: _Shapes) -> Schema:
         told = "\n".join(f"- `{code.text}`: {code.meaning}" for code in codes)
         answers[str(status)] = {
             "description": told,
-            "content": {JSON: {"schema": shapes.given(ErrorAnswer)}},
+            "content": {JSON: {"schema": shapes.given(_ERROR)}},
         }
     return answers
 

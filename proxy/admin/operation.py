@@ -7,51 +7,27 @@ is not served.
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, RootModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
 from proxy.admin.bearer import Bearer, Scope
+from proxy.admin.body import Body
 from proxy.admin.context import Context
 from proxy.admin.guard import BEARER
+from proxy.admin.media_type import JSON
 from proxy.admin.parameter import Parameter, read_query
 from proxy.admin.refusal import AdminRefusal, Code
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
 T = TypeVar("T")
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M", bound="BaseModel")
 
-KIB = 1024
-JSON = "application/json"
-LINES = "application/x-ndjson"
-BYTES = "application/octet-stream"
-TEXT = "text/plain"
-MARKDOWN = "text/markdown"
-HTML = "text/html"
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """What a request carries.
-
-    Attributes:
-        shape: The model of a JSON body, which is read whole; None for lines, which the handler reads as they come.
-        max_bytes: Longer bodies are refused.
-        is_exact: The shape only describes; the handler reads the very text by `Asked.blocks`.
-        exact_type: What a body without a shape is, where it is no lines.
-    """
-
-    shape: type[BaseModel] | None
-    max_bytes: int = 256 * KIB
-    is_exact: bool = False
-    exact_type: str = LINES
-
-    @property
-    def media_type(self) -> str:
-        """The one `Content-Type` that is taken: no form of a web page can send it, which keeps foreign pages out."""
-        return self.exact_type if self.shape is None else JSON
+_NO_BODY: Body[Any] = Body(None, max_bytes=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +36,14 @@ class Good:
 
     Attributes:
         meaning: What it tells.
-        shape: The model of its JSON; None when it is no JSON object.
+        shape: Name of the shape of its JSON; None when it is no JSON object.
         media_type: What the answer is.
         status: 2xx.
         also: What it is where another form is asked for.
     """
 
     meaning: str
-    shape: type[BaseModel] | None = None
+    shape: str | None = None
     media_type: str = JSON
     status: int = 200
     also: tuple[str, ...] = ()
@@ -80,12 +56,14 @@ class Asked:
         who: Whose token it came with: `admin`, `read`, or `local` where none is asked for.
     """
 
-    def __init__(self, request: Request, values: dict[str, object], body: BaseModel | None, max_bytes: int) -> None:
+    def __init__(
+        self, request: Request, values: dict[str, object], declared: Body[Any], body: "BaseModel | None"
+    ) -> None:
         self.who: str = request.scope[BEARER].name
         self._request = request
         self._values = values
+        self._declared = declared
         self._body = body
-        self._max_bytes = max_bytes
 
     def __getitem__(self, parameter: Parameter[T]) -> T:
         """Give a parameter's value, its default where the query has none."""
@@ -116,10 +94,11 @@ class Asked:
         except ValueError:
             return None
 
-    def body(self, shape: type[M]) -> M:
-        """Give the JSON body; `shape` is the one that the operation declares."""
-        assert isinstance(self._body, shape), "an operation reads the body that it declares"  # noqa: S101
-        return self._body
+    def body(self, declared: Body[M]) -> M:
+        """Give the JSON body that the operation declares."""
+        assert self._declared is declared, "an operation reads the body that it declares"  # noqa: S101
+        body: M = self._body  # type: ignore[assignment]
+        return body
 
     def blocks(self) -> AsyncIterator[bytes]:
         """Give a body of lines, or of exact text, as it comes in.
@@ -127,7 +106,7 @@ class Asked:
         Raises:
             AdminRefusal: It is longer than the operation takes.
         """
-        return _bounded(self._request, self._max_bytes)
+        return self._declared.blocks(self._request)
 
 
 Handler = Callable[[Context, Asked], Awaitable[Response]]
@@ -160,7 +139,7 @@ class Operation:
     scope: Scope = Scope.READ
     parameters: tuple[Parameter[Any], ...] = ()
     path_parts: tuple[tuple[str, str], ...] = ()
-    body: Body | None = None
+    body: Body[Any] | None = None
     errors: tuple[Code, ...] = ()
     tag: str = ""
 
@@ -176,50 +155,5 @@ class Operation:
                 Code.SCOPE_MISSING, f"The token {bearer.name!r} may read and not change; send the one of admin_token."
             )
         values = read_query(request.query_params, self.parameters)
-        body = await self._read_body(request)
-        max_bytes = 0 if self.body is None else self.body.max_bytes
-        return await self.handler(context, Asked(request, values, body, max_bytes))
-
-    async def _read_body(self, request: Request) -> BaseModel | None:
-        if self.body is None:
-            return None
-        given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if given != self.body.media_type:
-            raise AdminRefusal(
-                Code.UNSUPPORTED_MEDIA_TYPE,
-                f"The body is {given[:80] or 'of no named type'!r}; send `Content-Type: {self.body.media_type}`.",
-            )
-        if self.body.shape is None or self.body.is_exact:
-            return None
-        whole = b"".join([block async for block in _bounded(request, self.body.max_bytes)])
-        try:
-            return self.body.shape.model_validate_json(whole)
-        except ValidationError as exc:
-            raise _not_the_shape(exc, is_one_of_several=issubclass(self.body.shape, RootModel)) from exc
-
-
-async def _bounded(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
-    told = request.headers.get("content-length", "")
-    if told.isascii() and told.isdigit() and (len(told) > 18 or int(told) > max_bytes):
-        raise _too_large(max_bytes)
-    total = 0
-    async for block in request.stream():
-        total += len(block)
-        if total > max_bytes:
-            raise _too_large(max_bytes)
-        yield block
-
-
-def _too_large(max_bytes: int) -> AdminRefusal:
-    return AdminRefusal(Code.BODY_TOO_LARGE, f"The body is longer than {max_bytes} bytes, the most that is taken here.")
-
-
-def _not_the_shape(error: ValidationError, *, is_one_of_several: bool) -> AdminRefusal:
-    """Tell the first fault by its place; the value stays out, as it may be content."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    # Of several shapes, the first part tells which one was held against the body.
-    parts = [str(part) for part in first["loc"][is_one_of_several:]]
-    # What stands in brackets is a type that was tried, no member.
-    place = ".".join(part for part in parts if "[" not in part)
-    at = f"member {place!r}: " if place else ""
-    return AdminRefusal(Code.INVALID_BODY, f"The body cannot be taken: {at}{first['msg']}.", param=place or None)
+        body = None if self.body is None else await self.body.read(request)
+        return await self.handler(context, Asked(request, values, self.body or _NO_BODY, body))

@@ -9,7 +9,6 @@ from proxy.admin.context import Context
 from proxy.admin.named_trace import unknown_trace
 from proxy.admin.operation import Asked, Good, Operation
 from proxy.admin.refusal import AdminRefusal, Code
-from proxy.admin.shapes.raw import RawCall
 from proxy.admin.traces import ID_MEANING
 from proxy.journal.call_entries import read_call
 from proxy.journal.raw_call_json import raw_call_json
@@ -40,7 +39,7 @@ OPERATIONS = (
         path="/admin/api/traces/{id}/raw",
         summary="Gives the bytes that a trace was made of, while they are kept.",
         handler=_get_raw,
-        good=Good("What was sent and what came back.", RawCall),
+        good=Good("What was sent and what came back.", "raw.RawCall"),
         path_parts=(("id", ID_MEANING),),
         errors=(Code.NOT_FOUND,),
         tag="traces",

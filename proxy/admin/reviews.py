@@ -1,9 +1,12 @@
 """Reviews: rows that are worth a person's time, and what people decide about rows; docs/curation.md tells the whole."""
 
+from typing import TYPE_CHECKING
+
 from starlette.responses import Response
 
 from proxy.admin.answers import json_answer
 from proxy.admin.bearer import Scope
+from proxy.admin.body import Body
 from proxy.admin.context import Context
 from proxy.admin.dataset_place import (
     NAME,
@@ -18,17 +21,19 @@ from proxy.admin.dataset_place import (
     writing,
 )
 from proxy.admin.datasets import decision_json
-from proxy.admin.operation import Asked, Body, Good, Operation
+from proxy.admin.operation import Asked, Good, Operation
 from proxy.admin.parameter import LIMIT, flag
 from proxy.admin.refusal import AdminRefusal, Code
-from proxy.admin.shapes.dataset import DecisionList, Row
-from proxy.admin.shapes.review import DecisionTaken, ReviewQueue
 from store import json_text
 from store.datasets.decision import DecisionKind
 from store.datasets.review import decide, precision, queue, undo
 from store.datasets.version_json import row_json
 
+if TYPE_CHECKING:
+    from proxy.admin.shapes.review import DecisionTaken
+
 _ALL = flag("all", "`true`: rows about which something was decided already, too.")
+_DECISION: Body["DecisionTaken"] = Body("review.DecisionTaken", max_bytes=16 * 1024 * 1024)
 
 
 async def _list_reviews(context: Context, asked: Asked) -> Response:
@@ -52,7 +57,7 @@ async def _list_reviews(context: Context, asked: Asked) -> Response:
 
 
 async def _decide(context: Context, asked: Asked) -> Response:
-    given = asked.body(DecisionTaken)
+    given = asked.body(_DECISION)
     kind, who, row_id = DecisionKind(given.kind), given.by or asked.who, asked.path("row_id")
     if (kind is DecisionKind.EDIT) != (given.messages is not None):
         message = "Messages belong to an edit, and an edit needs them."
@@ -89,7 +94,7 @@ OPERATIONS = (
         path=f"{VERSION_PATH}/reviews",
         summary="Lists the rows that are worth a person's time, the next one first.",
         handler=_list_reviews,
-        good=Good("The rows.", ReviewQueue),
+        good=Good("The rows.", "review.ReviewQueue"),
         parameters=(_ALL, LIMIT),
         path_parts=(NAME, NUMBER),
         errors=(Code.NOT_FOUND,),
@@ -103,9 +108,9 @@ OPERATIONS = (
         "back. Later versions take it up wherever a row teaches the same.",
         handler=_decide,
         scope=Scope.WRITE,
-        good=Good("The row as the decision leaves it.", Row, status=201),
+        good=Good("The row as the decision leaves it.", "dataset.Row", status=201),
         path_parts=(NAME, NUMBER, ROW_ID),
-        body=Body(DecisionTaken, max_bytes=16 * 1024 * 1024),
+        body=_DECISION,
         errors=(Code.NOT_FOUND, Code.CONFLICT),
         tag="reviews",
     ),
@@ -115,7 +120,7 @@ OPERATIONS = (
         path="/admin/api/datasets/{name}/decisions",
         summary="Lists all decisions about rows of a dataset in the order they were made.",
         handler=_list_decisions,
-        good=Good("The decisions.", DecisionList),
+        good=Good("The decisions.", "dataset.DecisionList"),
         path_parts=(NAME,),
         errors=(Code.NOT_FOUND,),
         tag="reviews",

@@ -11,7 +11,6 @@ from proxy.admin.metrics import journal_size
 from proxy.admin.operation import Asked, Good, Operation
 from proxy.admin.parameter import WHERE, Parameter
 from proxy.admin.refusal import AdminRefusal, Code
-from proxy.admin.shapes.stats import Stats
 from proxy.admin.store import NOTHING
 from store.search_index import search_state
 from store.trace_json import stats_json
@@ -71,7 +70,7 @@ OPERATIONS = (
         path="/admin/api/stats",
         summary="Counts what the store holds, and under `usage` the [tokens and cost](cost.md) of a selection.",
         handler=_stats,
-        good=Good("The counts.", Stats),
+        good=Good("The counts.", "stats.Stats"),
         parameters=(_GROUP_BY, _FROM, _TO, WHERE),
         tag="stats",
     ),

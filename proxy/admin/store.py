@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from store.data_files import TRACES_FILE
 from store.errors import DatabaseMissingError
 from store.traces import Stats, TraceReader
-
-TRACES_FILE = "traces.db"
 
 NOTHING = Stats(
     traces=0,

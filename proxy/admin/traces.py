@@ -10,7 +10,6 @@ from proxy.admin.named_trace import unknown_trace
 from proxy.admin.operation import Asked, Good, Operation
 from proxy.admin.parameter import CURSOR, LIMIT, WHERE, choice
 from proxy.admin.refusal import Code
-from proxy.admin.shapes import trace as shape
 from store.feedback import feedback_of
 from store.trace_json import page_json, trace_json
 from store.trace_lookup import find_trace
@@ -55,7 +54,7 @@ OPERATIONS = (
         summary="Lists traces without their bodies. A page is what was found within a moment: while there is a "
         "`next_cursor`, there may be more, even behind an empty page.",
         handler=_list_traces,
-        good=Good("One page.", shape.TracePage),
+        good=Good("One page.", "trace.TracePage"),
         parameters=(WHERE, CURSOR, LIMIT, ORDER),
         tag="traces",
     ),
@@ -65,7 +64,7 @@ OPERATIONS = (
         path="/admin/api/traces/{id}",
         summary="Gives one whole trace.",
         handler=_get_trace,
-        good=Good("The trace.", shape.Trace),
+        good=Good("The trace.", "trace.Trace"),
         path_parts=(("id", ID_MEANING),),
         errors=(Code.NOT_FOUND,),
         tag="traces",

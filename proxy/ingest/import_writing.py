@@ -18,10 +18,10 @@ from typing import Any, Final, NamedTuple, Self
 from uuid import UUID
 
 from proxy.errors import ImportStalledError
-from proxy.ingest.ingest import TRACES_FILE
 from proxy.journal.change_writer import ChangeWriter
 from proxy.journal.writer import JOURNAL_FOLDER
 from store.change import Change, ChangeKind, find_change
+from store.data_files import TRACES_FILE
 from store.errors import DatabaseMissingError, OlderSchemaError, WriterBusyError
 from store.forgotten import known_forgotten
 from store.id_list import KNOWN_DEAD_LETTERS, KNOWN_TRACES, id_list

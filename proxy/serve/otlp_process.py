@@ -6,7 +6,6 @@ import signal
 from contextlib import closing
 from importlib.metadata import version
 
-from proxy.ingest.ingest import TRACES_FILE
 from proxy.metrics.folder import metrics_folder
 from proxy.metrics.otlp_metrics import OtlpMetrics
 from proxy.metrics.teller import Teller
@@ -14,6 +13,7 @@ from proxy.otlp.collector import Collector
 from proxy.otlp.config import read_headers, traces_url
 from proxy.otlp.exporter import Identity, SpanExport
 from proxy.settings import ServeSettings
+from store.data_files import TRACES_FILE
 
 
 async def run_otlp(settings: ServeSettings) -> None:

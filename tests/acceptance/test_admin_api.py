@@ -15,8 +15,9 @@ from schemathesis import Case, SerializationContext
 from schemathesis.specs.openapi import checks
 
 from proxy.admin.app import OPERATIONS
+from proxy.admin.media_type import BYTES, LINES
 from proxy.admin.openapi import document
-from proxy.admin.operation import BYTES, LINES, Operation
+from proxy.admin.operation import Operation
 from tests import chat
 from tests.server import Server
 from tests.upstream import Answer, ReceivedCall, ScriptedUpstream, plain

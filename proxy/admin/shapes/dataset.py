@@ -1,6 +1,5 @@
 """Datasets, their versions and rows, as the admin side takes and gives them."""
 
-from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
@@ -156,14 +155,3 @@ class FreezeTaken(Taken):
         str | None,
         Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$", description="A few words that lists show."),
     ] = None
-
-
-class UploadFormat(StrEnum):
-    """What a file of rows can be."""
-
-    AUTO = "auto"
-    JSONL = "jsonl"
-    CSV = "csv"
-    TSV = "tsv"
-    PARQUET = "parquet"
-    HF = "hf"

@@ -1,6 +1,5 @@
 """Jobs, as the admin side gives them."""
 
-from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
@@ -55,23 +54,3 @@ class JobEvent(Given):
     id: Annotated[int, Field(description="Events after it are asked for by it.")]
     type: Annotated[str, one_of(EventKind), Field(description="Or `waiting`, where nothing has happened for 15 s.")]
     at: Time
-
-
-class ReportForm(StrEnum):
-    """How a report is written."""
-
-    JSON = "json"
-    MARKDOWN = "markdown"
-    HTML = "html"
-
-
-class JobPart(StrEnum):
-    """The files of lines that a job makes."""
-
-    TRAIN = "train"
-    TEST = "test"
-    UNSTRUCTURED = "unstructured"
-    DROPPED = "dropped"
-    FAILED = "failed"
-    REVIEW = "review"
-    REJECTED = "rejected"

@@ -14,8 +14,9 @@ import pytest
 
 from proxy.admin.app import OPERATIONS, create_admin_app
 from proxy.admin.bearer import Scope
+from proxy.admin.body import Body
 from proxy.admin.openapi import errors_of
-from proxy.admin.operation import Body, Operation
+from proxy.admin.operation import Operation
 from proxy.admin.refusal import Code
 from tests.proxy.admin.serving import Answer, Ask, listening, serving, write
 from tests.proxy.admin.test_api import WHOLE

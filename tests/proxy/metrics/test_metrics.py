@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.admin.metrics import metrics_text
 from proxy.metrics import catalog, folder
@@ -347,3 +348,22 @@ def test_every_metric_is_named_before_anything_was_counted() -> None:
     assert set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)) == {metric.shown_name for metric in METRICS.values()}
     assert "tracemill_build_info{" in text
     assert DROP_REASONS
+
+
+def test_prometheus_reads_what_was_counted_whatever_a_route_is_called(tmp_path: Path) -> None:
+    routes = ['quoted "name"', "back\\slash", "two\nlines", "ünïcode {}=,"]
+    metrics = WorkerMetrics()
+    for number, route in enumerate(routes):
+        end_call(metrics, duration_s=10.0**number, route=route)
+    put(tmp_path, 1, metrics.counts())
+    text = metrics_text(tmp_path, traces=2**60, dead_letters=0, journal_bytes=0).decode()
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    assert {(family.name, family.type) for family in families.values()} == {
+        (metric.name, metric.kind.value) for metric in METRICS.values()
+    }
+    ended = families[catalog.CALL_DURATION.name].samples
+    assert {each.labels["route"]: each.value for each in ended if each.name.endswith("_sum")} == {
+        route: 10.0**number for number, route in enumerate(routes)
+    }
+    assert {each.value for each in ended if each.labels.get("le") == "+Inf"} == {1}
+    assert families[catalog.TRACES.name].samples[0].value == 2**60

@@ -20,7 +20,7 @@ if sys.argv[1] == "proxy.serve.worker":
 print(json.dumps(sorted(sys.modules)))
 """
 CHECKING = ("pydantic", "pydantic_core", "pydantic_settings", "yaml")
-WEB = ("starlette", "uvicorn", "prometheus_client")
+WEB = ("starlette", "uvicorn")
 COMMANDS = ("typer", "rich", "click")
 CLIENT = ("httpx2", "email", "importlib.metadata")
 
@@ -41,7 +41,7 @@ def loaded(module: str) -> set[str]:
         ("proxy.serve.ingest_process", (*CHECKING, *WEB, *COMMANDS, *CLIENT)),
         ("proxy.serve.otlp_process", (*CHECKING, *WEB, *COMMANDS)),
         ("tracemill.serving", (*CHECKING, *WEB, *COMMANDS, *CLIENT)),
-        ("proxy.serve.admin_process", ("typer", "rich", "pydantic_settings", "yaml")),
+        ("proxy.serve.admin_process", (*CHECKING, "typer", "rich", "httpx2", "brotli", "proxy.ingest.ingest")),
     ],
 )
 def test_a_process_does_not_load_what_it_never_uses(module: str, unused: tuple[str, ...]) -> None:
