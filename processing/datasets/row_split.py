@@ -95,46 +95,59 @@ async def split_rows(
     Raises:
         SplitError: Both are given, or one that leaves a part empty; or neither, and no row has a part.
     """
-    if test_fraction is not None and test is not None:
-        raise SplitError("give one of --test-fraction and --test: how much goes to test.")
-    if test_fraction is None and test is None:
+    wanted = _Wanted(test_fraction, test, seed)
+    if wanted.is_nothing:
         counts = (await store.version(reference)).counts
         if not counts.train + counts.test:
             raise SplitError("no row has a part yet. Say how much goes to test: --test-fraction or --test.")
-    if test_fraction is not None and not 0 < test_fraction < 1:
-        raise SplitError(f"--test-fraction {test_fraction:g} leaves a part empty; expected a share between 0 and 1.")
-    if test is not None and test < 1:
-        raise SplitError(f"--test {test} leaves test empty; expected a number of conversations from 1.")
     version = await open_to_curate(store, reference)
     known = len(await store.decision_log(version.dataset))
-    examples, rows = await _read(store, version)
-    kept = [one for one in examples if rows[one.id].state is RowState.KEPT]
-    if test_fraction is not None:
-        sides = _by_share(examples, test_fraction, seed)
-    elif test is not None:
-        sides = _by_number(examples, kept, rows, test, seed)
-    else:
-        sides = _by_parts(examples, rows)
-    is_filled = test_fraction is None and test is None
-    parts = {one.id: (rows[one.id].part if is_filled else None) or sides[one.group] for one in examples}
-    moved = sum(rows[one.id].part not in (None, parts[one.id]) for one in kept)
-    await _write(store, version, {name: part for name, part in parts.items() if rows[name].part is not part}, rows)
+    examples, places = await _read(store, version)
+    parts = _share_out(examples, places, wanted)
+    await _write(store, version, {name: part for name, part in parts.items() if places[name].part is not part}, places)
     await settle_decisions(store, version, known)
+    kept = [one for one in examples if places[one.id].state is RowState.KEPT]
     leakage = measure_leakage(*([one for one in kept if parts[one.id] is part] for part in (Part.TRAIN, Part.TEST)))
-    settings = {"seed": seed, "test_fraction": test_fraction, "test": test, "leakage": asdict(leakage)}
-    if is_filled:
-        settings = {**((version.manifest.get(CURATION) or {}).get(SPLIT) or {}), "leakage": asdict(leakage)}
-    version = await set_curation(store, version, SPLIT, settings, decisions=known, is_continued=is_filled)
+    settings = {**wanted.settings(version), "leakage": asdict(leakage)}
+    version = await set_curation(store, version, SPLIT, settings, decisions=known, is_continued=wanted.is_nothing)
     version = await store.version(version.label)
     return SplitRows(
         version=version,
         rows=_counted(parts[one.id] for one in kept),
         conversations=_counted(parts[name] for name in {one.conversation_id: one.id for one in kept}.values()),
         groups=_counted(part for _, part in {(one.group, parts[one.id]) for one in kept}),
-        moved=moved,
+        moved=sum(places[one.id].part not in (None, parts[one.id]) for one in kept),
         leakage=leakage,
         without_part=version.counts.kept - len(kept),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """How much goes to test: a share, a number, or nothing where rows have parts."""
+
+    share: float | None
+    number: int | None
+    seed: int | None
+
+    def __post_init__(self) -> None:
+        share, number = self.share, self.number
+        if share is not None and number is not None:
+            raise SplitError("give one of --test-fraction and --test: how much goes to test.")
+        if share is not None and not 0 < share < 1:
+            raise SplitError(f"--test-fraction {share:g} leaves a part empty; expected a share between 0 and 1.")
+        if number is not None and number < 1:
+            raise SplitError(f"--test {number} leaves test empty; expected a number of conversations from 1.")
+
+    @property
+    def is_nothing(self) -> bool:
+        return self.share is None and self.number is None
+
+    def settings(self, version: Version) -> dict[str, Json]:
+        """What the manifest keeps: of a split that only fills up, the settings of the one that it continues."""
+        if self.is_nothing:
+            return dict((version.manifest.get(CURATION) or {}).get(SPLIT) or {})
+        return {"seed": self.seed, "test_fraction": self.share, "test": self.number}
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +201,18 @@ def _groups(examples: Sequence[Example], named: Mapping[str, str]) -> dict[str, 
     return {row_id: names[union.find(f"row:{row_id}")] for row_id in found}
 
 
+def _share_out(examples: Sequence[Example], places: Mapping[str, _Place], wanted: _Wanted) -> dict[str, Part]:
+    """Give each row the part of its group, or leave it where it is when nothing is wanted."""
+    if wanted.share is not None:
+        sides = _by_share(examples, wanted.share, wanted.seed)
+    elif wanted.number is not None:
+        sides = _by_number(examples, places, wanted.number, wanted.seed)
+    else:
+        sides = _by_parts(examples, places)
+        return {one.id: places[one.id].part or sides[one.group] for one in examples}
+    return {one.id: sides[one.group] for one in examples}
+
+
 def _by_share(examples: Sequence[Example], share: float, seed: int | None) -> dict[str, Part]:
     wanted = min(max(round(share * _ALL), 1), _ALL - 1)
     found = split(examples, train=_ALL - wanted, test=wanted, seed=seed)
@@ -196,12 +221,13 @@ def _by_share(examples: Sequence[Example], share: float, seed: int | None) -> di
 
 
 def _by_number(
-    examples: Sequence[Example], kept: Sequence[Example], rows: Mapping[str, _Place], wanted: int, seed: int | None
+    examples: Sequence[Example], places: Mapping[str, _Place], wanted: int, seed: int | None
 ) -> dict[str, Part]:
+    kept = [one for one in examples if places[one.id].state is RowState.KEPT]
     conversations: dict[str, set[str]] = defaultdict(set)
     for one in kept:
         conversations[one.group].add(one.conversation_id)
-    in_test = {one.group for one in kept if rows[one.id].part is Part.TEST}
+    in_test = {one.group for one in kept if places[one.id].part is Part.TEST}
     order = sorted(conversations, key=lambda group: (group not in in_test, position_of(group, seed), group))
     chosen: set[str] = set()
     taken = 0
@@ -213,8 +239,8 @@ def _by_number(
     return {one.group: Part.TEST if one.group in chosen else Part.TRAIN for one in examples}
 
 
-def _by_parts(examples: Sequence[Example], rows: Mapping[str, _Place]) -> dict[str, Part]:
-    in_test = {one.group for one in examples if rows[one.id].part is Part.TEST}
+def _by_parts(examples: Sequence[Example], places: Mapping[str, _Place]) -> dict[str, Part]:
+    in_test = {one.group for one in examples if places[one.id].part is Part.TEST}
     return {one.group: Part.TEST if one.group in in_test else Part.TRAIN for one in examples}
 
 

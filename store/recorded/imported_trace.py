@@ -83,17 +83,12 @@ def make_trace(
         outcome=call.outcome or Outcome.COMPLETED,
         endpoint=_ENDPOINT,
         requested_model=call.requested_model,
-        served_model=call.served_model or next((reply.model for reply in call.replies if reply.model), None),
+        served_model=_served_model(call),
         messages=texts.messages,
         tools=texts.tools,
         response_format=texts.response_format,
         parameters=texts.parameters,
-        replies=tuple(
-            [
-                Reply(reply.index, told, reply.finish_reason)
-                for reply, told in zip(call.replies, texts.replies, strict=True)
-            ]
-        ),
+        replies=_replies(call, texts),
         usage=texts.usage,
         prompt_tokens=_tokens(call.usage, _PROMPT_TOKENS),
         completion_tokens=_tokens(call.usage, _COMPLETION_TOKENS),
@@ -108,6 +103,15 @@ def make_trace(
         error=call.error,
         flags=_flags(call, texts),
     )
+
+
+def _served_model(call: SourceCall) -> str | None:
+    return call.served_model or next((reply.model for reply in call.replies if reply.model), None)
+
+
+def _replies(call: SourceCall, texts: Texts) -> tuple[Reply, ...]:
+    pairs = zip(call.replies, texts.replies, strict=True)
+    return tuple([Reply(reply.index, text, reply.finish_reason) for reply, text in pairs])
 
 
 def make_id(call: SourceCall, texts: Texts) -> UUID:
