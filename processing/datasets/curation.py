@@ -15,7 +15,7 @@ been dropped for its score, and nobody is asked again.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -32,6 +32,7 @@ from store.datasets.dataset_store import DatasetStore
 from store.datasets.review import carry_decisions
 from store.datasets.row import Part, Row, RowEnd, RowState
 from store.datasets.version import Version
+from store.datasets.warnings import is_unjudged, unjudged_warning
 
 Json = Any
 BATCH: Final = 200
@@ -148,32 +149,44 @@ async def derive_ends(
     if rules is not None and rules.duplicates != "keep":
         ends.update(_duplicates(facts, documents, ends))
     ends = {one.row_id: _reviewed(one.now, ends[one.row_id]) for one in facts}
-    before, after = (Counter(str(end.state) for end in of) for of in ([one.now for one in facts], ends.values()))
     entered = version.counts.entered - version.erased
-    if len(ends) != len(facts) or before.total() != after.total() or after.total() != entered:
+    if len(ends) != len(facts) or len(ends) != entered:
         raise ConservationError(
-            f"{version.label}: {entered} rows, {before.total()} were read and {after.total()} have an "
-            "end. This is a defect of Tracemill; nothing was changed."
+            f"{version.label}: {entered} rows, {len(facts)} were read and {len(ends)} have an end. "
+            "This is a defect of Tracemill; nothing was changed."
         )
     changed = {one.row_id: ends[one.row_id] for one in facts if ends[one.row_id] != one.now}
     names = list(changed)
     for start in range(0, len(names), BATCH):
         await store.set_ends(version, {name: changed[name] for name in names[start : start + BATCH]})
     await settle_decisions(store, version, known_decisions)
+    version = await store.version(version.label)
+    return _curated(version, facts, ends, details or {}, warnings)
+
+
+def _curated(
+    version: Version,
+    facts: Sequence[Facts],
+    ends: Mapping[str, RowEnd],
+    details: Mapping[str, Json],
+    warnings: Iterable[str],
+) -> Curated:
+    """Tell what became of the rows."""
     was_kept = {one.row_id: one.now.state is RowState.KEPT for one in facts}
+    unjudged = sum(is_unjudged(ends[one.row_id], one.part, was_asked_about=one.judged.was_asked_about) for one in facts)
     ended: dict[str, Counter[str]] = {}
     for end in ends.values():
         if end.state is not RowState.KEPT:
             ended.setdefault(end.stage, Counter())[end.reason] += 1
     return Curated(
-        version=await store.version(version.label),
-        before=_all_states(before),
-        after=_all_states(after),
+        version=version,
+        before=_states(one.now for one in facts),
+        after=_states(ends.values()),
         ended={stage: dict(sorted(ended[stage].items())) for stage in sorted(ended)},
         dropped=sum(was_kept[name] and end.state is not RowState.KEPT for name, end in ends.items()),
         returned=sum(not was_kept[name] and end.state is RowState.KEPT for name, end in ends.items()),
-        details=details or {},
-        warnings=tuple(warnings),
+        details=details,
+        warnings=(*warnings, *unjudged_warning(version, unjudged)),
     )
 
 
@@ -206,7 +219,7 @@ def _facts(row: Row, rules: FilterRules | None, find_personal: FindPersonal | No
         fault = fault_of(row.content, rules, find_personal)
     is_accepted = row.end.stage == REVIEW and row.end.state is RowState.KEPT
     said = judged(row.content.get("metadata") or {})
-    return Facts(row.row_id, row.end, base, said, fault, None, row.row_id, is_accepted)
+    return Facts(row.row_id, row.end, base, said, fault, None, row.row_id, is_accepted, row.part)
 
 
 def _own_end(one: Facts, threshold: float | None) -> RowEnd:
@@ -271,5 +284,6 @@ def _reviewed(now: RowEnd, below: RowEnd) -> RowEnd:
     return cover(below, now.state, REVIEW, now.reason, detail)
 
 
-def _all_states(counts: Mapping[str, int]) -> dict[str, int]:
-    return {str(state): counts.get(str(state), 0) for state in RowState}
+def _states(ends: Iterable[RowEnd]) -> dict[str, int]:
+    counts = Counter(end.state for end in ends)
+    return {str(state): counts[state] for state in RowState}

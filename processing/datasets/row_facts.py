@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from processing.datasets.row_filter import CurationReason, Fault
 from store.datasets.covering import uncover
-from store.datasets.row import RowEnd, RowState
+from store.datasets.row import Part, RowEnd, RowState
 
 Json = Any
 
@@ -22,6 +22,11 @@ class Judged(NamedTuple):
     score: float | None
     has_no_verdict: bool
 
+    @property
+    def was_asked_about(self) -> bool:
+        """Whether the judge has seen the row."""
+        return self.score is not None or self.has_no_verdict
+
 
 @dataclass(slots=True)
 class Facts:
@@ -36,6 +41,7 @@ class Facts:
         key: The same for rows that say the same; None where that does not matter.
         conversation: Rows of one conversation are no near duplicates of one another.
         is_accepted: Whether a person wants it kept: of duplicates that one stays.
+        part: Where it stands.
     """
 
     row_id: str
@@ -46,6 +52,7 @@ class Facts:
     key: bytes | None
     conversation: str
     is_accepted: bool
+    part: Part | None
 
 
 def judged(metadata: Mapping[str, Json]) -> Judged:

@@ -7,7 +7,8 @@ from typing import Any, Final, NamedTuple
 
 from store import json_text
 from store.datasets import row_table
-from store.datasets.row import Row, RowState
+from store.datasets.covering import JUDGE, REVIEW
+from store.datasets.row import Part, Row, RowEnd, RowState
 from store.datasets.version import Birth, Version
 
 FEW_ROWS: Final = 200
@@ -23,10 +24,12 @@ class Looked(NamedTuple):
     Attributes:
         clusters: Kept rows by the cluster that they name.
         is_curated: Whether somebody or something has looked at them.
+        unjudged: Kept rows that the version's judge has not seen.
     """
 
     clusters: Counter[str]
     is_curated: bool
+    unjudged: int = 0
 
 
 def look(db: sqlite3.Connection, version: Version) -> Looked:
@@ -36,7 +39,8 @@ def look(db: sqlite3.Connection, version: Version) -> Looked:
         CorruptDatabaseError: A row is not what its hash says.
     """
     is_reviewed = db.execute(_REVIEWED, (version.id,)).fetchone() is not None
-    return Looked(_cluster_counts(db, version), is_reviewed or any(is_curated(*one) for one in _line(db, version)))
+    clusters, unjudged = _counts(db, version)
+    return Looked(clusters, is_reviewed or any(is_curated(*one) for one in _line(db, version)), unjudged)
 
 
 def warnings_of(version: Version, looked: Looked) -> list[str]:
@@ -65,11 +69,37 @@ def warnings_of(version: Version, looked: Looked) -> list[str]:
         found.append(
             "curation was skipped: failures, refusals and cut answers may be among its rows, and a student learns them."
         )
+    found += unjudged_warning(version, looked.unjudged)
     if counts.unsplit:
         found.append(
             f"{counts.unsplit} rows are in no part; exports count them as train. `datasets split` shares them out."
         )
     return found
+
+
+def unjudged_warning(version: Version, rows: int) -> list[str]:
+    """Tell of kept rows that the judge of a version has not seen; nothing where there are none, or it has no judge.
+
+    Args:
+        version: With the settings of its judge in the manifest.
+        rows: Kept rows of which `is_unjudged` holds.
+    """
+    judge = (version.manifest.get("curation") or {}).get(JUDGE) or {}
+    if not rows or not judge.get("model"):
+        return []
+    was = "1 kept row was" if rows == 1 else f"{rows:,} kept rows were"
+    how = f"`tracemill datasets judge {version.dataset}` asks about nothing else."
+    return [f"{was} not judged: added since, or out when the judge was asked. {how}"]
+
+
+def is_unjudged(end: RowEnd, part: Part | None, *, was_asked_about: bool) -> bool:
+    """Whether a row is kept that neither the judge, when it was asked about rows, nor a person has looked at."""
+    return end.state is RowState.KEPT and part is not Part.UNSTRUCTURED and end.stage != REVIEW and not was_asked_about
+
+
+def _was_asked_about(row: Row) -> bool:
+    metadata = row.content.get("metadata") or {}
+    return metadata.get("judge_score") is not None or bool(metadata.get("judge_problem"))
 
 
 def is_curated(manifest: Mapping[str, Any], birth: Birth) -> bool:
@@ -103,15 +133,19 @@ def cluster_of(row: Row) -> str | None:
     return None if cluster is None or row.end.state is not RowState.KEPT else str(cluster)
 
 
-def _cluster_counts(db: sqlite3.Connection, version: Version) -> Counter[str]:
-    """Count the kept rows of each cluster."""
+def _counts(db: sqlite3.Connection, version: Version) -> tuple[Counter[str], int]:
+    """Count the kept rows of each cluster, and those that are not judged."""
     counted: Counter[str] = Counter()
+    unjudged = 0
     place = ""
     while found := row_table.read(db, version.id, state=RowState.KEPT, part=None, after=place, limit=_BATCH_ROWS):
         place = found[-1].row_id
         for stored in found:
             row = row_table.sound(stored, version.label)
-            cluster = None if row is None else cluster_of(row)
+            if row is None:
+                continue
+            cluster = cluster_of(row)
             if cluster is not None:
                 counted[cluster] += 1
-    return counted
+            unjudged += is_unjudged(row.end, row.part, was_asked_about=_was_asked_about(row))
+    return counted, unjudged

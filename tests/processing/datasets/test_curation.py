@@ -249,6 +249,28 @@ async def test_rules_of_the_last_filter_hold_and_what_they_let_go_comes_back(tmp
         assert (await states(store, version))["long" * 20] == "kept uploaded"
 
 
+async def test_rows_that_come_back_unjudged_are_counted_and_warned_of_until_they_are_judged(
+    teachers: Teachers, tmp_path: Path
+) -> None:
+    """A filter that was relaxed brought rows back that no judge had seen, and nothing told of them when they froze."""
+    back = "long" * 20
+    async with a_store(tmp_path) as store:
+        version = await make_version(store, [row("a"), row("b"), row(back)])
+        before = await filter_rows(store, NAME, FilterRules(max_chars=40))
+        async with a_judge(store, teachers) as askers:
+            done = await judge(store, NAME, "judge", askers)
+            relaxed = await filter_rows(store, NAME, FilterRules())
+            frozen = await store.freeze(await store.version(version.label))
+            told = "1 kept row was not judged"
+            assert [told in " ".join(one.warnings) for one in (before, done, relaxed)] == [False, False, True]
+            assert "tracemill datasets judge tickets" in relaxed.warnings[-1]
+            assert relaxed.warnings[-1] in frozen.manifest["warnings"]
+            again = await judge(store, NAME, "judge", askers)
+        assert (again.warnings, again.details["paid"]) == ((), 3)
+        await judge(store, NAME, None, None, threshold=0.1)
+        assert told not in " ".join((await store.freeze(await store.version(NAME))).manifest["warnings"])
+
+
 @pytest.mark.parametrize(("pii", "state"), [("keep", "kept"), ("review", "review"), ("drop", "dropped")])
 async def test_personal_data_are_kept_dropped_or_left_to_a_person(tmp_path: Path, pii: Any, state: str) -> None:
     async with a_store(tmp_path) as store:
