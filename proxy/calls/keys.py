@@ -10,7 +10,6 @@ import hmac
 import logging
 import re
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,13 +18,13 @@ from proxy.calls.headers import RawHeaders
 from proxy.calls.key_file import KEY_FILE, KEY_PREFIX, KeyList, key_digest, read_keys
 from proxy.calls.route import Route
 from proxy.errors import KeyFileError, RouteError
-from proxy.wire.fields import USUAL, Names, names_of
+from proxy.wire.fields import names_of
 
 _log = logging.getLogger("tracemill.keys")
 
 _LOOK_S = 1.0
 _SHAPE = re.compile(rb"(?<![A-Za-z0-9_-])tm-[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])")
-_FIELDS = CREDENTIAL_FIELDS | {SUBPROTOCOLS}
+_FIELDS = (*sorted(CREDENTIAL_FIELDS), SUBPROTOCOLS)
 """Wherever clients put keys, under whatever scheme: a proxy key that was overlooked would go on to the upstream."""
 _PREFIX = KEY_PREFIX.encode()
 _INDEX_DIGITS = 8
@@ -100,7 +99,8 @@ class KeyRing:
             RouteError: The call needs a key and holds none, or holds one that is not known (any more).
         """
         is_ours = False
-        held = [fields[place][1] for place in _places(names_of(fields))]
+        places = names_of(fields).places
+        held = [fields[place][1] for name in _FIELDS if name in places for place in places[name]]
         for value in held:
             for shaped in _SHAPE.findall(value) if _PREFIX in value else ():
                 key = self._find(shaped)
@@ -160,11 +160,6 @@ class KeyRing:
             if hmac.compare_digest(key._digest, digest):  # noqa: SLF001 - this module's own
                 return key
         return None
-
-
-@lru_cache(USUAL)
-def _places(names: Names) -> list[int]:
-    return [place for place, name in enumerate(names.lower) if name in _FIELDS]
 
 
 def _refuse(message: str) -> NoReturn:

@@ -33,7 +33,20 @@ def refused(call: Callable[[], object]) -> tuple[int, str]:
 
 @pytest.mark.parametrize(
     ("name", "prefix"),
-    [(b"Authorization", b"Bearer "), (b"authorization", b"bearer   "), (b"X-Api-Key", b""), (b"api-key", b"")],
+    [
+        (b"Authorization", b"Bearer "),
+        (b"authorization", b"bearer   "),
+        (b"Authorization", b"Bearer\t"),
+        (b"Authorization", b"Token "),
+        (b"Proxy-Authorization", b"Bearer "),
+        (b"X-Api-Key", b""),
+        (b"api-key", b""),
+        (b"x-goog-api-key", b""),
+        (b"Ocp-Apim-Subscription-Key", b""),
+        (b"Helicone-Auth", b"Bearer "),
+        (b"Cookie", b"a=b; key="),
+        (b"Sec-WebSocket-Protocol", b"realtime, openai-insecure-api-key."),
+    ],
 )
 def test_a_key_is_taken_wherever_clients_put_theirs(tmp_path: Path, name: bytes, prefix: bytes) -> None:
     made = add_key(tmp_path, "search", ("a", "b"))
@@ -41,6 +54,10 @@ def test_a_key_is_taken_wherever_clients_put_theirs(tmp_path: Path, name: bytes,
     found = ring.check(fields(made.key, name, prefix))
     assert found is not None
     assert (found.name, found.routes) == ("search", ("a", "b"))
+    revoke_key(tmp_path, "search")
+    lax = KeyRing(tmp_path, is_required=False)
+    assert refused(lambda: lax.check(fields(made.key, name, prefix))) == (401, "invalid_api_key")
+    assert lax.check(fields(f"{made.key}x", name, prefix)) is None
 
 
 def test_the_file_holds_no_key_and_is_for_its_owner_alone(tmp_path: Path) -> None:
