@@ -21,18 +21,21 @@ from store.body import Cut, put_back, unpack
 from store.chore import NOTHING_TO_DO, Step
 from store.connection import transaction_now
 from store.follower import StoredTrace
+from store.fresh_messages import FreshMessages
 from store.id_list import NODE_BLOBS_OF, number_list
 from store.search_text import indexed_text
+from store.trace import JsonText
 
 PART_NODES = 65_536
 """Some 15 MB of index, made anew in five seconds of steps."""
 
 _STEP_S = 0.03
 _NODES_A_READ = 64
+"""So few, since each may be large."""
 _PAGES_A_MERGE = 50
 _PAGES_A_WIPE = 300
 _NEXT_NODES = """
-    SELECT number, body, body_bytes FROM nodes WHERE number > :after AND number <= :upto ORDER BY number LIMIT :count
+    SELECT number, body FROM nodes WHERE number > :after AND number <= :upto ORDER BY number LIMIT :count
 """
 _NEWEST_LEFT = """
     SELECT number FROM nodes WHERE number NOT IN (SELECT value FROM json_each(:numbers)) ORDER BY number DESC LIMIT 1
@@ -138,8 +141,15 @@ class SearchChore:
 
     name = "search"
 
-    def __init__(self, *, is_on: bool = True, part_nodes: int = PART_NODES) -> None:
-        """Index, or not; parts of so many messages."""
+    def __init__(self, *, is_on: bool = True, part_nodes: int = PART_NODES, fresh: FreshMessages | None = None) -> None:
+        """Index, or not; parts of so many messages.
+
+        Args:
+            is_on: Whether to index.
+            part_nodes: Messages of a part.
+            fresh: What the writer stored last; what is not in it is read back.
+        """
+        self._fresh = fresh or FreshMessages()
         self._is_on = is_on
         self._part_nodes = part_nodes
         self._has_begun = False
@@ -206,9 +216,22 @@ class SearchChore:
             return False
         with transaction_now(db):
             while indexed < upto and time.monotonic() < ends_at:
-                indexed = _index(db, part, indexed, upto)
+                indexed = self._index(db, part, indexed, upto)
             _move(db, part, indexed, "full" if indexed >= part.last else "growing")
         return True
+
+    def _index(self, db: sqlite3.Connection, part: _Part, after: int, upto: int) -> int:
+        """Index some messages; give the number of the last."""
+        messages = self._fresh.take(after, upto, _NODES_A_READ)
+        if not messages:
+            first = self._fresh.first
+            upto = upto if first is None else min(upto, first - 1)
+            messages = _read_back(db, after, upto)
+        if not messages:
+            return upto
+        texts = [(number, indexed_text(message)) for number, message in messages]
+        db.executemany(f"INSERT INTO {part.table} (rowid, text) VALUES (?, ?)", texts)
+        return messages[-1][0]
 
     def _begin_merging(self, db: sqlite3.Connection, part: _Part) -> bool:
         with transaction_now(db):
@@ -256,17 +279,13 @@ def _make_part(db: sqlite3.Connection, first: int, last: int, replaces: int | No
     )
 
 
-def _index(db: sqlite3.Connection, part: _Part, after: int, upto: int) -> int:
-    """Index some messages; give the number of the last."""
+def _read_back(db: sqlite3.Connection, after: int, upto: int) -> list[tuple[int, JsonText]]:
+    """Give some messages from the database."""
     rows = db.execute(_NEXT_NODES, {"after": after, "upto": upto, "count": _NODES_A_READ}).fetchall()
-    if not rows:
-        return upto
     cuts: dict[int, list[Cut]] = {}
     for node, offset, body in db.execute(NODE_BLOBS_OF, number_list(row[0] for row in rows)).fetchall():
         cuts.setdefault(node, []).append(Cut(offset, unpack(body)))
-    texts = [(number, indexed_text(put_back(unpack(body), cuts.get(number, [])))) for number, body, _ in rows]
-    db.executemany(f"INSERT INTO {part.table} (rowid, text) VALUES (?, ?)", texts)
-    return int(rows[-1][0])
+    return [(number, put_back(unpack(body), cuts.get(number, []))) for number, body in rows]
 
 
 def _merge_pages(db: sqlite3.Connection, part: _Part, pages: int) -> None:

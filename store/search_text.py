@@ -17,6 +17,9 @@ _SNIPPET_CHARACTERS = 160
 _BEFORE = 50
 # No word of any language: base64, keys, minified code. It would only make the index large.
 _NO_WORD = re.compile(r"[A-Za-z0-9+/=_-]{200,}+")
+# Seen in every fourth character, which is a third of the work, and in nearly every text says that there is none.
+_NO_WORD_LETTERS = 4
+_MAYBE_NO_WORD = re.compile(r"[A-Za-z0-9+/=_-]{50}")
 _TEXT_PARTS = ("text", "input_text", "output_text", "refusal", "thinking", "reasoning_text", "summary_text")
 _SPACE = re.compile(r"\s+")
 
@@ -33,7 +36,8 @@ def message_text(message: bytes) -> str:
         size += len(text)
         if size >= MOST_CHARACTERS:
             break
-    return _NO_WORD.sub(" ", "\n".join(parts))
+    text = "\n".join(parts)
+    return _NO_WORD.sub(" ", text) if _MAYBE_NO_WORD.search(text[::_NO_WORD_LETTERS]) else text
 
 
 def indexed_text(message: bytes) -> str:

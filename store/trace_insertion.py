@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from store.body import Packer
 from store.follower import StoredTrace
 from store.row_numbers import Numbered, RowNumbers
+from store.trace import JsonText
 from store.trace_batch import Batch, PackedRows
 from store.trace_rows import INSERT_TRACE, UPDATE_TRACE
 
@@ -82,6 +83,11 @@ class Insertion:
     def stored(self) -> list[StoredTrace]:
         """Give the traces as followers take them."""
         return self._batch.stored(self._numbers)
+
+    def new_messages(self) -> list[tuple[int, JsonText]]:
+        """Give the messages that the database had not, with the numbers of their nodes, in the order of these."""
+        links = self._batch.links
+        return [(number, links[id_].message) for id_, number in self.nodes.new.items()]
 
     def _insert_bodies(self, db: sqlite3.Connection) -> None:
         pack, bodies, blobs = self._packer.pack, self._bodies, self.blobs

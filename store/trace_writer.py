@@ -21,6 +21,7 @@ from store.database import TRACES, open_writer, store_error
 from store.filter_functions import add_functions
 from store.follower import Follower
 from store.forgotten import Forgotten
+from store.fresh_messages import FreshMessages
 from store.id_list import KNOWN_BLOBS, KNOWN_DEAD_LETTERS, KNOWN_NODES, KNOWN_TRACES, id_list
 from store.raw_calls import RawCalls
 from store.row_numbers import RowNumbers
@@ -74,8 +75,10 @@ class TraceWriter:
         path: Path,
         followers: Sequence[Follower] = (),
         appliers: Mapping[ChangeKind, Applier] = _NO_APPLIERS,
+        fresh: FreshMessages | None = None,
     ) -> None:
         self.path = path
+        self._fresh = fresh
         self._connection = connection
         self._followers = followers
         self._appliers = appliers
@@ -87,7 +90,7 @@ class TraceWriter:
         self._turn = asyncio.Lock()
 
     @classmethod
-    async def open(cls, path: Path, *, raw_calls: RawCalls | None = None) -> Self:
+    async def open(cls, path: Path, *, raw_calls: RawCalls | None = None, fresh: FreshMessages | None = None) -> Self:
         """Open, make or migrate the database, and hold the right to write it until `close`.
 
         All derived tables are kept, and all kinds of changes applied (`store.upkeep`).
@@ -96,6 +99,7 @@ class TraceWriter:
             path: The file.
             raw_calls: Keeps what traces are made of; without them none are kept, and those that are there are erased
                 with their traces all the same.
+            fresh: Is given the messages that are stored, for a chore that reads each of them.
 
         Raises:
             StoreError: As `store.database.open_writer`.
@@ -111,7 +115,9 @@ class TraceWriter:
         raw_calls = raw_calls or RawCalls(path.parent)
         raw_calls.forget()
         followers = make_followers(raw_calls)
-        return cls(connection, path, followers, make_appliers(raw_calls, followers))
+        if fresh is not None:
+            fresh.forget()
+        return cls(connection, path, followers, make_appliers(raw_calls, followers), fresh)
 
     async def close(self) -> None:
         """Close the database; a batch under way is finished first."""
@@ -205,6 +211,8 @@ class TraceWriter:
             applied = [self._apply(db, change) for change in changes]
         self._nodes.keep(insertion.nodes)
         self._blobs.keep(insertion.blobs)
+        if self._fresh is not None:
+            self._fresh.keep(insertion.new_messages())
         if any(each.has_erased for each in applied if each):
             self._forget()
         forgotten = len(left_out.ids) + len(dead_letters) - len(letters)
@@ -231,6 +239,8 @@ class TraceWriter:
         self._nodes.forget()
         self._blobs.forget()
         self._forgotten.forget()
+        if self._fresh is not None:
+            self._fresh.forget()
         for follower in self._followers:
             follower.forget()
 

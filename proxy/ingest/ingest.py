@@ -39,6 +39,7 @@ from proxy.redaction.redactor import Redactor
 from store.change import Change, ChangeKind
 from store.chore import Chore
 from store.errors import StoreError, UnstorableTraceError, WriterBusyError
+from store.fresh_messages import FreshMessages
 from store.raw_calls import RawCalls
 from store.trace import DeadLetter, JournalPosition, Trace
 from store.trace_code import encode_traces
@@ -66,11 +67,12 @@ async def run_ingest(
     redactor: Redactor | None = None,
     chores: Sequence[Chore] = (),
     raw_calls: RawCalls | None = None,
+    fresh: FreshMessages | None = None,
 ) -> None:
     """Read journals and write traces until `stop` is set and everything written by then is stored.
 
     With a redactor, traces are redacted before they are stored, dead letters keep their reason without the bytes, and
-    no raw calls are kept.
+    no raw calls are kept. What is stored is given to `fresh`, for a chore that reads every message.
 
     A second instance on the same folder waits its turn; it takes over when the first one is gone. After trouble with
     database or files it begins again from the stored positions: nothing is lost by that, and nothing stored twice.
@@ -80,7 +82,7 @@ async def run_ingest(
     with closing(Teller(metrics_folder(), "ingest", metrics.counts)), _rare_collections():
         while not stop.is_set():
             try:
-                async with await TraceWriter.open(data_dir / TRACES_FILE, raw_calls=raw_calls) as writer:
+                async with await TraceWriter.open(data_dir / TRACES_FILE, raw_calls=raw_calls, fresh=fresh) as writer:
                     ingest = Ingest(
                         journals,
                         writer,
@@ -105,6 +107,7 @@ async def ingest_once(
     redactor: Redactor | None = None,
     chores: Sequence[Chore] = (),
     raw_calls: RawCalls | None = None,
+    fresh: FreshMessages | None = None,
 ) -> None:
     """Take in all that the journals hold, for commands that want a change applied while nothing serves.
 
@@ -116,7 +119,7 @@ async def ingest_once(
     """
     stop = asyncio.Event()
     stop.set()
-    async with await TraceWriter.open(data_dir / TRACES_FILE, raw_calls=raw_calls) as writer:
+    async with await TraceWriter.open(data_dir / TRACES_FILE, raw_calls=raw_calls, fresh=fresh) as writer:
         ingest = Ingest(
             data_dir / JOURNAL_FOLDER,
             writer,

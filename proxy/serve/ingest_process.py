@@ -27,6 +27,7 @@ from store.conversation_settling import ConversationSettling
 from store.erasing.erasure import Erasing
 from store.erasing.sweep import Sweep
 from store.filter_labels import LabelChore
+from store.fresh_messages import FreshMessages
 from store.idle_memory import IdleMemory
 from store.raw_call_retention import RawCallPruning
 from store.raw_calls import NOT_KEPT, RawCalls, RawRetention
@@ -53,14 +54,15 @@ async def run_ingest_process(settings: ServeSettings, salt: bytes) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     _keep(settings)
-    raw_calls = make_raw_calls(settings)
+    raw_calls, fresh = make_raw_calls(settings), make_fresh(settings)
     await run_ingest(
         settings.data_dir,
         stop,
         max_decoded_bytes=settings.max_capture_bytes,
         redactor=_redactor(settings, salt),
-        chores=make_chores(settings, raw_calls),
+        chores=make_chores(settings, raw_calls, fresh),
         raw_calls=raw_calls,
+        fresh=fresh,
     )
 
 
@@ -73,17 +75,18 @@ async def ingest_as_served(data_dir: Path) -> None:
         SettingsError: What the last server was told cannot be read.
     """
     settings = settings_as_served(data_dir)
-    raw_calls = make_raw_calls(settings)
+    raw_calls, fresh = make_raw_calls(settings), make_fresh(settings)
     await ingest_once(
         data_dir,
         max_decoded_bytes=settings.max_capture_bytes,
         redactor=_redactor(settings, bytes.fromhex(key_salt(data_dir))),
-        chores=make_chores(settings, raw_calls),
+        chores=make_chores(settings, raw_calls, fresh),
         raw_calls=raw_calls,
+        fresh=fresh,
     )
 
 
-def make_chores(settings: ServeSettings, raw_calls: RawCalls) -> Sequence[Chore]:
+def make_chores(settings: ServeSettings, raw_calls: RawCalls, fresh: FreshMessages | None = None) -> Sequence[Chore]:
     """Make the chores that these settings ask for."""
     followers = make_followers(raw_calls)
     retention = Retention(settings.content_retention_days, settings.metadata_retention_days, settings.max_store_bytes)
@@ -96,7 +99,7 @@ def make_chores(settings: ServeSettings, raw_calls: RawCalls) -> Sequence[Chore]
         Sweep(followers),
         FreedSpace(),
         LabelChore(),
-        SearchChore(is_on=settings.search),
+        SearchChore(is_on=settings.search, fresh=fresh),
         IdleMemory(),
         UsageChore(make_price_book(settings.prices, has_library=settings.price_library)),
     ]
@@ -107,6 +110,11 @@ def make_raw_calls(settings: ServeSettings) -> RawCalls:
     retention = RawRetention(settings.raw_retention_bytes, settings.raw_retention_days)
     again = partial(derive_again, max_decoded_bytes=settings.max_capture_bytes)
     return RawCalls(settings.data_dir, NOT_KEPT if settings.is_redacting else retention, again)
+
+
+def make_fresh(settings: ServeSettings) -> FreshMessages | None:
+    """Make what holds new messages until they are indexed, if they are."""
+    return FreshMessages() if settings.search else None
 
 
 def _redactor(settings: ServeSettings, salt: bytes) -> Redactor | None:

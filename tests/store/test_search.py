@@ -15,6 +15,7 @@ from store.erasing.selector import Selector, SelectorKind
 from store.erasing.under_way import erasures_under_way
 from store.errors import FilterError
 from store.filter import parse_filter
+from store.fresh_messages import FreshMessages
 from store.json_text import dumps
 from store.search_check import check_search
 from store.search_index import SearchChore, erase_nodes, search_state
@@ -251,8 +252,9 @@ SECRETS = [f"secretword{n:03}" for n in range(40)]
 async def test_of_an_erased_message_no_word_stays_in_any_file(tmp_path: Path, erased: range) -> None:
     """Deleted from an index, a word stays in its pages until all of them are merged: FTS5 only notes the deletion."""
     path = tmp_path / "traces.db"
-    search = SearchChore(part_nodes=16)
-    async with await TraceWriter.open(path) as writer:
+    fresh = FreshMessages()
+    search = SearchChore(part_nodes=16, fresh=fresh)
+    async with await TraceWriter.open(path, fresh=fresh) as writer:
         await writer.write(
             [said(n, f"{SECRETS[n]} kept{n} shared", user="gone" if n in erased else None) for n in range(40)]
         )
@@ -282,11 +284,14 @@ async def begin_erasing(writer: TraceWriter, who: str) -> Erasing:
     return chore
 
 
+@pytest.mark.parametrize("fresh", [None, FreshMessages()], ids=["read back", "at hand"])
 @pytest.mark.parametrize("erased", [1, 2, 3])
-async def test_a_number_that_is_given_again_is_not_found_by_the_words_it_once_had(tmp_path: Path, erased: int) -> None:
+async def test_a_number_that_is_given_again_is_not_found_by_the_words_it_once_had(
+    tmp_path: Path, erased: int, fresh: FreshMessages | None
+) -> None:
     path = tmp_path / "traces.db"
-    search = SearchChore(part_nodes=2)
-    async with await TraceWriter.open(path) as writer:
+    search = SearchChore(part_nodes=2, fresh=fresh)
+    async with await TraceWriter.open(path, fresh=fresh) as writer:
         old = [said(n, f"old{n} apple", user="gone" if n >= 4 - erased else None) for n in range(4)]
         await writer.write(old)
         await index(writer, search)
@@ -301,6 +306,40 @@ async def test_a_number_that_is_given_again_is_not_found_by_the_words_it_once_ha
         await do(writer, search, eraser)
         assert await find(path, "text ~ apple") == kept
         assert await find(path, "text ~ plum") == [10, 11, 12, 13]
+
+
+async def test_what_is_erased_before_it_is_indexed_is_never_indexed(tmp_path: Path) -> None:
+    """It is at hand until then, in the middle of others that stay."""
+    path = tmp_path / "traces.db"
+    fresh = FreshMessages()
+    search = SearchChore(fresh=fresh)
+    async with await TraceWriter.open(path, fresh=fresh) as writer:
+        await writer.write([said(0, "kept apple"), said(1, SECRETS[1], user="gone"), said(2, "kept fig")])
+        eraser = await begin_erasing(writer, "gone")
+        await writer.write([said(3, "kept plum"), said(4, "kept pear")])
+        await do(writer, search, eraser)
+        assert await find(path, "text ~ secretword*") == []
+        assert await find(path, "text ~ kept") == [0, 2, 3, 4]
+    assert not held_in(path, "ecretword")
+
+
+@pytest.mark.parametrize("most_bytes", [1, 100, 300, 10_000])
+async def test_a_message_is_found_whether_it_was_at_hand_or_read_back(tmp_path: Path, most_bytes: int) -> None:
+    path = tmp_path / "traces.db"
+    fresh = FreshMessages(most_bytes)
+    search = SearchChore(part_nodes=7, fresh=fresh)
+    async with await TraceWriter.open(path) as writer:
+        await writer.write([said(n, f"word{n} " + "long " * 4000) for n in range(5)])
+    async with await TraceWriter.open(path, fresh=fresh) as writer:
+        for n in range(5, 50, 5):
+            await writer.write([said(m, f"word{m}", reply=f"answer{m}") for m in range(n, n + 5)])
+            if n % 3 == 0:
+                await writer.perform(search)
+        await index(writer, search)
+    assert fresh.first is None
+    for n in range(50):
+        assert await find(path, f"text ~ word{n}") == [n]
+        assert await find(path, f"text ~ answer{n}") == ([n] if n >= 5 else [])
 
 
 async def test_erasing_again_while_a_part_is_made_anew_begins_it_once_more(tmp_path: Path) -> None:
@@ -362,6 +401,12 @@ async def test_the_self_check_tells_of_what_is_not_indexed_and_not_forgotten_yet
         assert checked(path) == ["search"]
         await index(writer, SearchChore(is_on=False))
         assert checked(path) == ["search_off"]
+
+
+@given(st.integers(0, 9), st.integers(190, 210))
+def test_a_run_of_two_hundred_letters_is_no_word_wherever_it_begins(before: int, letters: int) -> None:
+    text = f"{' ' * before}{'x' * letters} after"
+    assert ("x" in message_text(says(text))) == (letters < 200)
 
 
 async def test_nothing_to_do_costs_next_to_nothing(tmp_path: Path) -> None:
