@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Set
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -13,6 +14,8 @@ from store.export import is_of_data_directory
 
 MANIFEST: Final = "manifest.json"
 KIND: Final = "tracemill export"
+_LARGEST_MANIFEST: Final = 64 * 2**20
+"""Many times what one of ours takes; a larger file of that name is somebody else's."""
 
 
 class Destination:
@@ -68,15 +71,17 @@ class Destination:
             raise InputError(str(self.out), "is there already. --force replaces it.")
 
     def _check_folder(self) -> None:
-        found = {
-            str(path.relative_to(self.out)) for path in self.out.rglob("*") if not path.is_dir() or path.is_symlink()
-        }
-        if not found:
-            return
-        foreign = sorted(found - _own_files(self.out))
-        if foreign:
-            raise InputError(str(self.out), f"holds {foreign[0]}, which no export made. Choose another --output.")
-        if not self._force:
+        try:
+            own = _own_files(self.out)
+            foreign = _foreign(self.out, own)
+            is_empty = foreign is None and next(self.out.iterdir(), None) is None
+        except OSError as exc:
+            raise InputError(
+                str(self.out), f"cannot be looked into ({exc.strerror}). Choose another --output."
+            ) from exc
+        if foreign is not None:
+            raise InputError(str(self.out), f"holds {foreign}, which no export made. Choose another --output.")
+        if not is_empty and not self._force:
             raise InputError(str(self.out), "holds an export already. --force replaces it.")
 
     def __enter__(self) -> Self:
@@ -116,13 +121,34 @@ class Destination:
 
 def _own_files(folder: Path) -> set[str]:
     """The files of an export that stands in a folder; none when it is none of ours."""
+    path = folder / MANIFEST
+    if not path.is_file() or path.stat().st_size > _LARGEST_MANIFEST:
+        return set()
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
+        manifest = json.loads(path.read_bytes())
         if manifest["kind"] != KIND:
             return set()
         return {MANIFEST, *manifest["files"]}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return set()
+
+
+def _foreign(folder: Path, own: Set[str], inside: str = "") -> str | None:
+    """Find something in a folder that is not among our files; None where there is nothing else.
+
+    It looks at our own folders alone, and no further than to the first such thing: the folder may be anybody's home.
+    """
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = f"{inside}{entry.name}"
+            if not entry.is_dir(follow_symlinks=False):
+                if name not in own:
+                    return name
+            elif not any(each.startswith(f"{name}/") for each in own):
+                return f"{name}/"
+            elif (found := _foreign(folder / entry.name, own, f"{name}/")) is not None:
+                return found
+    return None
 
 
 def _sync(path: Path) -> None:

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import stat
+import subprocess
 import sys
 import tracemalloc
 from collections.abc import Mapping
@@ -119,6 +121,33 @@ async def test_a_name_that_ends_like_another_container_is_refused(tmp_path: Path
             await export_version(store, "set", Wanted("nonsense", tmp_path / "out"))
 
 
+_LOOK = """
+import sys
+from pathlib import Path
+from processing.errors import InputError
+from processing.exports.destination import Destination
+seen = []
+sys.addaudithook(lambda event, given: seen.append(str(given[0])) if event in ("os.scandir", "os.listdir") else None)
+try:
+    Destination(Path(sys.argv[1]), is_folder=True, force=True)
+except InputError as exc:
+    print(str(exc), *seen, sep="\\n")
+"""
+
+
+def test_somebody_elses_folder_is_refused_at_once_and_not_walked_through(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (home / "photos" / "summer").mkdir(parents=True)
+    # To open one that nobody writes to would wait for ever.
+    os.mkfifo(home / "manifest.json")
+    command = [sys.executable, "-c", _LOOK, str(home)]
+    said, *seen = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.splitlines()
+    assert "which no export made. Choose another --output." in said
+    assert seen == [str(home)]
+    with pytest.raises(InputError, match=r"^/: holds .*, which no export made"):
+        Destination(Path("/"), is_folder=True, force=True)
+
+
 async def test_nothing_that_stands_there_is_replaced_without_force_and_nothing_foreign_ever(tmp_path: Path) -> None:
     out = tmp_path / "out"
     async with dataset(tmp_path, ROWS[:2]) as store:
@@ -133,6 +162,10 @@ async def test_nothing_that_stands_there_is_replaced_without_force_and_nothing_f
             await export_version(store, "set", Wanted("trl", out))
         await export_version(store, "set", Wanted("trl", out, force=True))
         assert set(contents(out)) == {"README.md", "manifest.json", "data/train-00000-of-00001.parquet"}
+        (out / "data" / "mine.parquet").write_text("mine")
+        with pytest.raises(InputError, match=r"holds data/mine.parquet"):
+            await export_version(store, "set", Wanted("trl", out, force=True))
+        (out / "data" / "mine.parquet").unlink()
         (out / "notes.txt").write_text("mine")
         with pytest.raises(InputError, match=r"holds notes.txt"):
             await export_version(store, "set", Wanted("trl", out, force=True))
