@@ -69,7 +69,10 @@ class ServeSettings:
         4096, "Most calls in flight of one worker; the next one is answered 503 with Retry-After.", ge=1
     )
     max_connections: int = setting(
-        8192, "Most connections of clients to one worker; the next one is answered 503 with Retry-After.", ge=1
+        8192,
+        "Most connections of clients to one worker; the next one is answered 503 with Retry-After. Fewer where the "
+        "system's limit of open files has no room for two files each; it is raised as far as it goes.",
+        ge=1,
     )
     max_head_bytes: int = setting(
         64 * KIB,

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Set
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -133,7 +133,7 @@ def _own_files(folder: Path) -> set[str]:
         return set()
 
 
-def _foreign(folder: Path, own: Set[str], inside: str = "") -> str | None:
+def _foreign(folder: Path, own: Collection[str], inside: str = "") -> str | None:
     """Find something in a folder that is not among our files; None where there is nothing else.
 
     It looks at our own folders alone, and no further than to the first such thing: the folder may be anybody's home.

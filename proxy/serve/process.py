@@ -5,16 +5,15 @@ the supervisor is gone, and the process ends as if told to stop. So nothing is l
 """
 
 import asyncio
-import json
 import os
 import signal
 import socket
 import sys
 import threading
-from typing import Any, NamedTuple
 
 import uvloop
 
+from proxy.serve.assignment import Assignment
 from proxy.serve.logs import log_the_unforeseen, on_loop_error, set_up_logging
 from proxy.settings import ServeSettings
 from proxy.settings_json import from_json
@@ -23,38 +22,12 @@ _LIFELINE = 0
 """Standard input: a pipe whose other end only the supervisor holds."""
 
 
-class Assignment(NamedTuple):
-    """What a process is told.
-
-    Attributes:
-        settings: All settings, secrets in the clear: they travel through a pipe, not through arguments or environment.
-        salt: For key fingerprints and the placeholders of redaction, hexadecimal.
-        listener: Descriptor of the inherited listening socket; None for a process that listens to nobody.
-        ready: Descriptor to say by that the process serves; None when nobody waits for that.
-        job_command: The command that checks and runs filed jobs; empty where none run.
-    """
-
-    settings: dict[str, Any]
-    salt: str
-    listener: int | None
-    ready: int | None = None
-    job_command: tuple[str, ...] = ()
-
-    def to_line(self) -> bytes:
-        """Return the line that `from_line` reads."""
-        return json.dumps(self._asdict()).encode() + b"\n"
-
-    @classmethod
-    def from_line(cls, line: bytes) -> "Assignment":
-        """Read what `to_line` wrote."""
-        return cls(**json.loads(line))
-
-
 def main(role: str) -> None:
     """Run one process to its end."""
     os.umask(0o077)
-    # The supervisor decides when we stop; a Ctrl-C in the terminal reaches it, and through it us.
+    # The supervisor decides when we stop and what SIGHUP means; a signal to all of us reaches it, and through it us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     assignment = Assignment.from_line(_read_line())
     settings = from_json(ServeSettings, assignment.settings)
     set_up_logging(settings.log_level, settings.log_format)

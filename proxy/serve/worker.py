@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import signal
 import socket
 
@@ -14,6 +15,7 @@ from proxy.journal.writer import JOURNAL_FOLDER, Journal
 from proxy.metrics.folder import metrics_folder
 from proxy.metrics.teller import Teller
 from proxy.metrics.worker_metrics import WorkerMetrics
+from proxy.serve.descriptors import carried_connections
 from proxy.serve.readiness import say_ready
 from proxy.settings import ServeSettings
 from proxy.wire.client_connections import ClientLimits
@@ -21,6 +23,8 @@ from proxy.wire.listener import Listener
 from proxy.wire.pool import Pool
 from proxy.wire.upstream_proxy import UpstreamProxies
 from store.trace import Outcome
+
+_log = logging.getLogger("tracemill.worker")
 
 _OBJECTS_A_COLLECTION = 10_000
 
@@ -99,8 +103,16 @@ def _admission(settings: ServeSettings, keys: KeyRing) -> Admission:
 
 
 def _limits(settings: ServeSettings) -> ClientLimits:
+    max_connections = carried_connections(settings.max_connections)
+    if max_connections < settings.max_connections:
+        _log.warning(
+            "the system's limit of open files allows %d connections of clients, less than max_connections = %d; raise "
+            "it (`ulimit -n`, LimitNOFILE= of systemd)",
+            max_connections,
+            settings.max_connections,
+        )
     return ClientLimits(
-        max_connections=settings.max_connections,
+        max_connections=max_connections,
         max_head_bytes=settings.max_head_bytes,
         max_body_bytes=settings.max_body_bytes,
         head_timeout_s=settings.head_timeout_s,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -50,7 +51,7 @@ def hang_up(server: Server) -> None:
 async def test_every_process_is_replaced_and_no_call_is_lost_or_refused(
     upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
-    """A stream goes on where it was, and new calls are answered all the while."""
+    """A stream goes on where it was, and new calls are answered all the while; one process alone hears no SIGHUP."""
     hold = Pause()
 
     def script(call: ReceivedCall) -> Answer:
@@ -75,6 +76,9 @@ async def test_every_process_is_replaced_and_no_call_is_lost_or_refused(
             assert await asyncio.to_thread(hold.reached.wait, 10)
             for _ in range(4):
                 group.create_task(keep_calling(client))
+            for role in ("worker", "ingest", "admin"):
+                for pid in server.children(role):
+                    os.kill(pid, signal.SIGHUP)
             await asyncio.to_thread(hang_up, server)
             hold.let_go()
             answer = await slow
