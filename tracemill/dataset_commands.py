@@ -133,17 +133,18 @@ def freeze(
 
 @datasets.command()
 def discard(reference: Reference, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
-    """Delete an active version with its rows; decisions about them stay."""
+    """Delete an active version with its rows, to the last byte in the database; decisions about them stay."""
 
     async def discarded(store: DatasetStore) -> None:
         version = await store.version(reference, wants="active")
-        await store.discard(version)
+        is_clean = await store.discard(version)
         rows = version.counts.entered
-        typer.echo(
-            json.dumps({"discarded": version.label, "rows": rows})
-            if as_json
-            else f"{version.label} and its {rows} rows are gone."
-        )
+        if as_json:
+            typer.echo(json.dumps({"discarded": version.label, "rows": rows, "is_clean": is_clean}))
+            return
+        typer.echo(f"{version.label} and its {rows} rows are gone.")
+        if not is_clean:
+            typer.echo("note: work.db is in use, so bytes of them may stay in it until the next erasure.", err=True)
 
     run_to_end(_writing(data_dir, discarded))
 

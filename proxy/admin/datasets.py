@@ -1,5 +1,6 @@
 """Datasets: their versions and rows, what tells two versions apart, and freezing; docs/datasets.md tells the whole."""
 
+import logging
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response
@@ -35,6 +36,8 @@ from store.json_text import JsonValue
 
 if TYPE_CHECKING:
     from proxy.admin.shapes.dataset import FreezeTaken
+
+_log = logging.getLogger("tracemill.admin")
 
 _STATE = optional_choice("state", "Only rows that ended so.", RowState)
 _PART = optional_choice("part", "Only rows of this part.", Part)
@@ -147,7 +150,8 @@ async def _discard(context: Context, asked: Asked) -> Response:
         with refusing(Code.CONFLICT):
             await store.version(label(version.dataset, version.number), wants="active")
             await note(context, asked, do="discard", version=version.label, rows=version.counts.entered)
-            await store.discard(version)
+            if not await store.discard(version):
+                _log.warning("work.db is in use, so bytes of %s may stay in it until the next erasure", version.label)
     return _answer(version_json(version, manifest=False))
 
 

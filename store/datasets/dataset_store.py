@@ -36,9 +36,11 @@ from store.datasets.decision import Decision
 from store.datasets.row import Part, Row, RowEnd
 from store.datasets.version import Birth, Version, read_reference
 from store.datasets.warnings import Looked, is_curated, look, warnings_of
+from store.erasing.remains import clean_work
 from store.errors import DatasetError
 
 T = TypeVar("T")
+_PATIENCE_S = 5.0
 
 
 class DatasetStore(DatasetReader):
@@ -203,9 +205,18 @@ class DatasetStore(DatasetReader):
 
         return await self.transact(freeze_)
 
-    async def discard(self, version: Version) -> None:
-        """Delete an active version with its rows. Raises DatasetError when it is frozen."""
+    async def discard(self, version: Version, *, patience_s: float = _PATIENCE_S) -> bool:
+        """Delete an active version with its rows, and overwrite what SQLite left of them in its pages.
+
+        Returns:
+            Whether that was overwritten: others may read or write for longer than `patience_s`. It then stays until the
+            next discarding, erasure or `tracemill vacuum`.
+
+        Raises:
+            DatasetError: It is frozen.
+        """
         await self.transact(partial(version_table.discard, version=version.id))
+        return await asyncio.to_thread(clean_work, self._path, patience_s)
 
     async def freeze_without_erased(self, version: Version, *, note: str | None = None) -> Version:
         """Freeze the next version: a frozen one without its rows that were erased, which it follows.

@@ -21,6 +21,7 @@ from store.errors import WriterBusyError
 from store.writer_lock import WriterLock
 
 _STEP_S = 0.02
+_RETRY_S = 0.05
 _LOG_PAGES = 64_000
 """The log is brought in by itself when it has so many, 250 MB: what stood in it cannot be told from then on."""
 
@@ -170,6 +171,18 @@ class WorkLap:
                 raise
         self.end()
         return False
+
+
+def clean_work(path: Path, patience_s: float) -> bool:
+    """Clean all pages of `work.db` at once; False where somebody was in the way for that long. Blocks its thread."""
+    lap = WorkLap(path)
+    deadline = time.monotonic() + patience_s
+    while not (is_clean := lap.step()):
+        if is_clean is None:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_RETRY_S)
+    return True
 
 
 def _change_nothing(db: sqlite3.Connection) -> None:

@@ -1,5 +1,6 @@
 """Versions of datasets: opened, filled, frozen, and never changed after that."""
 
+import random
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -307,6 +308,40 @@ async def test_what_a_row_holds_is_kept_once_and_as_long_as_somebody_has_it(stor
     assert await contents() == 5
     left = await store._row("SELECT count(*) FROM row_sources", {})
     assert left == (0,)
+
+
+async def test_a_discarded_version_leaves_no_byte_of_its_rows_in_any_file(store: DatasetStore, tmp_path: Path) -> None:
+    """Where SQLite had moved rows between pages, whole packed rows of it stayed until the next erasure."""
+    chance, packed = random.Random(1), set()
+
+    def some(first: int) -> list[Row]:
+        count = chance.choice((5, 30, 60))
+        lengths = [chance.randrange(chance.choice((6, 40, 200, 1000, 1500))) + 5 for _ in range(count)]
+        return [row(first + at, chance.randbytes(length).hex()) for at, length in enumerate(lengths)]
+
+    for number in range(6):
+        for name in ("kept", "gone"):
+            version = await made(store, some(100 * number), name, add=number > 0)
+        touched = [Row({**one.content, "prompt": "anew"}, one.part, one.end) for one in await listed(store, version)]
+        found = "SELECT c.body FROM row_contents c JOIN version_rows r USING (row_hash) WHERE r.version = :id"
+        packed |= {body for (body,) in await store._rows(found, {"id": version.id})}
+        await store.replace_rows(version, chance.sample(touched, min(20, len(touched))))
+    packed |= {body for (body,) in await store._rows(found, {"id": version.id})}
+    assert await store.discard(version)
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert [name for name, held in files.items() if any(body[12:40] in held for body in packed)] == []
+    assert (await store.version("kept")).counts.kept == len(await listed(store, await store.version("kept")))
+
+
+async def test_where_somebody_reads_meanwhile_discarding_says_that_the_pages_are_left(
+    store: DatasetStore, tmp_path: Path
+) -> None:
+    version = await made(store, [row(1)])
+    with closing(sqlite3.connect(tmp_path / "work.db", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM version_rows").fetchone()
+        assert not await store.discard(version, patience_s=0.1)
+    assert await store.datasets() == []
 
 
 async def test_the_schema_that_is_shown_guards_as_the_database_does(store: DatasetStore) -> None:
