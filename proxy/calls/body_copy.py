@@ -10,6 +10,9 @@ _SMALL_SPILL_BYTES = 16 * 1024
 """The same once half of what all copies may hold is held: 4,096 calls, the default's most, hold 64 MiB of such parts,
 so that hardly ever a single block has to go to the journal as an entry of its own."""
 
+_MAX_BLOCKS = 256
+"""More blocks than that are joined: as an object of its own, one of two bytes takes twenty times as many."""
+
 DEFAULT_HELD_BYTES = 64 * 1024 * 1024
 
 
@@ -73,6 +76,8 @@ class BodyCopy:
         if not kept:
             return
         self._blocks.append(kept)
+        if len(self._blocks) > _MAX_BLOCKS:
+            self._blocks = [b"".join(self._blocks)]
         self._held += len(kept)
         everywhere = self._all_held
         everywhere.total += len(kept)
