@@ -121,7 +121,8 @@ async def promote_clusters(
     members = await _wanted(clusters, store, settings)
     build = await store.last_build()
     manifest: dict[str, Json] = {
-        "clusters": [{"id": cluster.id, "name": cluster.name} for cluster in clusters],
+        # Not their names: these are words of calls, an erasure takes them, and a frozen manifest never changes.
+        "clusters": [{"id": cluster.id} for cluster in clusters],
         "build": None if build is None else {"number": build.number, **build.settings},
         "selection": {
             "where": settings.where,

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -76,7 +77,7 @@ async def test_a_row_is_a_call_with_its_recorded_answer_and_where_it_came_from(t
     version = found.version
     assert version is not None
     assert (version.label, version.birth, version.is_frozen) == ("sql-v1", "clusters", False)
-    assert version.manifest["clusters"] == [{"id": 5, "name": "sql"}]
+    assert version.manifest["clusters"] == [{"id": 5}]
     assert version.manifest["promotion"]["kept"] == 1
 
 
@@ -147,6 +148,16 @@ async def test_more_can_be_added_and_what_is_there_is_not_added_twice(tmp_path: 
     found, rows = await promote(tmp_path, add=True)
     assert found.ends == {("kept", "promoted"): 3, ("dropped", "exact_duplicate"): 1}
     assert sum(row.end.state is RowState.KEPT for row in rows) == 4
+
+
+async def test_a_manifest_keeps_no_word_that_an_erasure_takes_from_its_clusters(tmp_path: Path) -> None:
+    """Clusters are named by words of their calls, and the manifest of a frozen version never changes."""
+    found, _ = await promote(tmp_path, *questions(2))
+    assert found.version is not None
+    async with await DatasetStore.open(tmp_path / "work.db") as datasets:
+        frozen = await datasets.freeze(found.version)
+    assert found.clusters[0].name == "sql"
+    assert "sql" not in json.dumps(frozen.manifest)
 
 
 async def test_what_cannot_be_promoted_is_said_and_nothing_is_written(tmp_path: Path) -> None:
