@@ -1,6 +1,7 @@
 """`tracemill datasets upload`: a dataset out of a file."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 from processing.datasets.data_set import Format
 from processing.datasets.mapping import FieldMapping, read_map
 from processing.datasets.row_split import DEFAULT_SEED
+from processing.datasets.upload import UploadSettings
 from processing.datasets.upload import upload as run_upload
 from processing.datasets.upload_report import UploadReport
 from store.datasets.dataset_store import DatasetStore
@@ -63,44 +65,41 @@ def upload(
     if split and part is not None:
         usage("give one of --split and --part.")
 
-    def tell_mapping(mapping: FieldMapping, source: str) -> None:
-        if not as_json:
-            lines = mapping.lines()
-            shown = [f"  {one_line(line, _WIDTH)}" for line in lines[:_SHOWN_COLUMNS]]
-            more = [f"  … and {len(lines) - _SHOWN_COLUMNS:,} more"] if len(lines) > _SHOWN_COLUMNS else []
-            typer.echo("\n".join([f"{one_line(source)} is read as", *shown, *more]))
-
-    def tell_progress(count: int) -> None:
-        if not as_json and count % _TOLD_EVERY == 0:
-            typer.echo(f"{count:,} records", err=True)
-
-    share = _DEFAULT_SHARE if split and test_fraction is None else test_fraction
+    settings = UploadSettings(
+        format=format_,
+        subset=subset,
+        has_header=header,
+        part=part,
+        strict=strict,
+        test_fraction=_DEFAULT_SHARE if split and test_fraction is None else test_fraction,
+        seed=seed,
+    )
 
     async def uploaded() -> UploadReport:
-        told = read_map(map_)
+        told = replace(settings, told=read_map(map_))
         async with await DatasetStore.open(data_dir / WORK_FILE) as store:
+            if as_json:
+                return await run_upload(path, name, store, told, add=add, note=note)
             return await run_upload(
-                path,
-                name,
-                store,
-                told=told,
-                wanted=format_,
-                subset=subset,
-                has_header=header,
-                part=part,
-                add=add,
-                note=note,
-                strict=strict,
-                test_fraction=share,
-                seed=seed,
-                mapped=tell_mapping,
-                done=tell_progress,
+                path, name, store, told, add=add, note=note, mapped=_tell_mapping, done=_tell_progress
             )
 
     report = run_to_end(uploaded())
     typer.echo(json.dumps(report.as_json()) if as_json else _text(report))
     if report.count(RowState.FAILED):
         raise typer.Exit(PARTIAL)
+
+
+def _tell_mapping(mapping: FieldMapping, source: str) -> None:
+    lines = mapping.lines()
+    shown = [f"  {one_line(line, _WIDTH)}" for line in lines[:_SHOWN_COLUMNS]]
+    more = [f"  … and {len(lines) - _SHOWN_COLUMNS:,} more"] if len(lines) > _SHOWN_COLUMNS else []
+    typer.echo("\n".join([f"{one_line(source)} is read as", *shown, *more]))
+
+
+def _tell_progress(count: int) -> None:
+    if count % _TOLD_EVERY == 0:
+        typer.echo(f"{count:,} records", err=True)
 
 
 def _text(report: UploadReport) -> str:

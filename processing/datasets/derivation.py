@@ -31,7 +31,7 @@ from processing.datasets.prompt_file import Setting
 from processing.datasets.row_filter import FilterRules, FindPersonal
 from processing.datasets.row_split import split_rows
 from processing.datasets.step import ADD, CURATION, STEPS, steps_of
-from processing.datasets.upload import upload
+from processing.datasets.upload import UploadSettings, upload
 from processing.errors import InputError
 from processing.model_client import ModelClient
 from processing.prompt import prompt
@@ -176,17 +176,15 @@ class _Making:
         if not mapping["is_guessed"]:
             told = {name: "+".join(columns) for name, columns in mapping["columns"].items()}
             told |= {f"metadata.{name}": column for name, column in mapping["metadata"].items()}
-        await upload(
-            named_data(manifest, self._sources.files, self._version.label),
-            self._name,
-            self._scratch,
+        settings = UploadSettings(
             told=told,
-            wanted=Format(manifest["source"]["format"]),
+            format=Format(manifest["source"]["format"]),
             subset=read_as.get("subset"),
             has_header=read_as.get("has_header"),
             part=None if read_as.get("part") is None else Part(read_as["part"]),
-            add=add,
         )
+        data = named_data(manifest, self._sources.files, self._version.label)
+        await upload(data, self._name, self._scratch, settings, add=add)
 
     async def _generate(self, manifest: Mapping[str, Json], *, add: bool) -> None:
         given = manifest["generate"]

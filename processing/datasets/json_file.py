@@ -15,6 +15,7 @@ from processing.datasets.record import Record, RecordFault, failed, failed_line
 from store import json_text
 from store.recorded.errors import LineError
 from store.recorded.file_lines import MAX_LINE_BYTES, file_lines
+from store.recorded.message import Json
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
@@ -52,7 +53,23 @@ def _object(name: str, number: int, text: bytes) -> Record:
         return failed(name, number, RecordFault.NOT_OBJECT, "it is JSON, but not an object")
     if json_text.is_too_deep(value):
         return failed(name, number, RecordFault.TOO_DEEP, f"nested deeper than {json_text.MAX_DEPTH}")
-    return Record(name, number, value)
+    return Record(name, number, value, repeated_key=_repeated_key(text))
+
+
+def _repeated_key(text: bytes) -> str | None:
+    """Give a key that stands twice in an object of a text that is JSON; None where none does."""
+    # Such a text is never written back as it was.
+    if json_text.exact_value(text) is not json_text.INEXACT:
+        return None
+    repeated: list[str] = []
+
+    def look(pairs: list[tuple[str, Json]]) -> None:
+        names = [name for name, _ in pairs]
+        if len(set(names)) < len(names):
+            repeated.append(next(name for name in names if names.count(name) > 1))
+
+    json.loads(text, object_pairs_hook=look)
+    return repeated[0] if repeated else None
 
 
 def _array_records(path: Path, name: str) -> Iterator[Record]:

@@ -48,6 +48,7 @@ class Record:
         fault: Why it could not be read.
         detail: More of it for a person; holds no content.
         is_columnar: Whether it comes from typed columns, where a null in an object may stand for a missing field.
+        repeated_key: A key that stands twice in one object, of which the last value counts; None where none does.
     """
 
     file: str
@@ -57,6 +58,7 @@ class Record:
     fault: RecordFault | None = None
     detail: str | None = None
     is_columnar: bool = False
+    repeated_key: str | None = None
 
     @property
     def place(self) -> str:

@@ -6,6 +6,7 @@ row, by which exact duplicates are known. The version appears whole or not at al
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -23,6 +24,7 @@ from processing.datasets.upload_report import UploadReason, UploadReport
 from processing.dedup import content_key
 from processing.errors import InputError, SplitError
 from store import json_text
+from store.datasets.birth import DatasetBirth
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.row import Part, Row, RowEnd, RowState
 from store.datasets.version import Birth, Version
@@ -31,29 +33,49 @@ from store.recorded.message import Json
 STAGE: Final = "upload"
 
 
-class _Ended(NamedTuple):
-    """A record with its end, where it stands, and how many messages were left out behind its last answer."""
+@dataclass(frozen=True, slots=True)
+class UploadSettings:
+    """How a file is to be read, and where its rows go.
 
-    row: Row
-    place: str
-    trailing: int
+    Attributes:
+        told: Target to column, from `mapping.read_map`; what is not told is guessed.
+        format: What the file is; `auto` to tell by its name.
+        subset: See `find_data`.
+        has_header: See `find_data`.
+        part: Put all rows there, whatever the files say.
+        strict: A record that cannot be a row is an error, and nothing is written.
+        test_fraction: Share of the groups of near duplicates that go to test; None to leave the parts as they are.
+        seed: Of that split.
+    """
+
+    told: Mapping[str, str] = field(default_factory=dict)
+    format: Format = Format.AUTO
+    subset: str | None = None
+    has_header: bool | None = None
+    part: Part | None = None
+    strict: bool = False
+    test_fraction: float | None = None
+    seed: int | None = DEFAULT_SEED
+
+    def check(self) -> None:
+        """Refuse a share that makes no sense.
+
+        Raises:
+            SplitError: It leaves a part empty.
+        """
+        if self.test_fraction is not None and not 0 < self.test_fraction < 1:
+            problem = "leaves a part empty; expected a share between 0 and 1."
+            raise SplitError(f"--test-fraction {self.test_fraction:g} {problem}")
 
 
 async def upload(
     path: Path,
     name: str,
     store: DatasetStore,
+    settings: UploadSettings = UploadSettings(),
     *,
-    told: Mapping[str, str] | None = None,
-    wanted: Format = Format.AUTO,
-    subset: str | None = None,
-    has_header: bool | None = None,
-    part: Part | None = None,
     add: bool = False,
     note: str | None = None,
-    strict: bool = False,
-    test_fraction: float | None = None,
-    seed: int | None = DEFAULT_SEED,
     mapped: Callable[[FieldMapping, str], None] = lambda _mapping, _source: None,
     done: Callable[[int], None] = lambda _: None,
 ) -> UploadReport:
@@ -63,16 +85,9 @@ async def upload(
         path: A file, or a folder as a hub has it or `save_to_disk` writes it.
         name: Of the dataset; `NAME-v1` insists that the version will be its first.
         store: Where it goes.
-        told: Target to column, from `mapping.read_map`; what is not told is guessed.
-        wanted: What the file is; `auto` to tell by its name.
-        subset: See `find_data`.
-        has_header: See `find_data`.
-        part: Put all rows there, whatever the files say.
+        settings: How it is read.
         add: Add to the active version, or begin with the rows of the newest frozen one.
         note: A few words that lists show.
-        strict: A record that cannot be a row is an error, and nothing is written.
-        test_fraction: Share of the groups of near duplicates that go to test; None to leave the parts as they are.
-        seed: Of that split.
         mapped: Told the mapping and the name of the source before anything is written.
         done: Told how many records are through.
 
@@ -81,60 +96,99 @@ async def upload(
         InputError: The file cannot be read, its columns are not clear, no record is a row, or `strict` and one is not.
         DatasetError: The version cannot be made.
     """
-    if test_fraction is not None and not 0 < test_fraction < 1:
-        raise SplitError(f"--test-fraction {test_fraction:g} leaves a part empty; expected a share between 0 and 1.")
-    data = find_data(path, wanted, subset=subset, has_header=has_header)
-    mapping = _mapping(data, told or {})
-    report = UploadReport(str(path), data.format, mapping)
-    splits = {file.split for file in data.files if part_of(file.split) is Part.TEST}
-    if len(splits) > 1 and part is None:
-        report.warnings.append(f"The splits {', '.join(sorted(map(str, splits)))} stand together in test.")
-    if data.left_out:
-        report.warnings.append(f"Left out, since their names tell no split: {', '.join(data.left_out)}.")
+    settings.check()
+    data = find_data(path, settings.format, subset=settings.subset, has_header=settings.has_header)
+    mapping = _mapping(data, settings.told)
+    report = UploadReport(str(path), data.format, mapping, warnings=_doubts(data, settings.part))
     mapped(mapping, data.name)
-    files = data.digests()
-    intake = _Intake(mapping, part, {str(file["name"]): str(file["sha256"]) for file in files})
+    source = _Source(data, mapping, settings, data.digests())
     beginning = await beginning_of(name, store) if add else None
-    if beginning is not None:
-        await intake.know(beginning, store)
-    manifest = {
-        **begun({}, beginning),
-        "source": {"name": data.name, "format": str(data.format), "files": files},
-        "mapping": mapping.as_json(),
-        # What else decides the rows, so that they can be derived again.
-        "read_as": {"part": part, "subset": subset, "has_header": has_header},
-    }
+    manifest = {**begun({}, beginning), **source.manifest()}
     async with store.birth(name, birth=Birth.UPLOAD, manifest=manifest, note=note, add=add) as born:
-        for batch in _batches(intake.ends(data)):
-            if strict:
-                _require_rows_only(batch, data.name)
-            rows = await stored([ended.row for ended in batch], born.add_rows)
-            for row, ended in zip(rows, batch, strict=True):
-                report.take(row, ended.place, trailing=ended.trailing)
-            done(report.entered)
-        _require_rows(report, data.name)
+        await _fill(born, source, report, await _known(beginning, store), done)
         born.manifest = {**manifest, "upload": report.counts()}
     report.version = await note_addition(born, beginning, store)
-    if test_fraction is not None:
-        report.split = await split_rows(store, report.version.label, test_fraction=test_fraction, seed=seed)
+    if settings.test_fraction is not None:
+        label = report.version.label
+        report.split = await split_rows(store, label, test_fraction=settings.test_fraction, seed=settings.seed)
         report.version = report.split.version
     report.warn()
     return report
 
 
+class _Source(NamedTuple):
+    """What is read, and how."""
+
+    data: DataSet
+    mapping: FieldMapping
+    settings: UploadSettings
+    files: list[dict[str, Json]]
+
+    def manifest(self) -> dict[str, Json]:
+        """What decides the rows, so that they can be derived again."""
+        name, format_, settings = self.data.name, str(self.data.format), self.settings
+        return {
+            "source": {"name": name, "format": format_, "files": self.files},
+            "mapping": self.mapping.as_json(),
+            "read_as": {"part": settings.part, "subset": settings.subset, "has_header": settings.has_header},
+        }
+
+
+def _doubts(data: DataSet, part: Part | None) -> list[str]:
+    """What to look at before anything is read."""
+    doubts: list[str] = []
+    splits = {file.split for file in data.files if part_of(file.split) is Part.TEST}
+    if len(splits) > 1 and part is None:
+        doubts.append(f"The splits {', '.join(sorted(map(str, splits)))} stand together in test.")
+    if data.left_out:
+        doubts.append(f"Left out, since their names tell no split: {', '.join(data.left_out)}.")
+    return doubts
+
+
+async def _known(beginning: Version | None, store: DatasetStore) -> dict[bytes, str]:
+    """What the rows teach that the version begins with, each with the id of the first that does."""
+    known: dict[bytes, str] = {}
+    if beginning is not None:
+        async for row in store.rows(beginning, state=RowState.KEPT):
+            known.setdefault(taught_key(row.content), row.row_id)
+    return known
+
+
+async def _fill(
+    born: DatasetBirth, source: _Source, report: UploadReport, known: dict[bytes, str], done: Callable[[int], None]
+) -> None:
+    """Read all records into the version, and count them."""
+    name, settings = source.data.name, source.settings
+    digests = {str(file["name"]): str(file["sha256"]) for file in source.files}
+    intake = _Intake(source.mapping, settings.part, digests, known)
+    for batch in _batches(intake.ends(source.data)):
+        if settings.strict:
+            _require_rows_only(batch, name)
+        rows = await stored([ended.row for ended in batch], born.add_rows)
+        for row, ended in zip(rows, batch, strict=True):
+            report.take(row, ended.record.place, trailing=ended.trailing, repeated_key=ended.record.repeated_key)
+        done(report.entered)
+    _require_rows(report, name)
+
+
+class _Ended(NamedTuple):
+    """A record with its end, and how many messages were left out behind its last answer."""
+
+    row: Row
+    record: Record
+    trailing: int = 0
+
+
 class _Intake:
     """Gives every record its end."""
 
-    def __init__(self, mapping: FieldMapping, part: Part | None, digests: Mapping[str, str]) -> None:
+    def __init__(
+        self, mapping: FieldMapping, part: Part | None, digests: Mapping[str, str], known: dict[bytes, str]
+    ) -> None:
         self._mapping = mapping
         self._part = part
         self._digests = digests
-        self._seen: dict[bytes, str] = {}
-
-    async def know(self, version: Version, store: DatasetStore) -> None:
-        """Know the rows that the version begins with."""
-        async for row in store.rows(version, state=RowState.KEPT):
-            self._seen.setdefault(taught_key(row.content), row.row_id)
+        self._seen = known
 
     def ends(self, data: DataSet) -> Iterator[_Ended]:
         """Read everything."""
@@ -155,20 +209,22 @@ class _Intake:
     def _once(self, found: MappedRow, key: bytes, record: Record) -> _Ended:
         part = self._part or found.part
         detail: dict[str, Json] = {"place": record.place}
+        if record.repeated_key is not None:
+            detail["repeated_key"] = record.repeated_key
         first = self._seen.get(key)
         if first is not None:
             content = {**found.content, "row_id": f"{found.content['row_id']}-{self._place_hash(record)}"}
             end = RowEnd(RowState.DROPPED, STAGE, UploadReason.EXACT_DUPLICATE, {**detail, "duplicate_of": first})
-            return _Ended(Row(content, part, end), record.place, 0)
+            return _Ended(Row(content, part, end), record)
         self._seen[key] = found.content["row_id"]
         if found.trailing:
             detail["trailing_messages"] = found.trailing
         end = RowEnd(RowState.KEPT, STAGE, UploadReason.UPLOADED, detail)
-        return _Ended(Row(found.content, part, end), record.place, found.trailing)
+        return _Ended(Row(found.content, part, end), record, found.trailing)
 
     def _failed(self, record: Record, reason: str, problem: str) -> _Ended:
         end = RowEnd(RowState.FAILED, STAGE, reason, {"place": record.place, "problem": problem})
-        return _Ended(Row(_nothing(f"failed-{self._place_hash(record)}"), None, end), record.place, 0)
+        return _Ended(Row(_nothing(f"failed-{self._place_hash(record)}"), None, end), record)
 
     def _place_hash(self, record: Record) -> str:
         """Names a record by its file's content, so that the same file gives the same ids again."""
@@ -211,7 +267,7 @@ def _require_rows_only(batch: Sequence[_Ended], name: str) -> None:
         if ended.row.end.state is RowState.FAILED:
             problem = ended.row.end.detail.get("problem")
             raise InputError(
-                ended.place,
+                ended.record.place,
                 f"{problem} ({ended.row.end.reason}). Mend it, or leave out --strict to count it and go on. "
                 f"Nothing of {name} was written.",
             )

@@ -13,6 +13,7 @@ from store.datasets.version import Version
 from store.recorded.message import Json
 
 _SHOWN_PROBLEMS: Final = 100
+_SHOWN_KEY: Final = 40
 
 
 class UploadReason(StrEnum):
@@ -54,6 +55,8 @@ class UploadReport:
         reasons: State to reason to how many; they add up to `entered`.
         parts: Part to kept rows; an empty name stands for rows that are not split.
         trailing_messages: Left out behind the last answers.
+        repeated_keys: Records with a key that stands twice in one object; its last value counts.
+        first_repeated: The first such key and where it stands, for a person.
         problems: The first records that did not become rows.
         version: The version; None when nothing was written.
         split: What the split came to, where one was asked for.
@@ -67,6 +70,8 @@ class UploadReport:
     reasons: dict[RowState, Counter[str]] = field(default_factory=dict)
     parts: Counter[str] = field(default_factory=Counter)
     trailing_messages: int = 0
+    repeated_keys: int = 0
+    first_repeated: str = ""
     problems: list[Problem] = field(default_factory=list)
     version: Version | None = None
     split: SplitRows | None = None
@@ -76,9 +81,12 @@ class UploadReport:
         """How many records ended so."""
         return self.reasons.get(state, Counter()).total()
 
-    def take(self, row: Row, place: str, *, trailing: int) -> None:
+    def take(self, row: Row, place: str, *, trailing: int, repeated_key: str | None) -> None:
         """Count a record with its end."""
         self.entered += 1
+        if repeated_key is not None:
+            self.repeated_keys += 1
+            self.first_repeated = self.first_repeated or f'"{repeated_key[:_SHOWN_KEY]}" in {place}'
         self.reasons.setdefault(row.end.state, Counter())[str(row.end.reason)] += 1
         self.trailing_messages += trailing
         if row.end.state is RowState.KEPT:
@@ -96,6 +104,9 @@ class UploadReport:
         if self.trailing_messages:
             left_out = f"{self.trailing_messages:,} messages after a last answer were left out"
             self.warnings.append(f"{left_out}: nothing answers them.")
+        if self.repeated_keys:
+            counted = f"{self.repeated_keys:,} of {self.entered:,} records have a key twice; its last value counts"
+            self.warnings.append(f"{counted}. The first is {self.first_repeated}.")
         if self.split is None and self.parts[""] and sum(self.parts.values()) > self.parts[""]:
             self.warnings.append(f"{self.parts['']:,} rows stand in no part, while others do; they count as train.")
 
@@ -122,4 +133,5 @@ class UploadReport:
             "reasons": {str(state): dict(sorted(found.items())) for state, found in sorted(self.reasons.items())},
             "parts": {name or "unsplit": count for name, count in sorted(self.parts.items())},
             "trailing_messages": self.trailing_messages,
+            "repeated_keys": self.repeated_keys,
         }

@@ -12,7 +12,7 @@ from processing.datasets.generate import Wanted, generate
 from processing.datasets.mapping import SAMPLE_RECORDS, guess_mapping, read_map
 from processing.datasets.prompt_file import Setting, read_prompts
 from processing.datasets.row_split import split_rows
-from processing.datasets.upload import upload
+from processing.datasets.upload import UploadSettings, upload
 from processing.errors import InputError
 from processing.progress import StageProgress
 from store.datasets.row import Part
@@ -40,17 +40,20 @@ async def _run_upload(attempt: Attempt) -> Done:
         made = await store.version_made(request["dataset"])
         if made is not None:
             return Done({"version": (await _shared_out(made, store, request["test_fraction"])).label})
+        settings = UploadSettings(
+            told=read_map(request["map"]),
+            format=Format(request["format"]),
+            part=None if request["part"] is None else Part(request["part"]),
+            strict=request["strict"],
+            test_fraction=request["test_fraction"],
+        )
         report = await upload(
             _source(attempt),
             request["dataset"],
             store,
-            told=read_map(request["map"]),
-            wanted=Format(request["format"]),
-            part=None if request["part"] is None else Part(request["part"]),
+            settings,
             add=request["add"],
             note=request["note"],
-            strict=request["strict"],
-            test_fraction=request["test_fraction"],
             done=lambda count: attempt.progress(StageProgress("upload", count, count)),
         )
     return Done({**report.as_json(), "source": request["file"]}, report.warnings)

@@ -20,7 +20,7 @@ from processing.datasets.prompt_file import Setting
 from processing.datasets.rebuild import Rebuilt, rebuild
 from processing.datasets.row_filter import FilterRules
 from processing.datasets.row_split import split_rows
-from processing.datasets.upload import upload
+from processing.datasets.upload import UploadSettings, upload
 from processing.errors import InputError
 from processing.model_client import ModelClient
 from processing.teachers import Teachers as Askers
@@ -160,7 +160,7 @@ async def test_an_upload_with_all_that_followed_is_derived_again(tmp_path: Path)
     file = data_file(tmp_path)
 
     async def work(at: Work) -> None:
-        await upload(file, NAME, at.store, test_fraction=0.3)
+        await upload(file, NAME, at.store, UploadSettings(test_fraction=0.3))
         await at.every_stage()
 
     version = await made(tmp_path, work)

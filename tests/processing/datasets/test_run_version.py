@@ -12,7 +12,7 @@ import pytest
 
 from processing.datasets.rebuild import Rebuilt, compare, rebuild
 from processing.datasets.run_version import Made, version_of_run
-from processing.datasets.upload import upload
+from processing.datasets.upload import UploadSettings, upload
 from processing.errors import InputError
 from processing.inputs import Inputs, find_files, read_inputs
 from processing.pipeline import process
@@ -278,7 +278,7 @@ async def test_an_uploaded_file_is_read_again_where_somebody_still_has_it(tmp_pa
     )
     async with await DatasetStore.open(tmp_path / "work.db") as store:
         told = {"prompt": "q", "response": "a", "metadata.number": "b", "ignore": "junk"}
-        report = await upload(file, "up", store, told=told, test_fraction=0.3)
+        report = await upload(file, "up", store, UploadSettings(told=told, test_fraction=0.3))
         assert report.version is not None
         version = await store.freeze(report.version)
     found = await rebuilt(version, tmp_path, files=[file])

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from processing.datasets.mapping import read_map
-from processing.datasets.upload import upload
+from processing.datasets.upload import UploadSettings, upload
 from processing.datasets.upload_report import UploadReport
 from processing.errors import InputError
 from store.datasets.dataset_store import DatasetStore
@@ -97,6 +97,7 @@ async def test_every_record_ends_once_and_says_where_it_stands(store: DatasetSto
         },
         "parts": {"unsplit": 2},
         "trailing_messages": 0,
+        "repeated_keys": 0,
     }
     assert [problem.place for problem in report.problems] == [f"all.jsonl:{line}" for line in (2, 4, 5, 6, 7, 8, 9, 11)]
     assert "NaN" in report.problems[1].detail
@@ -112,7 +113,7 @@ async def test_strict_writes_nothing_when_a_record_is_no_row(store: DatasetStore
     path = tmp_path / "s.jsonl"
     path.write_text(SEED % (1, 1) + '{"prompt": "x"}\n')
     with pytest.raises(InputError, match=r"s\.jsonl:2: response holds nothing \(no_response\)"):
-        await upload(path, "strict", store, strict=True)
+        await upload(path, "strict", store, UploadSettings(strict=True))
     assert await store.datasets() == []
 
 
@@ -257,14 +258,14 @@ async def test_a_map_decides_what_columns_are(store: DatasetStore, tmp_path: Pat
     told = read_map("prompt=title+body, response=verdict, metadata.ticket=id, ignore=junk, part=set")
     path = tmp_path / "told.jsonl"
     path.write_text(json.dumps(record))
-    report = await upload(path, "told", store, told=told)
+    report = await upload(path, "told", store, UploadSettings(told=told))
     (row,) = await rows_of(store, report)
     assert said(dict(row.content)) == [("user", "T\n\nB"), ("assistant", "ok")]
     assert row.content["metadata"]["ticket"] == 7
     assert "junk" not in row.content["metadata"]
     assert row.part is Part.TEST
     with pytest.raises(InputError, match=r'names the column "nope", and told\.jsonl has none\. Its columns are: title'):
-        await upload(path, "told", store, told=read_map("prompt=nope,response=verdict"), add=True)
+        await upload(path, "told", store, UploadSettings(told=read_map("prompt=nope,response=verdict")), add=True)
     for bad in ("prompt", "prompt=", "promt=a", "prompt=a,prompt=b", "metadata.=x"):
         with pytest.raises(InputError, match="--map"):
             read_map(bad)
@@ -298,7 +299,9 @@ async def test_a_bad_csv_record_fails_alone(store: DatasetStore, tmp_path: Path)
 async def test_csv_without_header_is_read_by_the_numbers_of_its_columns(store: DatasetStore, tmp_path: Path) -> None:
     path = tmp_path / "bare.csv"
     path.write_text("first question,first answer\nsecond question,second answer\n")
-    report = await upload(path, "bare", store, told=read_map("prompt=column_1,response=column_2"), has_header=False)
+    report = await upload(
+        path, "bare", store, UploadSettings(told=read_map("prompt=column_1,response=column_2"), has_header=False)
+    )
     assert report.count(RowState.KEPT) == 2
     path.write_text("prompt,prompt\na,b\n")
     with pytest.raises(InputError, match="two columns of one name: prompt"):
@@ -334,6 +337,23 @@ async def test_what_follows_an_array_is_not_lost_in_silence(store: DatasetStore,
     path.write_text(f'[{{"prompt": "p", "response": "r"}}]\n{more}\n')
     report = await upload(path, "two", store)
     assert report.counts()["reasons"] == {"kept": {"uploaded": 1}, "failed": {"broken_file": 1}}
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "json"])
+async def test_a_key_that_stands_twice_is_flagged_and_said(store: DatasetStore, tmp_path: Path, ending: str) -> None:
+    lines = [
+        '{"prompt": "first", "response": "a"}',
+        '{"prompt": "lost", "prompt": "second", "response": "b"}',
+        '{"prompt": "third", "response": "c", "metadata": {"topic": 1, "topic": 2}}',
+    ]
+    path = tmp_path / f"twice.{ending}"
+    path.write_text("\n".join(lines) if ending == "jsonl" else f"[{','.join(lines)}]")
+    report = await upload(path, "twice", store)
+    assert (report.count(RowState.KEPT), report.counts()["repeated_keys"]) == (3, 2)
+    flagged = {row.content["prompt"]: row.end.detail.get("repeated_key") for row in await rows_of(store, report)}
+    assert flagged == {"first": None, "second": "prompt", "third": "topic"}
+    said = f'2 of 3 records have a key twice; its last value counts. The first is "prompt" in twice.{ending}:2.'
+    assert said in report.warnings
 
 
 async def test_one_array_of_objects_is_read_like_lines(store: DatasetStore, tmp_path: Path) -> None:
@@ -394,7 +414,7 @@ async def test_the_order_of_lines_does_not_change_the_version(store: DatasetStor
     hashes = set()
     for name, ordered in (("one", lines), ("two", lines[::-1])):
         (tmp_path / f"{name}.jsonl").write_text("".join(ordered))
-        report = await upload(tmp_path / f"{name}.jsonl", name, store, part=Part.TRAIN)
+        report = await upload(tmp_path / f"{name}.jsonl", name, store, UploadSettings(part=Part.TRAIN))
         assert report.version is not None
         hashes.add((await store.freeze(report.version)).hash)
     assert len(hashes) == 1
@@ -428,7 +448,9 @@ async def test_whatever_a_file_holds_its_records_are_counted_or_it_is_refused(
     head = b'{"prompt": "p", "response": "r"}' if ending == "jsonl" else b"prompt,response\np,r"
     path.write_bytes(b"\n".join([head, *lines]))
     try:
-        report = await upload(path, f"f{next(NUMBERS)}", store, told={"prompt": "prompt", "response": "response"})
+        report = await upload(
+            path, f"f{next(NUMBERS)}", store, UploadSettings(told={"prompt": "prompt", "response": "response"})
+        )
     except InputError:
         return
     assert report.version is not None

@@ -13,7 +13,7 @@ import pytest
 
 from processing.datasets.data_set import Format, find_data
 from processing.datasets.mapping import read_map
-from processing.datasets.upload import upload
+from processing.datasets.upload import UploadSettings, upload
 from processing.datasets.upload_report import UploadReport
 from processing.errors import InputError
 from store.datasets.dataset_store import DatasetStore
@@ -124,8 +124,8 @@ async def test_a_folder_is_read_as_its_card_describes_it(store: DatasetStore, tm
     with pytest.raises(InputError, match=r"several subsets: en, de\. Name one by --subset"):
         await upload(folder, "card", store)
     with pytest.raises(InputError, match='no subset "fr"; there are: en, de'):
-        await upload(folder, "card", store, subset="fr")
-    report = await upload(folder, "card", store, subset="en")
+        await upload(folder, "card", store, UploadSettings(subset="fr"))
+    report = await upload(folder, "card", store, UploadSettings(subset="en"))
     assert {row.content["prompt"]: row.part for row in await rows_of(store, report)} == {
         "e": Part.TRAIN,
         "h": Part.TEST,
@@ -235,8 +235,8 @@ async def test_of_a_folder_with_splits_other_files_are_left_out_and_said(store: 
 async def test_a_column_can_say_the_part(store: DatasetStore, tmp_path: Path) -> None:
     path = tmp_path / "p.parquet"
     pq.write_table(pa.table({"q": ["a", "b"], "r": ["1", "2"], "split": ["train", "test"]}), path)
-    report = await upload(path, "p", store, told=read_map("prompt=q,response=r"))
+    report = await upload(path, "p", store, UploadSettings(told=read_map("prompt=q,response=r")))
     assert report.counts()["parts"] == {"test": 1, "train": 1}
-    assert (await upload(path, "q", store, told=read_map("prompt=q,response=r"), part=Part.TEST)).counts()["parts"] == {
-        "test": 2
-    }
+    assert (
+        await upload(path, "q", store, UploadSettings(told=read_map("prompt=q,response=r"), part=Part.TEST))
+    ).counts()["parts"] == {"test": 2}
