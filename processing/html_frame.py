@@ -13,7 +13,7 @@ from processing import report_tables as tables
 from processing.report_chart import number_text, text
 from store.recorded.message import Json
 
-_SHORT_CHARS = 20
+_SHORT_CHARS = 24
 """A cell of so few characters is never broken."""
 
 

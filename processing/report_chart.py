@@ -107,4 +107,4 @@ def label_text(label: str, top: float) -> str:
 def svg(title: str, height: float, drawn: Sequence[str], *, width: float = WIDTH) -> str:
     """Put a chart together of what is drawn in it."""
     head = f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{text(title)}">'
-    return f"{head}<title>{text(title)}</title>{''.join(drawn)}</svg>"
+    return f'<div class="wide">{head}<title>{text(title)}</title>{"".join(drawn)}</svg></div>'

@@ -59,7 +59,7 @@ def votes_text(example: Mapping[str, Json]) -> str:
     agreed = sum(vote["agrees"] is True for vote in votes)
     told = f"{agreed} of {len(votes)} as the label"
     if example["agreement"] is not None:
-        told += f", agreement {example['agreement']:g}"
+        told += f", agreement {example['agreement']:.3g}"
     return f"{told}, by {example['method']}" if example["method"] else told
 
 

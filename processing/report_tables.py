@@ -76,9 +76,9 @@ def performance_table(found: Mapping[str, Json]) -> Table:
     lines = []
     for name, title in _SETS:
         for metric, one in ((base_model[name] or {}).get("intervals") or {}).items():
-            interval = "" if one["low"] is None else f"{one['low']} to {one['high']}"
-            conversations = one.get("conversations")
-            lines.append([title, metric, one["mean"], interval, one["rows"], conversations, one["missing"]])
+            interval = "" if one["low"] is None else f"{one['low']:.3f} to {one['high']:.3f}"
+            mean = None if one["mean"] is None else f"{one['mean']:.3f}"
+            lines.append([title, metric, mean, interval, one["rows"], one.get("conversations"), one["missing"]])
     hashes = [
         f"{title} {base_model[name]['test_set_hash']}"
         for name, title in _SETS

@@ -197,6 +197,9 @@ async def test_the_page_allows_itself_nothing_but_its_own_style(teachers: Teache
     assert policy == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     assert "http" not in html.replace("http-equiv", "")
     assert html.count("<svg") >= 4
+    # What is wide scrolls in a frame of its own; the page keeps the width of its window.
+    assert html.count('<div class="wide"><svg') == html.count("<svg")
+    assert html.count('<div class="wide"><table') == html.count("<table")
 
 
 async def test_a_run_that_scores_nothing_has_a_report_too(teachers: Teachers, tmp_path: Path) -> None:
