@@ -81,7 +81,7 @@ def _role(pid: int, *, is_root: bool) -> str:
         return "gone"
     if "proxy.serve.process" in words:
         return words[words.index("proxy.serve.process") + 1]
-    if "tracemill.serving" in words:
+    if "tracemill.serving_process" in words:
         return "supervisor"
     if words[0].startswith("nginx: "):
         return words[0].split()[1]

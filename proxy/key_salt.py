@@ -1,7 +1,6 @@
 """The salt of a data directory: for the fingerprints of keys and the placeholders of redaction."""
 
 import os
-import secrets
 from pathlib import Path
 
 SALT_FILE = "key-salt"
@@ -13,5 +12,5 @@ def key_salt(data_dir: Path) -> str:
     if not path.exists():
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(16))
+            file.write(os.urandom(16).hex())
     return path.read_text().strip()

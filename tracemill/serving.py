@@ -19,7 +19,6 @@ from proxy.serve.logs import set_up_logging
 from proxy.serve.supervisor import Addresses, Renewal, run_supervisor
 from proxy.settings import ServeSettings
 from proxy.settings_json import from_json, to_json
-from tracemill.ending import ending_in_order
 
 JOB_COMMAND = (sys.executable, "-m", "tracemill.job_process")
 """Runs a filed job, and checks one that is to be filed."""
@@ -50,7 +49,7 @@ class Serving(NamedTuple):
         sys.stdout.flush()
         sys.stderr.flush()
         # The arguments behind the number are read by nobody but people who look at their processes.
-        command = [sys.executable, "-m", "tracemill.serving", str(descriptor), *sys.argv[1:]]
+        command = [sys.executable, "-m", "tracemill.serving_process", str(descriptor), *sys.argv[1:]]
         os.execv(sys.executable, command)  # noqa: S606 - the interpreter that runs
 
     async def renew(self, in_force: ServeSettings) -> Renewal:
@@ -103,8 +102,3 @@ def main(descriptor: int) -> None:
     settings = from_json(ServeSettings, serving.settings)
     set_up_logging(settings.log_level, settings.log_format)
     run_supervisor(settings, _say_ready, serving.renew, JOB_COMMAND)
-
-
-if __name__ == "__main__":
-    with ending_in_order():
-        main(int(sys.argv[1]))

@@ -1,22 +1,8 @@
 """Credentials in header fields: a client's key goes to no upstream with a key of its own, and none goes elsewhere."""
 
+from proxy.calls.field_names import CREDENTIAL_FIELDS
 from proxy.calls.route import Route
 from proxy.wire.fields import Fields
-
-CREDENTIAL_FIELDS = frozenset(
-    {
-        b"authorization",
-        b"api-key",
-        b"x-api-key",
-        b"x-goog-api-key",
-        b"ocp-apim-subscription-key",
-        b"helicone-auth",
-        b"x-portkey-api-key",
-        b"proxy-authorization",
-        b"cookie",
-    }
-)
-"""Fields that say who the client is, of the common upstreams and gateways."""
 
 SUBPROTOCOLS = b"sec-websocket-protocol"
 """Browsers can set no header fields on a WebSocket, so OpenAI takes the key as the name of a subprotocol."""

@@ -8,34 +8,17 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from proxy.calls.field_names import HOP_BY_HOP, OUR_PREFIX
 from proxy.journal.raw_call import HeaderList
 from proxy.wire.fields import USUAL, HeadFields, Names, names_of, usual_names
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
-
-HOP_BY_HOP = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
-"""Fields that concern one connection only (RFC 9110, 7.6.1; `proxy-connection` by custom). `Trailer` is none of
-them: the trailer fields it announces are passed on."""
 
 _SAID_ANEW = frozenset({b"host", b"transfer-encoding", b"te", b"upgrade"})
 """Request fields that do not go on as they are: another value takes their place, or none does."""
 
 _ONLY_OF_CONNECTION = frozenset({b"keep-alive", b"close", b"upgrade", b"te"})
 """What `Connection` names nearly always, and is no field or in the fixed list."""
-
-OUR_PREFIX = b"x-tracemill-"
-"""Request fields of this family are read here and never forwarded."""
 
 TRACE_ID_HEADER = b"x-tracemill-trace-id"
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from proxy.calls.credentials import CREDENTIAL_FIELDS, SUBPROTOCOLS
+from proxy.calls.credentials import SUBPROTOCOLS
+from proxy.calls.field_names import CREDENTIAL_FIELDS
 from proxy.calls.headers import RawHeaders
 from proxy.calls.key_file import KEY_FILE, KEY_PREFIX, KeyList, key_digest, read_keys
 from proxy.calls.route import Route

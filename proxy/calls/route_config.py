@@ -4,8 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from proxy.calls.credentials import CREDENTIAL_FIELDS
-from proxy.calls.headers import HOP_BY_HOP, OUR_PREFIX
+from proxy.calls.field_names import CREDENTIAL_FIELDS, HOP_BY_HOP, OUR_PREFIX
 from proxy.calls.route import Capture, OnDisconnect
 from proxy.declaration import ENTRY_CONFIG, Bounds, CheckedBy, required, setting
 

@@ -4,7 +4,8 @@ Whoever merges trailers into the head would otherwise be told another length, ho
 (RFC 9110, 6.5.1). A 1xx has no body, so what speaks of one is no part of it (RFC 9110, 8.6; RFC 9112, 6.1).
 """
 
-from proxy.calls.headers import HOP_BY_HOP, OUR_PREFIX, RawHeaders, forwarded
+from proxy.calls.field_names import HOP_BY_HOP, OUR_PREFIX
+from proxy.calls.headers import RawHeaders, forwarded
 
 _NEVER_BEHIND = HOP_BY_HOP | {
     b"authorization", b"api-key", b"x-api-key", b"content-encoding", b"content-length", b"content-range",

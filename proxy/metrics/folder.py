@@ -11,7 +11,6 @@ left out and nobody counted twice: a counter that seems to fall would look like 
 import fcntl
 import logging
 import os
-import secrets
 import shutil
 import tempfile
 import time
@@ -109,7 +108,7 @@ class Totals(NamedTuple):
 
 def snapshot_path(folder: Path, process: str) -> Path:
     """Name the snapshot of this process: by its id, for the burial, and by chance, for ids come again."""
-    return folder / f"{process}-{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
+    return folder / f"{process}-{os.getpid()}-{os.urandom(4).hex()}{_SUFFIX}"
 
 
 def tell(path: Path, counts: Counts) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import secrets
 import signal
 import socket
 import sys
@@ -14,26 +13,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import uvloop
-
 from proxy.errors import ProxyError, StartError
 from proxy.key_salt import key_salt
 from proxy.metrics.folder import FOLDER_VARIABLE, bury, made_folder
 from proxy.metrics.supervisor_metrics import SupervisorMetrics
 from proxy.metrics.teller import Teller
+from proxy.serve.assignment import Assignment
 from proxy.serve.bound_socket import answers, bind, url_of
 from proxy.serve.child import Child
-from proxy.serve.job_runner import JobRunner
 from proxy.serve.notice import post_notice
-from proxy.serve.process import Assignment
 from proxy.serve.readiness import Readiness
 from proxy.settings import ServeSettings
 from proxy.settings_json import to_json
+from store.data_files import WORK_FILE
 
 _log = logging.getLogger("tracemill.supervisor")
 
 _READY_PATIENCE_S = 30.0
 _PROBE_S = 0.05
+_JOBS_LOOK_S = 0.3
 _END_PATIENCE_S = 10.0
 
 
@@ -82,8 +80,8 @@ def run_supervisor(
         admin = stack.enter_context(bind(settings.admin_host, settings.admin_port, "admin-port"))
         supervisor = _Supervisor(settings, reload, data, admin, stack.enter_context(made_folder()), tuple(job_command))
         stack.enter_context(supervisor.telling())
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(supervisor.run(on_ready))
+        # The loop of the standard library: uvloop is fast where bytes move, and takes 2 MB and with it all of TLS.
+        asyncio.run(supervisor.run(on_ready))
 
 
 class _Supervisor:
@@ -103,11 +101,11 @@ class _Supervisor:
         self._metrics_folder = metrics
         self._metrics = SupervisorMetrics()
         self._environment = {**os.environ, FOLDER_VARIABLE: str(metrics)}
-        self._salt = secrets.token_hex(16) if settings.no_capture else key_salt(settings.data_dir)
+        self._salt = os.urandom(16).hex() if settings.no_capture else key_salt(settings.data_dir)
         self._stop = asyncio.Event()
         self._is_forced = asyncio.Event()
         self._reload_wanted = asyncio.Event()
-        self._jobs: JobRunner | None = None
+        self._jobs: asyncio.Task[None] | None = None
         self._leaving: set[asyncio.Task[None]] = set()
         self._started_at = time.time()
 
@@ -134,28 +132,38 @@ class _Supervisor:
             self._addresses = Addresses(proxy=url_of(self._data), admin=url_of(self._admin))
             self._post_notice()
             on_ready(self._addresses)
-            self._start_jobs()
+            if self._job_command:
+                self._jobs = asyncio.create_task(self._run_jobs(self._job_command), name="run jobs")
             await self._reload_until_stopped()
             _log.info("stopping: calls in flight have %g s to finish", self._settings.drain_timeout_s)
         finally:
             # From here on a new connection is refused at once instead of waiting for nobody.
             self._data.close()
             self._admin.close()
-            jobs = asyncio.create_task(self._end_jobs(), name="end jobs")
+            self._stop.set()
             await self._end(self._workers, self._settings.drain_timeout_s + _END_PATIENCE_S)
             if self._leaving:
                 await asyncio.wait(self._leaving)
             await self._end(self._others, _END_PATIENCE_S)
-            await jobs
+            if self._jobs is not None:
+                await self._jobs
 
-    def _start_jobs(self) -> None:
-        if self._job_command:
-            self._jobs = JobRunner(self._settings.data_dir, self._job_command, lambda: self._settings, os.environ)
-            self._jobs.start()
+    def _has_work(self) -> bool:
+        return os.access(self._settings.data_dir / WORK_FILE, os.F_OK)
 
-    async def _end_jobs(self) -> None:
-        if self._jobs is not None:
-            await self._jobs.end(self._is_forced, _END_PATIENCE_S)
+    async def _run_jobs(self, command: Sequence[str]) -> None:
+        """Run what is filed until the stop, and end it then."""
+        while not self._has_work():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), _JOBS_LOOK_S)
+                return
+        # Imported here: SQLite and what knows of jobs take 2 MB, and most servers are never given a job.
+        from proxy.serve.job_runner import JobRunner
+
+        runner = JobRunner(self._settings.data_dir, command, lambda: self._settings, os.environ)
+        runner.start()
+        await self._stop.wait()
+        await runner.end(self._is_forced, _END_PATIENCE_S)
 
     async def _reload_until_stopped(self) -> None:
         while True:
@@ -273,21 +281,17 @@ class _Supervisor:
     async def _wait_ready(self, children: list[Child]) -> None:
         for listener in (self._data, self._admin):
             while not await answers(listener, patience_s=1.0):
-                failed = next((child for child in children if child.failures > 3), None)
-                if failed is not None or self._stop.is_set():
-                    raise StartError(f"{failed.name if failed else 'the server'} ended while starting.")
+                failed = next((child.name for child in children if child.failures > 3), None)
+                if failed or self._stop.is_set():
+                    raise StartError(f"{failed or 'the server'} ended while starting.")
                 await asyncio.sleep(_PROBE_S)
 
     async def _end(self, children: list[Child], patience_s: float) -> None:
-        forced = asyncio.create_task(self._is_forced.wait())
-        ending = asyncio.create_task(_gather([child.end() for child in children]))
+        forced: asyncio.Future[Any] = asyncio.create_task(self._is_forced.wait())
+        ending: asyncio.Future[Any] = asyncio.gather(*(child.end() for child in children))
         await asyncio.wait({forced, ending}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
         if not ending.done():
             for child in children:
                 child.kill()
             await ending
         forced.cancel()
-
-
-async def _gather(endings: list[Any]) -> None:
-    await asyncio.gather(*endings)

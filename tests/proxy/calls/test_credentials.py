@@ -2,7 +2,8 @@
 
 from pydantic import TypeAdapter
 
-from proxy.calls.credentials import CREDENTIAL_FIELDS, for_route
+from proxy.calls.credentials import for_route
+from proxy.calls.field_names import CREDENTIAL_FIELDS
 from proxy.calls.route_config import RouteConfig
 from proxy.calls.routes import Route, make_route_table
 

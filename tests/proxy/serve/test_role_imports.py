@@ -12,9 +12,12 @@ from proxy.settings_json import to_json
 
 _SCRIPT = """
 import importlib, json, sys
-import proxy.serve.process
+if sys.argv[1].startswith("proxy."):
+    import proxy.serve.process
 importlib.import_module(sys.argv[1])
-settings = proxy.serve.process.from_json(proxy.serve.process.ServeSettings, json.loads(sys.stdin.readline()))
+from proxy.settings import ServeSettings
+from proxy.settings_json import from_json
+settings = from_json(ServeSettings, json.loads(sys.stdin.readline()))
 if sys.argv[1] == "proxy.serve.worker":
     settings.route_table()
 print(json.dumps(sorted(sys.modules)))
@@ -40,7 +43,7 @@ def loaded(module: str) -> set[str]:
         ("proxy.serve.worker", (*CHECKING, *WEB, *COMMANDS, "sqlite3")),
         ("proxy.serve.ingest_process", (*CHECKING, *WEB, *COMMANDS, *CLIENT)),
         ("proxy.serve.otlp_process", (*CHECKING, *WEB, *COMMANDS)),
-        ("tracemill.serving", (*CHECKING, *WEB, *COMMANDS, *CLIENT)),
+        ("tracemill.serving_process", (*CHECKING, *WEB, *COMMANDS, *CLIENT, "_ssl", "_hashlib", "uvloop", "sqlite3")),
         ("proxy.serve.admin_process", (*CHECKING, "typer", "rich", "httpx2", "brotli", "proxy.ingest.ingest")),
     ],
 )
