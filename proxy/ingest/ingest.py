@@ -129,7 +129,7 @@ async def ingest_once(
             raw_calls=raw_calls,
         )
         await ingest.run(stop)
-        await Upkeep(writer, chores).work(math.inf)
+        await Upkeep(writer, chores).work(math.inf, has_news=True)
 
 
 class Ingest:
@@ -166,7 +166,7 @@ class Ingest:
                 return
             pause_s = _GATHER_S if has_found else _IDLE_S
             if upkeep is not None:
-                pause_s -= await upkeep.work(pause_s)
+                pause_s -= await upkeep.work(pause_s, has_news=has_found)
             await _pause(stop, pause_s)
 
     async def _round(self) -> bool:
