@@ -23,7 +23,7 @@ files
   ok       disk      78,652 MiB are free; the journals may take 1,024 MiB of them.
 
 database
-  ok       database  traces.db: schema version 2, 38.9 MiB, quick check passed.
+  ok       database  traces.db: schema version 3, 38.9 MiB, quick check passed.
 
 journal
   ok       journal   1 living writers and 0 dead ones, 1 segments, 2.4 MiB on disk.

@@ -12,7 +12,7 @@ import openai
 import pytest
 
 TRACEMILL = Path(sys.executable).with_name("tracemill")
-FILES = {"train.jsonl", "test.jsonl", "unstructured.jsonl", "predictions.jsonl", "report.json", "report.md"}
+FILES = {"train.jsonl", "test.jsonl", "unstructured.jsonl", "predictions.jsonl", "report.html", "report.json"}
 BOUND_S = 60
 
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-NAMES = ("train.jsonl", "test.jsonl", "unstructured.jsonl", "predictions.jsonl", "report.json", "report.md")
+NAMES = ("train.jsonl", "test.jsonl", "unstructured.jsonl", "predictions.jsonl", "report.html", "report.json")
 
 _SHORT_CHARACTERS = 100
 

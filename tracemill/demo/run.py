@@ -187,7 +187,7 @@ def _export(stage: Stage) -> Path:
 
 
 def _process(stage: Stage, models_url: str) -> Path:
-    show.step(stage.console, "4. Make a dataset: filter, relabel, split, convert, score the base model")
+    show.step(stage.console, "4. Make a dataset: filter, convert, split, relabel, score the base model")
     job = stage.data_dir / "job"
     job.mkdir(mode=0o700, exist_ok=True)
     description, config = job / "job_description.json", job / "config.yaml"
