@@ -1,19 +1,17 @@
-"""`tracemill clusters` as a process of its own."""
+"""`tracemill clusters` as a person uses it."""
 
 import asyncio
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
 from benchmarks.clusters import write
 from benchmarks.made_intents import make_prompts
-
-TRACEMILL = [sys.executable, "-m", "tracemill.cli"]
+from tests.command_line import run_here
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +21,9 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(data_dir: Path, *arguments: str, group: str = "clusters") -> subprocess.CompletedProcess[str]:
+def run(data_dir: Path, *arguments: str, group: str = "clusters") -> CompletedProcess[str]:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("TRACEMILL")}
-    command = [*TRACEMILL, group, *arguments, "--data-dir", str(data_dir)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environ)
+    return run_here([group, *arguments, "--data-dir", data_dir], environ=environ)
 
 
 def told(data_dir: Path, *arguments: str, group: str = "clusters") -> Any:

@@ -2,14 +2,14 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from tests.command_line import run_here
 from tests.processing.teachers import Body, Teachers, row_scores, serving
 from tracemill.cli import app
 from tracemill.personal_data import find_personal
@@ -27,10 +27,9 @@ class Shop:
         self.folder = folder
         self.teachers = teachers
 
-    def run(self, *arguments: object) -> "subprocess.CompletedProcess[str]":
+    def run(self, *arguments: object) -> CompletedProcess[str]:
         environ = {**os.environ, "TRACEMILL_TEACHER_BASE_URL": self.teachers.base_url, "COLUMNS": "200"}
-        command = [sys.executable, "-m", "tracemill.cli", *map(str, arguments), "--data-dir", str(self.folder / "data")]
-        return subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
+        return run_here([*arguments, "--data-dir", self.folder / "data"], environ=environ)
 
     def json(self, *arguments: object) -> Any:
         done = self.run(*arguments, "--json")

@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
+from tests.command_line import run_here
 from tests.processing.exports.versions import dataset, made, says, telling_rows, user
 
 
@@ -24,10 +24,8 @@ def data_dir(tmp_path: Path) -> Path:
     return folder
 
 
-def run(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    tracemill = str(Path(sys.executable).with_name("tracemill"))
-    command = [tracemill, "datasets", "export", *arguments, "--data-dir", str(data_dir)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+def run(data_dir: Path, *arguments: str) -> CompletedProcess[str]:
+    return run_here(["datasets", "export", *arguments, "--data-dir", data_dir])
 
 
 def test_a_version_is_written_and_what_became_of_its_rows_is_said(data_dir: Path, tmp_path: Path) -> None:

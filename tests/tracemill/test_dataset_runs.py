@@ -1,6 +1,5 @@
 """From captured traces to a frozen version, derived again, and erased from: the commands as people give them."""
 
-import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ PROCESS = ["process", "--from-store", *OPTIONS, "--out", "out", "--dataset", "ba
 @pytest.fixture
 def teachers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Teachers]:
     """Teachers for commands that are given in a folder with captured traces."""
-    asyncio.run(fill(tmp_path))
+    fill(tmp_path)
     monkeypatch.chdir(tmp_path)
     with serving() as found:
         monkeypatch.setenv("TRACEMILL_TEACHER_BASE_URL", found.base_url)

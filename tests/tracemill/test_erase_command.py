@@ -1,5 +1,6 @@
 """`tracemill erase`: what processing made of a trace goes or is marked, and nothing else is paid for again."""
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -35,15 +36,19 @@ def captured(number: int, line: dict[str, Any]) -> Trace:
     )  # fmt: skip
 
 
-async def fill(folder: Path) -> None:
+def fill(folder: Path) -> None:
     upload(folder, SEED_LINES)
     said = [
         {"role": "user", "content": f"What does {CANARY} mean for my account of savings?"},
         {"role": "assistant", "content": f"It means {CANARY} is yours."},
     ]
     lines = [*map(json.loads, [*SEED_LINES, *many(3)]), {"messages": said}]
+    asyncio.run(store(folder, [captured(number, line) for number, line in enumerate(lines, 1)]))
+
+
+async def store(folder: Path, traces: list[Trace]) -> None:
     async with await TraceWriter.open(folder / "data" / "traces.db") as writer:
-        await writer.write([captured(number, line) for number, line in enumerate(lines, 1)])
+        await writer.write(traces)
 
 
 def process(folder: Path, out: str, teachers: Teachers) -> Any:
@@ -57,8 +62,8 @@ def calls(folder: Path) -> set[bytes]:
         return {row[0] for row in work.execute("SELECT key FROM calls")}
 
 
-async def test_calls_of_teachers_go_and_runs_are_marked(teachers: Teachers, tmp_path: Path) -> None:
-    await fill(tmp_path)
+def test_calls_of_teachers_go_and_runs_are_marked(teachers: Teachers, tmp_path: Path) -> None:
+    fill(tmp_path)
     process(tmp_path, "out", teachers)
     before = calls(tmp_path)
     assert CANARY.encode() in (tmp_path / "data" / "work.db").read_bytes()
@@ -87,8 +92,8 @@ async def test_calls_of_teachers_go_and_runs_are_marked(teachers: Teachers, tmp_
         assert not path.is_file() or CANARY.encode() not in path.read_bytes(), path
 
 
-async def test_what_cannot_be_told_is_a_usage_error(tmp_path: Path) -> None:
-    await fill(tmp_path)
+def test_what_cannot_be_told_is_a_usage_error(tmp_path: Path) -> None:
+    fill(tmp_path)
     for options in (
         ["--conversation", "x"],
         ["--where", "modle = x"],

@@ -2,10 +2,15 @@
 
 import json
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
-from tests.server import tracemill
+from tests.command_line import run_here
+
+
+def tracemill(*arguments: object) -> CompletedProcess[str]:
+    return run_here(arguments)
 
 
 def test_a_key_is_made_listed_and_revoked(tmp_path: Path) -> None:

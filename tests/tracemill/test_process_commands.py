@@ -1,5 +1,6 @@
-"""`tracemill process`, `status` and `predictions` as processes of their own, against scripted teachers."""
+"""`tracemill process`, `status` and `predictions` against scripted teachers."""
 
+import asyncio
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import pytest
 
 from store.trace import Outcome, Reply, Trace
 from store.traces import TraceWriter
+from tests.command_line import run_here
 from tests.processing.teachers import Teachers, serving
 
 TRACEMILL = [sys.executable, "-m", "tracemill.cli"]
@@ -47,15 +49,17 @@ def teachers() -> Iterator[Teachers]:
         yield found
 
 
+def environ(teachers: Teachers | None) -> dict[str, str]:
+    known = {name: value for name, value in os.environ.items() if not name.startswith("TRACEMILL")}
+    return known if teachers is None else {**known, "TRACEMILL_TEACHER_BASE_URL": teachers.base_url}
+
+
 def command(arguments: list[str], folder: Path, teachers: Teachers | None = None) -> dict[str, Any]:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("TRACEMILL")}
-    if teachers is not None:
-        environ["TRACEMILL_TEACHER_BASE_URL"] = teachers.base_url
-    return {"args": [*TRACEMILL, *arguments], "cwd": folder, "env": environ, "text": True}
+    return {"args": [*TRACEMILL, *arguments], "cwd": folder, "env": environ(teachers), "text": True}
 
 
 def tracemill(arguments: list[str], folder: Path, teachers: Teachers | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(**command(arguments, folder, teachers), capture_output=True, timeout=60, check=False)
+    return run_here(arguments, folder, environ(teachers))
 
 
 def upload(folder: Path, lines: list[str], parallel: int = 4) -> Path:
@@ -81,6 +85,11 @@ def many(count: int) -> list[str]:
         )
         for number in range(count)
     ]
+
+
+async def store(database: Path, traces: list[Trace]) -> None:
+    async with await TraceWriter.open(database) as writer:
+        await writer.write(traces)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -189,7 +198,7 @@ def test_a_filter_that_cannot_be_understood_is_a_usage_error(tmp_path: Path) -> 
     assert '--where: filter, position 1: unknown field "modle"; did you mean "model"?' in done.stderr
 
 
-async def test_captured_traces_are_processed_from_the_store(teachers: Teachers, tmp_path: Path) -> None:
+def test_captured_traces_are_processed_from_the_store(teachers: Teachers, tmp_path: Path) -> None:
     upload(tmp_path, SEED_LINES)
     captured = []
     for number, line in enumerate([*map(json.loads, SEED_LINES), *map(json.loads, many(3))]):
@@ -209,8 +218,7 @@ async def test_captured_traces_are_processed_from_the_store(teachers: Teachers, 
                 replies=(Reply(0, reply, "stop"),),
             )
         )
-    async with await TraceWriter.open(tmp_path / "data" / "traces.db") as writer:
-        await writer.write(captured, [], [])
+    asyncio.run(store(tmp_path / "data" / "traces.db", captured))
     options = ["--job-description", "traces/job_description.json", "--config", "traces/config.yaml", "--out", "out"]
     options += ["--data-dir", "data", "--json"]
     done = tracemill(["process", "--from-store", *options], tmp_path, teachers)

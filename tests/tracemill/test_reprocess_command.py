@@ -141,8 +141,8 @@ def test_what_cannot_be_meant_is_refused(bank: Path, tmp_path: Path) -> None:
     assert "note: base differs from the run's and does not count" in done.stdout
 
 
-async def test_what_was_erased_is_neither_kept_nor_processed_again(teachers: Teachers, tmp_path: Path) -> None:
-    await fill(tmp_path)
+def test_what_was_erased_is_neither_kept_nor_processed_again(teachers: Teachers, tmp_path: Path) -> None:
+    fill(tmp_path)
     process(tmp_path, "stored", teachers)
     exported = ["export", "-o", "exported.jsonl", "--data-dir", "data"]
     assert tracemill(exported, tmp_path).returncode == 0

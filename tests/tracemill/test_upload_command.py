@@ -1,14 +1,14 @@
 """`tracemill datasets upload` as a person gives it."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
+
+from tests.command_line import run_here
 
 
-def tracemill(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "tracemill.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def tracemill(*arguments: object) -> CompletedProcess[str]:
+    return run_here(arguments)
 
 
 def test_a_file_is_uploaded_and_what_became_of_its_lines_is_told(tmp_path: Path) -> None:

@@ -11,9 +11,8 @@ import pytest
 
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.decision import Decision, DecisionKind
-from store.traces import TraceWriter
 from tests.processing.teachers import GOOD, Body, Teachers
-from tests.tracemill.test_erase_command import captured, fill, process
+from tests.tracemill.test_erase_command import captured, fill, process, store
 from tests.tracemill.test_process_commands import SEED_LINES, many, teachers, tracemill, upload
 
 __all__ = ["teachers"]
@@ -105,10 +104,9 @@ def test_without_its_inputs_a_row_is_told_from_the_files_alone(bank: Path, tmp_p
     assert "calls behind it cannot be told" in found["problem"]
 
 
-async def test_a_captured_trace_is_found_in_all_runs_and_rows(teachers: Teachers, tmp_path: Path) -> None:
-    await fill(tmp_path)
-    async with await TraceWriter.open(tmp_path / "data" / "traces.db") as writer:
-        await writer.write([captured(7, json.loads(SEED_LINES[0]))])
+def test_a_captured_trace_is_found_in_all_runs_and_rows(teachers: Teachers, tmp_path: Path) -> None:
+    fill(tmp_path)
+    asyncio.run(store(tmp_path, [captured(7, json.loads(SEED_LINES[0]))]))
     process(tmp_path, "one", teachers)
     process(tmp_path, "two", teachers)
     trace = str(UUID(int=2))
@@ -143,8 +141,8 @@ async def test_a_captured_trace_is_found_in_all_runs_and_rows(teachers: Teachers
     assert str(tmp_path / "one") in left.stdout
 
 
-async def test_an_erased_trace_is_told_as_erased_where_no_run_was_ever_made(tmp_path: Path) -> None:
-    await fill(tmp_path)
+def test_an_erased_trace_is_told_as_erased_where_no_run_was_ever_made(tmp_path: Path) -> None:
+    fill(tmp_path)
     trace = str(UUID(int=2))
     assert tracemill(["erase", "--trace", trace, "--data-dir", "data", "--yes"], tmp_path).returncode == 0
     found = tracemill(["where", trace, "--data-dir", "data"], tmp_path)

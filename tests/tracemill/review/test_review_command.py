@@ -14,11 +14,13 @@ import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from tests.command_line import run_here
 from tests.tracemill.review.reviewing import HOSTILE, a_store, row
 from tracemill.cli import app
 
@@ -89,9 +91,8 @@ COMMAND = [sys.executable, "-m", "tracemill.cli"]
 ASKED = "[?] help"
 
 
-def run(folder: Path, *arguments: object) -> "subprocess.CompletedProcess[str]":
-    command = [*COMMAND, *map(str, arguments), "--data-dir", str(folder / "data")]
-    return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+def run(folder: Path, *arguments: object) -> CompletedProcess[str]:
+    return run_here([*arguments, "--data-dir", folder / "data"])
 
 
 @pytest.fixture
