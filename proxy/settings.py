@@ -174,7 +174,11 @@ class ServeSettings:
         "Servers that jobs may ask beside TRACEMILL_TEACHER_BASE_URL, each with `base_url` and, where it "
         "needs a key, `api_key_env`: see jobs.md.",
     )
-    upstream_http2: bool = setting(False, "Whether HTTP/2 is offered to upstreams over TLS.")
+    upstream_http2: bool = setting(
+        False,
+        "Whether HTTP/2 is offered to upstreams over TLS. Over it a client that leaves does not end its call, and "
+        "interim answers (1xx) and trailers are not passed on.",
+    )
     upstream_ca_file: Path | None = setting(
         None, "PEM file of the authorities that upstreams' certificates are checked against; none is the system's own."
     )
