@@ -26,6 +26,7 @@ from itertools import groupby
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -59,6 +60,7 @@ from proxy.admin.context import Context
 from proxy.admin.guard import AdminGuard
 from proxy.admin.job_filing import JobFiling
 from proxy.admin.operation import Operation
+from proxy.admin.path_part import PathParts
 from proxy.admin.store import AdminStore
 from proxy.admin.worker import Worker
 from proxy.job_teacher import JobTeacher
@@ -127,7 +129,12 @@ def create_admin_app(
         finally:
             await context.close()
 
-    app = Starlette(routes=routes(context), exception_handlers=exception_handlers(data_dir), lifespan=lifespan)
+    app = Starlette(
+        routes=routes(context),
+        middleware=[Middleware(PathParts)],
+        exception_handlers=exception_handlers(data_dir),
+        lifespan=lifespan,
+    )
     app.router.redirect_slashes = False
     return AdminGuard(app, tokens=Tokens(admin=token, read=read_token), own_names=own_names)
 

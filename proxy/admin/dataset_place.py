@@ -22,7 +22,7 @@ NUMBER = (
     "Number of the version, from 1; or `newest`, `frozen`, `active` for the newest, the newest frozen, the open one.",
 )
 _BY_STATE: Final[Mapping[str, Wanted]] = {"newest": "any", "frozen": "frozen", "active": "active"}
-ROW_ID = ("row_id", "Id of the row.")
+ROW_ID = ("row_id", "Id of the row; a slash in it is sent as `%2F`.")
 VERSION_PATH = "/admin/api/datasets/{name}/versions/{number}"
 
 

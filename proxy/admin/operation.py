@@ -19,6 +19,7 @@ from proxy.admin.context import Context
 from proxy.admin.guard import BEARER
 from proxy.admin.media_type import JSON
 from proxy.admin.parameter import Parameter, read_query
+from proxy.admin.path_part import read_part
 from proxy.admin.refusal import AdminRefusal, Code
 
 if TYPE_CHECKING:
@@ -84,8 +85,8 @@ class Asked:
         return self._request.headers.get(name, "")
 
     def path(self, name: str) -> str:
-        """Give a part of the path by its name in the operation's path."""
-        return str(self._request.path_params[name])
+        """Give a part of the path by its name in the operation's path, decoded; it may hold a slash."""
+        return read_part(self._request.path_params[name])
 
     def path_id(self, name: str) -> UUID | None:
         """Give a part of the path as an id; None where it can be none."""

@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from store.datasets.dataset_store import DatasetStore
+from store.datasets.row import Row, RowEnd, RowState
+from store.datasets.version import Birth
 from tests.acceptance.test_jobs import (
     DESCRIPTION,
     KEY,
@@ -31,6 +34,7 @@ from tracemill import AsyncClient, Client, ConflictError, ForbiddenError, Invali
 from tracemill.client.errors import JobError
 
 COUNT = 12
+ODD_ID = "2026/07 ?a=b#c;d%2Fe/../decisions/ü.json"
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +136,27 @@ def test_a_file_is_uploaded_looked_at_frozen_and_handed_on(server: Server, clien
     assert {change.result["do"] for change in [*done, *d.changes("dataset")]} >= {"freeze", "discard"}
     exported = wait(lambda: [x for x in d.changes("export") if x.result.get("format") == "openai"], "audit")
     assert exported[0].result["version"] == "invoice-extraction-v1"
+
+
+def test_a_row_is_found_and_decided_about_whatever_its_id_is(server: Server, client: Client) -> None:
+    messages = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So.", "weight": 1}]
+    row = Row(
+        {"row_id": ODD_ID, "messages": messages, "metadata": {}}, None, RowEnd(RowState.KEPT, "upload", "uploaded")
+    )
+
+    async def write() -> None:
+        async with (
+            await DatasetStore.open(server.data_dir / "work.db") as store,
+            store.birth("odd-ids", birth=Birth.UPLOAD, manifest={}) as born,
+        ):
+            await born.add_rows([row])
+
+    asyncio.run(write())
+    assert client.row("odd-ids", ODD_ID).row["row_id"] == ODD_ID
+    assert client.decide("odd-ids", ODD_ID, "reject").end.state == "dropped"
+    assert [decision.kind for decision in client.row("odd-ids", ODD_ID).decisions] == ["reject"]
+    with pytest.raises(NotFoundError, match="no row"):
+        client.row("odd-ids", ODD_ID.replace("%2F", "/"))
 
 
 def test_what_cannot_be_uploaded_is_said_and_leaves_nothing(server: Server, client: Client, tmp_path: Path) -> None:

@@ -372,14 +372,14 @@ def test_a_base_url_that_is_none_is_refused(wrong: str) -> None:
         Client(wrong)
 
 
-@pytest.mark.parametrize("wrong", ["", ".", "..", "a/b"])
+@pytest.mark.parametrize("wrong", ["", ".", ".."])
 def test_what_is_no_id_leads_to_no_other_path(wrong: str) -> None:
     with pytest.raises(ValueError, match="is no id"):
         part(wrong)
 
 
 def test_an_id_of_any_other_characters_stands_in_the_path_as_one_part() -> None:
-    assert part("a?b#c%2f ü") == "a%3Fb%23c%252f%20%C3%BC"
+    assert part("a?b#c%2f /../ü") == "a%3Fb%23c%252f%20%2F..%2F%C3%BC"
 
 
 async def test_nobody_there_is_told_as_such() -> None:

@@ -97,12 +97,12 @@ class Pages(Generic[T]):
 
 
 def part(value: str) -> str:
-    """Quote a value that stands for a part of a path.
+    """Quote a value that stands for a part of a path; it may hold a slash.
 
     Raises:
         ValueError: It is none: empty, or what would lead to another path.
     """
-    if not value or value in {".", ".."} or "/" in value:
+    if not value or value in {".", ".."}:
         raise ValueError(f"{value!r} is no id.")
     return quote(value, safe="")
 
