@@ -15,19 +15,20 @@ PAGE = Path(__file__).parents[1] / "admin-api.md"
 MADE_PART = re.compile(r"(?<=<!-- made by `make docs`: )(\w+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 WORDS = {"integer": "whole number", "boolean": "true or false", "null": "null", "number": "number"}
 BOUNDS = {"minimum": "from", "maximum": "to"}
+DESCRIBED: Any = document(OPERATIONS)
+SHAPES = DESCRIBED["components"]["schemas"]
 
 
 def admin_page() -> str:
     """Return the page: the text that it has, with the made parts made anew."""
-    described = document(OPERATIONS)
-    parts = {"operations": _operations(described), "errors": _errors(), "members": _members(described)}
+    parts = {"operations": _operations(), "errors": _errors(), "members": _members()}
     return MADE_PART.sub(lambda found: f"{found[1]}{found[2]}{parts[found[1]]}", PAGE.read_text())
 
 
-def _operations(described: Any) -> str:  # noqa: ANN401 - an OpenAPI document
+def _operations() -> str:
     asked = [
         (f"`{method.upper()} {path}`", one["x-tracemill-scope"], one["summary"], _asked_with(one))
-        for path, methods in described["paths"].items()
+        for path, methods in DESCRIBED["paths"].items()
         for method, one in methods.items()
     ]
     parts = dict.fromkeys(part for operation in OPERATIONS for part in operation.path_parts)
@@ -67,12 +68,7 @@ def _errors() -> str:
     return _table(("code", "status", "meaning"), [(f"`{code.text}`", str(code.status), code.meaning) for code in Code])
 
 
-def _members(described: Any) -> str:  # noqa: ANN401 - an OpenAPI document
-    shapes = {
-        name: shape
-        for name, shape in described["components"]["schemas"].items()
-        if shape.get("properties") is not None or "oneOf" in shape
-    }
+def _members() -> str:
     return "\n".join(
         f"### {name}\n\n{shape['description'].splitlines()[0]}\n\n"
         + (f"One of these: {_values(shape)}.\n" if "oneOf" in shape else "")
@@ -83,8 +79,13 @@ def _members(described: Any) -> str:  # noqa: ANN401 - an OpenAPI document
                 for member, schema in shape.get("properties", {}).items()
             ],
         )
-        for name, shape in shapes.items()
+        for name, shape in SHAPES.items()
+        if _has_section(shape)
     )
+
+
+def _has_section(shape: Any) -> bool:  # noqa: ANN401 - a piece of a JSON Schema
+    return shape.get("properties") is not None or "oneOf" in shape
 
 
 def _values(schema: Any) -> str:  # noqa: ANN401 - a piece of a JSON Schema
@@ -96,7 +97,7 @@ def _values(schema: Any) -> str:  # noqa: ANN401 - a piece of a JSON Schema
         return f"`{schema['const']}`"
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
-        return "any JSON" if name == "JsonValue" else f"[{name}](#{name.lower()})"
+        return f"[{name}](#{name.lower()})" if _has_section(SHAPES[name]) else _values(SHAPES[name])
     kind = schema.get("type", "any JSON")
     if kind == "array":
         return f"list of {_values(schema['items'])}"

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/*.md")])
 SHELL_BLOCK = re.compile(r"^```(?:sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
+LINK_TO_HEADING = re.compile(r"\]\((?!https?://)([^)#]*)#([^)]+)\)")
 INLINE_COMMAND = re.compile(r"`(tracemill [a-z][^`]*)`")
 
 
@@ -63,6 +64,15 @@ def test_every_make_target_in_a_page_exists(page: Path) -> None:
 def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
     for target in LINK.findall(page.read_text()):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_to_a_heading_leads_to_one(page: Path) -> None:
+    for target, heading in LINK_TO_HEADING.findall(page.read_text()):
+        linked = page.parent / target if target else page
+        headings = re.findall(r"^#+ (.*)", linked.read_text(), re.MULTILINE)
+        anchors = {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}
+        assert heading in anchors, f"{page.name} links to {target}#{heading}"
 
 
 def test_every_test_the_contract_names_exists() -> None:
