@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from proxy.ingest.ingest import TRACES_FILE
 from proxy.journal.change_writer import ChangeWriter
 from proxy.journal.writer import JOURNAL_FOLDER
 from proxy.serve.ingest_process import ingest_as_served
 from store.change import Change, ChangeKind, ChangeRecord, find_change
+from store.data_files import TRACES_FILE
 from store.errors import DatabaseMissingError, StoreError, WriterBusyError
 from store.traces import TraceReader
 from store.uuid7 import uuid7

@@ -11,9 +11,9 @@ from uuid import UUID
 
 import typer
 
-from proxy.ingest.ingest import TRACES_FILE
 from store import json_text
 from store.change import ChangeKind
+from store.data_files import TRACES_FILE
 from store.feedback import Feedback, check_target, feedback_list_json, feedback_of, find_target
 from store.feedback_form import FeedbackError, Given, read_feedback, write_request
 from store.json_text import JsonTextError

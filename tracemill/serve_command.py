@@ -12,10 +12,10 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 
 from proxy.errors import StartError
-from proxy.ingest.ingest import TRACES_FILE
 from proxy.serve.logs import set_up_logging
 from proxy.settings import ServeSettings
 from proxy.settings_source import load_settings
+from store.data_files import TRACES_FILE
 from store.errors import StoreError, WriterBusyError
 from store.sqlite_version import has_wal_reset_bug
 from store.traces import TraceWriter
