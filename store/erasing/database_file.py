@@ -13,7 +13,7 @@ from pathlib import Path
 from store.erasing.page_room import HEADER_BYTES, FileLayout, is_sound, unused_room
 from store.errors import StoreError
 
-_READ_PAGES = 128
+_READ_PAGES = 64
 _LOG_HEADER_BYTES = 32
 _FRAME_HEADER_BYTES = 24
 _SALTS = slice(16, 24)

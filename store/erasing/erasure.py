@@ -30,7 +30,7 @@ from store.chore import NOTHING_TO_DO, Step
 from store.connection import transaction_now
 from store.erasing.failing import FIRST_REST_S, Failing
 from store.erasing.pace import Pace
-from store.erasing.remains import Remains, cut_log
+from store.erasing.remains import CLEAN_S, Remains, cut_log
 from store.erasing.removal import remove_by_id, remove_traces
 from store.erasing.selector import Picked, Selector, SelectorKind
 from store.erasing.sweep import Sweep
@@ -90,7 +90,7 @@ class Erasing:
         *,
         clock: Callable[[], float] = time.monotonic,
         pause_s: float = _WAIT_S,
-        clean_s: float = _STEP_S,
+        clean_s: float = CLEAN_S,
         first_rest_s: float = FIRST_REST_S,
     ) -> None:
         """Touch nothing yet.
@@ -101,7 +101,7 @@ class Erasing:
             journals: Of this data directory.
             clock: Seconds that never go back.
             pause_s: Between two looks at what others have to do first.
-            clean_s: What a step takes that cleans pages.
+            clean_s: What a step cleans pages for; see `store.erasing.remains`.
             first_rest_s: How long an erasure that failed is left alone; twice as long each time.
         """
         self._followers = tuple(followers)
