@@ -1,10 +1,11 @@
 """Answers of the admin side: JSON of what the store gives, and an error of the one shape for whatever is raised."""
 
+import logging
 from http import HTTPStatus
 from pathlib import Path
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ExceptionHandler
 
@@ -12,6 +13,8 @@ from proxy.admin.public_message import public_message
 from proxy.admin.refusal import AdminRefusal, Code, error_response
 from store.errors import CursorError, FilterError, StoreError
 from store.trace import JsonText
+
+_log = logging.getLogger("tracemill.admin")
 
 
 def json_answer(text: JsonText, status: int = 200) -> Response:
@@ -40,6 +43,13 @@ async def _on_cursor_error(_request: Request, exc: Exception) -> Response:
     return error_response(Code.INVALID_CURSOR, str(exc), param="cursor")
 
 
+async def _on_departure(request: Request, _exc: Exception) -> Response:
+    path = request.scope["raw_path"].decode("ascii", "replace")
+    _log.info("%s %s: the client left before its body was whole; nothing was done", request.method, path)
+    # Heard by a client alone that has closed its own side and still reads.
+    return error_response(Code.HTTP_ERROR, "The body ended too early; send it again.")
+
+
 async def _on_our_error(_request: Request, _exc: Exception) -> Response:
     return error_response(Code.INTERNAL_ERROR, "The admin side failed on this request; its log says why.")
 
@@ -60,5 +70,6 @@ def exception_handlers(data_dir: Path) -> dict[type[Exception], ExceptionHandler
         FilterError: _on_filter_error,
         CursorError: _on_cursor_error,
         StoreError: on_store_error,
+        ClientDisconnect: _on_departure,
         Exception: _on_our_error,
     }

@@ -3,7 +3,6 @@
 from enum import StrEnum
 from pathlib import PurePosixPath
 
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from proxy.admin.answers import json_answer
@@ -76,10 +75,7 @@ async def _upload(context: Context, asked: Asked) -> Response:
         name=f"upload of {name}",
         upload=(f"{UPLOADED}/{request['file']}", asked.blocks()),
     )
-    try:
-        filed = await context.jobs.file(filing, asked.who)
-    except ClientDisconnect as exc:
-        raise AdminRefusal(Code.HTTP_ERROR, "The body ended too early; send it again.") from exc
+    filed = await context.jobs.file(filing, asked.who)
     return json_answer(json_text.dumps(job_json(filed)), status=201)
 
 

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator
@@ -11,7 +12,7 @@ import pytest
 
 from proxy.admin.app import create_admin_app
 from store.trace import DeadLetter, Outcome, Reply, Trace
-from tests.proxy.admin.serving import Ask, serving, write
+from tests.proxy.admin.serving import Ask, listening, serving, write
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
 WHOLE = Trace(
@@ -194,6 +195,25 @@ async def test_a_failure_of_ours_has_the_shape_too(tmp_path: Path) -> None:
         answer = await ask("/admin/api/traces")
     assert (answer.status, answer.json["error"]["code"]) == (500, "internal_error")
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 1000\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"])
+async def test_a_client_that_leaves_within_its_body_is_one_quiet_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, framing: bytes
+) -> None:
+    async with listening(create_admin_app(tmp_path)) as port:
+        head = b"POST /admin/api/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        with caplog.at_level("INFO", "tracemill.admin"):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(head + framing)
+            await writer.drain()
+            writer.transport.abort()
+            async with asyncio.timeout(10):
+                while not caplog.records:
+                    await asyncio.sleep(0.01)
+    (told,) = caplog.records
+    assert (told.levelname, told.exc_info) == ("INFO", None)
+    assert told.getMessage() == "POST /admin/api/jobs: the client left before its body was whole; nothing was done"
 
 
 async def test_who_cannot_read_the_store_is_not_ready(tmp_path: Path) -> None:
