@@ -1,17 +1,19 @@
 """`tracemill stats`: what calls used and cost, how fast they were, and how many failed."""
 
 import asyncio
+import shutil
 import sys
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.cells import cell_len
 
 from store.errors import FilterError
 from store.traces import TraceReader
 from store.usage_stats import Dimension, Selection, UsageReport, read_usage
+from tracemill.fitted_table import Column, fitted_lines
 from tracemill.terminal_text import many_lines, one_line
 from tracemill.trace_commands import check_folder
 
@@ -37,7 +39,7 @@ def stats(
     if as_json:
         sys.stdout.buffer.write(report.to_json() + b"\n")
         return
-    lines = _table(report)
+    lines = usage_lines(report, shutil.get_terminal_size().columns if sys.stdout.isatty() else None)
     sys.stdout.buffer.write("".join(f"{line}\n" for line in lines).encode())
     total = report.total.to_json()
     if report.uncounted:
@@ -79,45 +81,44 @@ def _day(given: str | None, option: str) -> date | None:
         raise typer.BadParameter(message, param_hint=option) from error
 
 
-def _table(report: UsageReport) -> list[str]:
-    """Lay out the groups, then their total; what is no name stands to the right."""
-    names = [name.value for name in report.by]
-    head = [*names, *_HEADS]
-    rows = [[_name(row[name]) for name in names] + _cells(row) for row in report.rows()]
-    total = ["total", *[""] * (len(names) - 1)] if names else []
-    rows.append([*total, *_cells(report.total.to_json())])
-    widths = [max(cell_len(row[place]) for row in [head, *rows]) for place in range(len(head))]
-    lines = []
-    for row in [head, *rows]:
-        cells = [_padded(cell, widths[n], is_name=n < len(names)) for n, cell in enumerate(row)]
-        lines.append("  ".join(cells).rstrip())
-    return lines
+def usage_lines(report: UsageReport, width: int | None) -> Iterator[str]:
+    """Give the lines of a table of the groups, then of their total; what is no name stands to the right.
 
-
-_HEADS = (
-    "calls", "errors", "input", "cached", "output", "reasoning", "cost $", "no price", "p50 ms", "p95 ms", "ttft p50",
-)  # fmt: skip
-
-
-def _cells(row: dict[str, Any]) -> list[str]:
-    rate = "" if not row["errors"] else f" ({row['error_rate']:.1%})"
-    cost = "-" if row["cost_usd"] is None else f"{row['cost_usd']:.4f}"
-    times = (row["duration_ms"]["p50"], row["duration_ms"]["p95"], row["ttft_ms"]["p50"])
-    counts = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
-    return [
-        f"{row['calls']:,}",
-        f"{row['errors']:,}{rate}",
-        *[f"{row[name]:,}" for name in counts],
-        cost,
-        f"{row['unpriced_calls'] + row['unreported_calls']:,}",
-        *["-" if each is None else f"{each:,.0f}" for each in times],
+    Args:
+        report: What the store tells.
+        width: Of the terminal, in cells; None for no bound.
+    """
+    groups = list(report.rows())
+    names = [
+        Column(by.value, [*(_name(row[by.value]) for row in groups), "" if place else "total"])
+        for place, by in enumerate(report.by)
     ]
+    counted = [_cells(row) for row in (*groups, report.total.to_json())]
+    numbers = [Column(name, [cells[name] for cells in counted], is_number=True) for name in counted[-1]]
+    return fitted_lines([*names, *numbers], width)
+
+
+def _cells(row: dict[str, Any]) -> dict[str, str]:
+    """Give cells by column; what one looks for first stands first."""
+    rate = "" if not row["errors"] else f" ({row['error_rate']:.1%})"
+    return {
+        "calls": f"{row['calls']:,}",
+        "errors": f"{row['errors']:,}{rate}",
+        "input": f"{row['input_tokens']:,}",
+        "output": f"{row['output_tokens']:,}",
+        "cost $": "-" if row["cost_usd"] is None else f"{row['cost_usd']:.4f}",
+        "no price": f"{row['unpriced_calls'] + row['unreported_calls']:,}",
+        "p50 ms": _milliseconds(row["duration_ms"]["p50"]),
+        "p95 ms": _milliseconds(row["duration_ms"]["p95"]),
+        "ttft p50": _milliseconds(row["ttft_ms"]["p50"]),
+        "cached": f"{row['cached_tokens']:,}",
+        "reasoning": f"{row['reasoning_tokens']:,}",
+    }
+
+
+def _milliseconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"
 
 
 def _name(value: str | None) -> str:
     return "-" if value is None else one_line(value, _WIDTH)
-
-
-def _padded(cell: str, width: int, *, is_name: bool) -> str:
-    blank = " " * (width - cell_len(cell))
-    return cell + blank if is_name else blank + cell

@@ -3,54 +3,33 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from rich.cells import cell_len
-
 from store import json_text
 from store.feedback import Feedback
 from store.feedback_form import FeedbackKind
 from store.json_text import JsonValue
 from store.trace import Outcome, Trace
 from store.traces import TraceSummary
+from tracemill.fitted_table import Column, fitted_lines
 from tracemill.terminal_text import many_lines, one_line
 
-_GAP = "  "
 _MODEL_WIDTH = 24
 
 
-class _Column(NamedTuple):
+class _TraceColumn(NamedTuple):
     name: str
     cell: Callable[[TraceSummary], str]
     is_number: bool = False
 
 
 def table_lines(summaries: Sequence[TraceSummary], width: int | None) -> Iterator[str]:
-    """Give the lines of a table, its names first.
-
-    Columns that do not fit are left out from the right, and a last line says which: a value that is cut short, an id
-    above all, cannot be used again. The id alone is there at any width.
+    """Give the lines of a table; the id alone is there at any width.
 
     Args:
         summaries: The rows.
         width: Of the terminal, in cells; None for no bound.
     """
-    shown: list[list[str]] = []
-    left_out: list[str] = []
-    used = 0
-    for name, cell, is_number in _COLUMNS:
-        texts = [name, *(cell(summary) for summary in summaries)]
-        widest = max(cell_len(text) for text in texts)
-        used += widest + (len(_GAP) if shown else 0)
-        if left_out or (shown and width is not None and used > width):
-            left_out.append(name)
-        else:
-            blanks = (" " * (widest - cell_len(text)) for text in texts)
-            shown.append(
-                [blank + text if is_number else text + blank for text, blank in zip(texts, blanks, strict=True)]
-            )
-    for line in zip(*shown, strict=True):
-        yield _GAP.join(line).rstrip()
-    if left_out:
-        yield f"Too narrow for: {', '.join(left_out)}. --json has everything."
+    columns = [Column(name, [cell(summary) for summary in summaries], is_number) for name, cell, is_number in _COLUMNS]
+    return fitted_lines(columns, width)
 
 
 def trace_lines(trace: Trace, feedback: Sequence[Feedback] = ()) -> Iterator[str]:
@@ -132,13 +111,13 @@ def _milliseconds(duration_ms: float | None) -> str:
 
 # What one looks for first stands first, since what does not fit is left out from the right.
 _COLUMNS = (
-    _Column("id", lambda summary: str(summary.id)),
-    _Column("arrived (UTC)", lambda summary: f"{summary.created_at:%Y-%m-%d %H:%M:%S}"),
-    _Column("outcome", _outcome),
-    _Column("model", lambda summary: one_line(summary.requested_model or "-", _MODEL_WIDTH)),
-    _Column("status", lambda summary: str(summary.status or "-"), is_number=True),
-    _Column("messages", lambda summary: str(summary.message_count), is_number=True),
-    _Column("tokens", lambda summary: _tokens(summary.prompt_tokens, summary.completion_tokens), is_number=True),
-    _Column("cost $", lambda summary: _cost(summary.cost_usd), is_number=True),
-    _Column("ms", lambda summary: _milliseconds(summary.duration_ms), is_number=True),
+    _TraceColumn("id", lambda summary: str(summary.id)),
+    _TraceColumn("arrived (UTC)", lambda summary: f"{summary.created_at:%Y-%m-%d %H:%M:%S}"),
+    _TraceColumn("outcome", _outcome),
+    _TraceColumn("model", lambda summary: one_line(summary.requested_model or "-", _MODEL_WIDTH)),
+    _TraceColumn("status", lambda summary: str(summary.status or "-"), is_number=True),
+    _TraceColumn("messages", lambda summary: str(summary.message_count), is_number=True),
+    _TraceColumn("tokens", lambda summary: _tokens(summary.prompt_tokens, summary.completion_tokens), is_number=True),
+    _TraceColumn("cost $", lambda summary: _cost(summary.cost_usd), is_number=True),
+    _TraceColumn("ms", lambda summary: _milliseconds(summary.duration_ms), is_number=True),
 )

@@ -8,10 +8,12 @@ import pytest
 
 from store.price import PriceBook, PriceRule
 from store.trace import Outcome
-from store.traces import TraceWriter
+from store.traces import TraceReader, TraceWriter
 from store.usage_chore import UsageChore
+from store.usage_stats import Dimension, Selection, UsageReport, read_usage
 from tests.store.traces import make_trace
 from tracemill.cli import main
+from tracemill.stats_command import usage_lines
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
 USAGE = b'{"prompt_tokens":1000000,"completion_tokens":10,"prompt_tokens_details":{"cached_tokens":7}}'
@@ -50,11 +52,26 @@ def test_a_table_tells_what_calls_used_and_cost(
     told = capfd.readouterr()
     head, *rows = [line.split() for line in told.out.splitlines()]
     assert head[:3] == ["model", "calls", "errors"]
-    assert rows[0][:9] == ["a", "2", "0", "1,000,000", "7", "10", "0", "2.5000", "1"]
+    assert rows[0][:7] == ["a", "2", "0", "1,000,000", "10", "2.5000", "1"]
     assert rows[1][:4] == ["a\\u001b[2J", "1", "1", "(100.0%)"]
     assert rows[2][:2] == ["total", "3"]
     assert "1 calls have no price, so" in told.err
     assert "1 calls have no usage" in told.err
+
+
+def test_a_narrow_terminal_is_told_what_does_not_fit(data_dir: Path) -> None:
+    """Wider tables were folded by the terminal, so that no number stood under its name."""
+
+    async def read() -> UsageReport:
+        async with await TraceReader.open(data_dir / "traces.db") as reader:
+            return await read_usage(reader, [Dimension.MODEL, Dimension.DAY], Selection())
+
+    report = asyncio.run(read())
+    whole = list(usage_lines(report, None))
+    *rows, note = usage_lines(report, 80)
+    assert all(full.startswith(row) and len(row) <= 80 for row, full in zip(rows, whole, strict=True))
+    assert "cost $" in rows[0]
+    assert note == "Too narrow for: p50 ms, p95 ms, ttft p50, cached, reasoning. --json has everything."
 
 
 def test_json_is_what_the_admin_side_gives(
