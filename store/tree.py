@@ -96,6 +96,15 @@ def stitch_key(parent: bytes | None, message: Mapping[str, Any]) -> bytes:
     return _hash_meaning(parent, _meaning(message))
 
 
+def message_key(message: JsonText) -> bytes:
+    """Give the stitch key of a message as if it were a first one: what it means, whatever came before it.
+
+    Raises:
+        JsonTextError: The text is not one JSON value.
+    """
+    return _hash(None, message).key
+
+
 def chain(messages: Sequence[JsonText], after: Link | None = None, hashed: HashedMessages | None = None) -> list[Link]:
     """Hash messages in their order, each under the one before.
 

@@ -19,7 +19,7 @@ from hashlib import blake2b
 
 from store.json_text import loads
 from store.trace import JsonText
-from store.tree import Link, chain
+from store.tree import Link, message_key
 
 WINDOW_MESSAGES = 4
 MOST_SHARING = 8
@@ -70,7 +70,7 @@ class SaidBefore:
     def _key(self, link: Link) -> bytes:
         key = self._young.get(link.id) or self._old.get(link.id)
         if key is None:
-            key = chain((link.message,))[0].key
+            key = message_key(link.message)
             if len(self._young) >= self._size:
                 self._old, self._young = self._young, {}
             self._young[link.id] = key

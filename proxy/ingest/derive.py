@@ -7,6 +7,8 @@ upstream sends makes `derive` fail: what cannot be read is missing from the trac
 
 from dataclasses import replace
 
+import orjson
+
 from proxy.assembly.completion import Completion, encodable
 from proxy.assembly.dialect import DIALECTS, Dialect
 from proxy.assembly.endpoint import Endpoint, endpoint_of
@@ -261,7 +263,11 @@ def _request_id(headers: HeaderList) -> str | None:
 def _token_counts(usage: JsonText | None, dialect: Dialect) -> tuple[int | None, int | None]:
     if usage is None:
         return None, None
-    fields = json_text.loads(usage)
+    try:
+        # What it reads otherwise than `loads`, numbers beyond 64 bits, counts no tokens either way.
+        fields = orjson.loads(usage)
+    except orjson.JSONDecodeError:
+        fields = json_text.loads(usage)
     return _token_count(fields.get(dialect.prompt_tokens)), _token_count(fields.get(dialect.completion_tokens))
 
 

@@ -155,6 +155,7 @@ class Ingest:
         self._redactions: Counter[str] = Counter()
         self._readers: dict[str, JournalReader] = {}
         self._stored: dict[str, JournalPosition] = {}
+        self._may_repeat = True
 
     async def run(self, stop: asyncio.Event, upkeep: Upkeep | None = None) -> None:
         """Go on until `stop` is set and a whole round found nothing new."""
@@ -175,6 +176,7 @@ class Ingest:
         finished: list[JournalReader] = []
         batch = _Batch()
         readers = self._find_readers()
+        self._may_repeat = any(reader.may_repeat for reader in readers)
         self._metrics.behind(_unread_bytes(readers))
         for reader in readers:
             if not reader.folder.exists():
@@ -217,15 +219,12 @@ class Ingest:
         began = time.monotonic()
         if calls:
             self._metrics.batch_read(min(map(_ended_at, calls)))
-        ids = {call.trace_id for call in calls} | {letter.trace_id for letter in letters if letter.trace_id}
-        known = await self._writer.known(ids)
-        letters = [letter for letter in letters if letter.trace_id not in known]
+        if self._may_repeat:
+            calls, letters = await self._without_known(calls, letters)
         traces: list[Trace] = []
         raw: dict[UUID, bytes] = {}
         self._redactions.clear()
         for call in calls:
-            if call.trace_id in known:
-                continue
             derived = self._derive(call)
             if isinstance(derived, Trace):
                 traces.append(derived)
@@ -241,9 +240,7 @@ class Ingest:
         write = partial(self._writer.write, positions=moved, changes=changes)
         if self._raw_calls is not None:
             self._raw_calls.offer(raw)
-        sources: dict[UUID, RawCall | Trace] = {trace.id: trace for trace in imported}
-        sources |= {call.trace_id: call for call in calls}
-        letters = await self._write(write, [*traces, *imported], letters, sources)
+        letters = await self._write(write, [*traces, *imported], letters, [*imported, *calls])
         if self._raw_calls is not None:
             self._raw_calls.offer({})
             self._metrics.raw_calls_lost(self._raw_calls.take_lost())
@@ -251,12 +248,23 @@ class Ingest:
             self._stored[position.writer] = position
             self._readers[position.writer].delete_read_segments(position)
         self._metrics.redacted(self._redactions)
-        self._metrics.batch_stored(calls=len(calls), seconds=time.monotonic() - began)
+        self._metrics.batch_stored(calls=len(batch.calls), seconds=time.monotonic() - began)
         for letter in letters:
             self._metrics.letter_stored(letter)
 
+    async def _without_known(
+        self, calls: list[RawCall], letters: list[DeadLetter]
+    ) -> tuple[list[RawCall], list[DeadLetter]]:
+        """Leave out what was stored before."""
+        ids = {call.trace_id for call in calls} | {letter.trace_id for letter in letters if letter.trace_id}
+        known = await self._writer.known(ids)
+        return (
+            [call for call in calls if call.trace_id not in known],
+            [letter for letter in letters if letter.trace_id not in known],
+        )
+
     async def _write(
-        self, write: "_Write", traces: list[Trace], letters: list[DeadLetter], sources: dict[UUID, RawCall | Trace]
+        self, write: "_Write", traces: list[Trace], letters: list[DeadLetter], sources: Sequence[RawCall | Trace]
     ) -> list[DeadLetter]:
         """Write a batch and return its dead letters; a trace that can never be stored becomes one."""
         while True:
@@ -266,8 +274,7 @@ class Ingest:
             except UnstorableTraceError as error:
                 _log.error("call %s cannot be stored (%s); it is kept as a dead letter", error.trace_id, error)
                 traces = [trace for trace in traces if trace.id != error.trace_id]
-                source = sources[error.trace_id]
-                body = encode_traces([source]) if isinstance(source, Trace) else call_entries(source)
+                body = next(_bytes_of(source) for source in reversed(sources) if _id_of(source) == error.trace_id)
                 letters = [*letters, DeadLetter("unstorable", str(error), body, error.trace_id)]
             else:
                 self._metrics.traces_stored(counts.traces)
@@ -322,6 +329,14 @@ class _Write(Protocol):
     """Writes traces and dead letters, together with all else of their batch."""
 
     async def __call__(self, traces: Sequence[Trace], dead_letters: Sequence[DeadLetter], /) -> WriteCounts: ...
+
+
+def _id_of(source: RawCall | Trace) -> UUID:
+    return source.id if isinstance(source, Trace) else source.trace_id
+
+
+def _bytes_of(source: RawCall | Trace) -> bytes:
+    return encode_traces([source]) if isinstance(source, Trace) else call_entries(source)
 
 
 def _ended_at(call: RawCall) -> float:

@@ -13,7 +13,7 @@ def may_be_kept(trace: Trace) -> bool:
     No more is kept as bytes than as a trace: not of a call that is metadata only, and not of one whose request could
     not be read to its end, since it may have said so there (`"store": false`).
     """
-    return trace.endpoint is not None and not trace.flags & _UNREAD
+    return trace.endpoint is not None and trace.flags.isdisjoint(_UNREAD)
 
 
 def derive_again(kept: bytes, *, max_decoded_bytes: int) -> Trace:

@@ -2,7 +2,8 @@
 
 The reader keeps no state on disk but one position per writer, the *watermark*: every call whose entries begin before it
 has been handed out and stored. Calls that are still open hold the watermark back, so after a restart their entries are
-read again; calls handed out twice that way are known by their id (`store.traces.TraceWriter.known`).
+read again; calls handed out twice that way are known by their id (`store.traces.TraceWriter.known`). One reader hands
+out nothing twice, so that only what was there when it began has to be looked up (`may_repeat`).
 """
 
 import fcntl
@@ -76,6 +77,12 @@ class JournalReader:
         self._open: dict[bytes, _OpenCall] = {}
         self._window = _Window(0, 0, b"")
         self._letters: deque[DeadLetter] = deque()
+        self._was_there = self._end()
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether what comes next may have been stored before: it was there already when this reader began."""
+        return self.place < self._was_there
 
     @property
     def position(self) -> JournalPosition:
@@ -150,6 +157,11 @@ class JournalReader:
                 "%s: segments %d to %d are not there; going on behind them", self.folder, self._segment, first - 1
             )
             self._segment, self._offset = first, 0
+
+    def _end(self) -> tuple[int, int]:
+        """Give the place where the journal ends now."""
+        last = max((int(path.stem) for path in self.folder.glob("*.seg")), default=0)
+        return (last, self._path(last).stat().st_size) if last else (0, 0)
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:08d}.seg"

@@ -102,11 +102,16 @@ async def test_a_reader_that_starts_again_misses_nothing_and_forgets_what_is_don
     assert [call.trace_id for call in reader.read()] == [done, later]
 
     again = JournalReader(only_folder(tmp_path), reader.position)
+    assert again.may_repeat
     await journal.append(EntryKind.END, open_id, END, b"now")
     assert [(call.trace_id, call.request_body) for call in again.read()] == [
         (later, b"ask"),
         (open_id, b"still open"),
     ]
+    assert not again.may_repeat
+    await write_call(journal)
+    assert not again.may_repeat, "what comes after that was never read before"
+    assert len(list(again.read())) == 1
     assert list(JournalReader(only_folder(tmp_path), again.position).read()) == []
     journal.close()
 
