@@ -2,8 +2,9 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -27,37 +28,44 @@ from tracemill.plan_text import step_lines
 from tracemill.progress_lines import show_progress
 from tracemill.run_command import DEFAULT_DATA_DIR, PARTIAL, WORK_FILE, AsJson, DataDir, fail, run_to_end, usage
 
+_Prompts = Annotated[Path, typer.Option(help="A text file with one prompt on each line, or JSON Lines.")]
+_Name = Annotated[str | None, typer.Option(help="Of the dataset; NAME-v1 insists that this will be its version 1.")]
+_Temperature = Annotated[float | None, typer.Option(help="Of the teacher. [default: 0.7, and 0 for a single sample]")]
+_Kept = Annotated[Keep, typer.Option(help="The best answer to a prompt, or all above the threshold.")]
+_System = Annotated[str | None, typer.Option(help="System prompt, or a file that holds it.")]
+_Task = Annotated[str | None, typer.Option(help="For the judge: the task in words, or a file.")]
+_Criteria = Annotated[str | None, typer.Option(help="For the judge: what else to look at, or a file.")]
+_Configuration = Annotated[
+    Path | None,
+    typer.Option(help="YAML or JSON: models, with_trace, synthgen. Without one: TRACEMILL_TEACHER_BASE_URL."),
+]
+_MaxCost = Annotated[
+    float | None, typer.Option(min=0, help="Spend at most so much, in the currency of the configured prices.")
+]
+_Add = Annotated[
+    bool, typer.Option("--add", help="Add to the active version, or to the rows of the newest frozen one.")
+]
+
 
 def generate(
-    prompts: Annotated[Path, typer.Option(help="A text file with one prompt on each line, or JSON Lines.")],
+    prompts: _Prompts,
     teacher: Annotated[str, typer.Option(help="The model that answers.")],
     judge: Annotated[str, typer.Option(help="The model that scores the answers.")],
-    name: Annotated[
-        str | None, typer.Option(help="Of the dataset; NAME-v1 insists that this will be its version 1.")
-    ] = None,
+    name: _Name = None,
     n_samples: Annotated[int, typer.Option(help="Answers to each prompt.")] = 4,
     threshold: Annotated[float, typer.Option(help="Least score that makes a row, 0 to 1.")] = DEFAULT_THRESHOLD,
-    temperature: Annotated[
-        float | None, typer.Option(help="Of the teacher. [default: 0.7, and 0 for a single sample]")
-    ] = None,
-    keep: Annotated[Keep, typer.Option(help="The best answer to a prompt, or all above the threshold.")] = Keep.BEST,
-    system: Annotated[str | None, typer.Option(help="System prompt, or a file that holds it.")] = None,
-    task: Annotated[str | None, typer.Option(help="For the judge: the task in words, or a file.")] = None,
-    criteria: Annotated[str | None, typer.Option(help="For the judge: what else to look at, or a file.")] = None,
+    temperature: _Temperature = None,
+    keep: _Kept = Keep.BEST,
+    system: _System = None,
+    task: _Task = None,
+    criteria: _Criteria = None,
     response_format: Annotated[Path | None, typer.Option(help="JSON file, as a request has it.")] = None,
     tools: Annotated[Path | None, typer.Option(help="JSON file with tool definitions.")] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="YAML or JSON: models, with_trace, synthgen. Without one: TRACEMILL_TEACHER_BASE_URL."),
-    ] = None,
+    config: _Configuration = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only tell what it would buy.")] = False,
     max_calls: Annotated[int | None, typer.Option(min=0, help="Buy at most so many calls of models.")] = None,
-    max_cost: Annotated[
-        float | None, typer.Option(min=0, help="Spend at most so much, in the currency of the configured prices.")
-    ] = None,
-    add: Annotated[
-        bool, typer.Option("--add", help="Add to the active version, or to the rows of the newest frozen one.")
-    ] = False,
+    max_cost: _MaxCost = None,
+    add: _Add = False,
     note: Annotated[str | None, typer.Option(help="A few words that lists show.")] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
@@ -67,51 +75,79 @@ def generate(
     Every answer stays in the version with its score and the reason why it is no row. An interrupted command goes on
     when it is given again; what was paid for is not paid again, also with more prompts or another threshold.
     """
-    if name is None and not plan:
-        usage("--name is needed, unless --plan only asks for the cost.")
-
-    async def asked() -> GeneratePlan | GenerateReport:
-        setting = Setting(_text(system, "--system"), _json(tools), _json(response_format))
-        wanted = Wanted(
-            teacher=teacher,
-            judge=judge,
-            n_samples=n_samples,
-            threshold=threshold,
-            temperature=temperature,
-            keep=keep,
-            setting=setting,
-            task=_text(task, "--task"),
-            criteria=_text(criteria, "--criteria"),
-        )
-        found = load_generate(config)
-        if plan or name is None:
-            return await _planned(prompts, wanted, found, data_dir)
-        budget = Budget(max_calls, max_cost)
-        with show_progress(is_quiet=as_json) as progress:
-            live = LiveProgress(progress, lambda: budget.cost)
-            async with await DatasetStore.open(data_dir / WORK_FILE) as store, ModelClient(found.parallel) as client:
-                teachers = Teachers(client, store, found, os.environ, budget=budget, changed=live.refresh)
-                live.counts = teachers.counts
-
-                def tell(stage: str, done: int, total: int) -> None:
-                    counts = teachers.counts
-                    calls = (counts.in_flight, counts.paid, counts.cached, counts.failed)
-                    live(StageProgress(stage, done, total, *calls))
-
-                return await run_generate(prompts, name, store, teachers, wanted, add=add, note=note, tell=tell)
-
-    result = run_to_end(asked())
-    if isinstance(result, GeneratePlan):
-        typer.echo(json.dumps(result.as_json()) if as_json else _plan_text(result))
+    how = Wanted(teacher, judge, n_samples=n_samples, threshold=threshold, temperature=temperature, keep=keep)
+    asked = _Asked(prompts, how, _Texts(system, tools, response_format, task, criteria), config, data_dir)
+    if plan:
+        planned = run_to_end(_planned(asked))
+        typer.echo(json.dumps(planned.as_json()) if as_json else _plan_text(planned))
         return
-    typer.echo(json.dumps(result.as_json()) if as_json else _report_text(result))
-    if result.count(RowState.FAILED):
+    if name is None:
+        usage("--name is needed, unless --plan only asks for the cost.")
+    into = _Into(name, add=add, note=note)
+    report = run_to_end(_generated(asked, into, Budget(max_calls, max_cost), is_quiet=as_json))
+    typer.echo(json.dumps(report.as_json()) if as_json else _report_text(report))
+    if report.count(RowState.FAILED):
         raise typer.Exit(PARTIAL)
 
 
-async def _planned(prompts: Path, wanted: Wanted, config: Config, data_dir: Path) -> GeneratePlan:
-    async with await DatasetStore.open(data_dir / WORK_FILE) as store, ModelClient(1) as client:
-        return await plan_generate(prompts, Teachers(client, store, config, os.environ), wanted)
+class _Texts(NamedTuple):
+    """What teacher and judge are told, each as it was given: itself, or the file that holds it."""
+
+    system: str | None
+    tools: Path | None
+    response_format: Path | None
+    task: str | None
+    criteria: str | None
+
+    def read_into(self, wanted: Wanted) -> Wanted:
+        """Read the files. Raises InputError where one cannot be read."""
+        setting = Setting(_text(self.system, "--system"), _json(self.tools), _json(self.response_format))
+        task, criteria = _text(self.task, "--task"), _text(self.criteria, "--criteria")
+        return replace(wanted, setting=setting, task=task, criteria=criteria)
+
+
+class _Asked(NamedTuple):
+    """What is asked of whom, before any file is read."""
+
+    prompts: Path
+    how: Wanted
+    texts: _Texts
+    config: Path | None
+    data_dir: Path
+
+    def read(self) -> tuple[Wanted, Config]:
+        """Read all files but the prompts. Raises InputError where one cannot be read."""
+        return self.texts.read_into(self.how), load_generate(self.config)
+
+
+class _Into(NamedTuple):
+    """The version to be made."""
+
+    name: str
+    add: bool
+    note: str | None
+
+
+async def _planned(asked: _Asked) -> GeneratePlan:
+    wanted, config = asked.read()
+    async with await DatasetStore.open(asked.data_dir / WORK_FILE) as store, ModelClient(1) as client:
+        return await plan_generate(asked.prompts, Teachers(client, store, config, os.environ), wanted)
+
+
+async def _generated(asked: _Asked, into: _Into, budget: Budget, *, is_quiet: bool) -> GenerateReport:
+    wanted, config = asked.read()
+    with show_progress(is_quiet=is_quiet) as progress:
+        live = LiveProgress(progress, lambda: budget.cost)
+        async with await DatasetStore.open(asked.data_dir / WORK_FILE) as store, ModelClient(config.parallel) as client:
+            teachers = Teachers(client, store, config, os.environ, budget=budget, changed=live.refresh)
+            counts = live.counts = teachers.counts
+
+            def tell(stage: str, done: int, total: int) -> None:
+                calls = (counts.in_flight, counts.paid, counts.cached, counts.failed)
+                live(StageProgress(stage, done, total, *calls))
+
+            name, add, note = into
+            return await run_generate(asked.prompts, name, store, teachers, wanted, add=add, note=note, tell=tell)
 
 
 def _plan_text(plan: GeneratePlan) -> str:

@@ -25,32 +25,37 @@ _WIDTH = 200
 _DEFAULT_SHARE = 0.2
 _TOLD_EVERY = 10_000
 
+_Source = Annotated[
+    Path,
+    typer.Argument(help="A JSON Lines, JSON, CSV, TSV or Parquet file, or a folder of a Hugging Face dataset."),
+]
+_Map = Annotated[
+    str, typer.Option("--map", help="What the columns are: prompt=question,response=answer,metadata.topic=tag.")
+]
+_Header = Annotated[
+    bool | None, typer.Option("--header/--no-header", help="Whether a CSV file names its columns; told by looking.")
+]
+_TestFraction = Annotated[
+    float | None, typer.Option(help=f"With --split: share that goes to test. [default: {_DEFAULT_SHARE}]")
+]
+_Add = Annotated[
+    bool, typer.Option("--add", help="Add to the active version, or to the rows of the newest frozen one.")
+]
+
 
 @datasets.command()
 def upload(
-    path: Annotated[
-        Path,
-        typer.Argument(help="A JSON Lines, JSON, CSV, TSV or Parquet file, or a folder of a Hugging Face dataset."),
-    ],
+    path: _Source,
     name: Annotated[str, typer.Option(help="Of the dataset; NAME-v1 insists that this will be its version 1.")],
-    map_: Annotated[
-        str, typer.Option("--map", help="What the columns are: prompt=question,response=answer,metadata.topic=tag.")
-    ] = "",
+    map_: _Map = "",
     format_: Annotated[Format, typer.Option("--format", help="What the file is.")] = Format.AUTO,
     subset: Annotated[str | None, typer.Option(help="Which one, where a folder's card describes several.")] = None,
-    header: Annotated[
-        bool | None,
-        typer.Option("--header/--no-header", help="Whether a CSV file names its columns; told by looking."),
-    ] = None,
+    header: _Header = None,
     part: Annotated[Part | None, typer.Option(help="Put all rows there.")] = None,
     split: Annotated[bool, typer.Option("--split", help="Share the rows out between train and test.")] = False,
-    test_fraction: Annotated[
-        float | None, typer.Option(help=f"With --split: share that goes to test. [default: {_DEFAULT_SHARE}]")
-    ] = None,
+    test_fraction: _TestFraction = None,
     seed: Annotated[int, typer.Option(help="With --split: decides who goes where.")] = DEFAULT_SEED,
-    add: Annotated[
-        bool, typer.Option("--add", help="Add to the active version, or to the rows of the newest frozen one.")
-    ] = False,
+    add: _Add = False,
     note: Annotated[str | None, typer.Option(help="A few words that lists show.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="A record that cannot be a row is an error.")] = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,

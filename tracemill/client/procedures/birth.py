@@ -110,25 +110,9 @@ def generate_dataset(
         JobError: The job failed or stopped.
         OSError: The file cannot be read.
     """
-    if (prompts_path is None) == (prompts is None):
-        raise ValueError("give one of prompts_path and prompts.")
-    given: object = prompts
-    if prompts_path is not None:
-        given = {"name": Path(prompts_path).name, "text": Path(prompts_path).read_text("utf-8")}
-    members = {
-        "dataset": name,
-        "prompts": given,
-        "teacher": teacher,
-        "n_samples": n_samples,
-        "judge": judge,
-        "threshold": threshold,
-        "keep": keep,
-        "temperature": temperature,
-        "system": system,
-        "add": add,
-        "note": note,
-        "config": config,
-    }
+    given = {"dataset": name, "prompts": _prompts(prompts_path, prompts), "add": add, "note": note, "config": config}
+    answers = {"teacher": teacher, "n_samples": n_samples, "temperature": temperature, "system": system}
+    members = {**given, **answers, "judge": judge, "threshold": threshold, "keep": keep}
     filed: Job = yield job.file_work("generate", members, max_calls=max_calls, max_cost=max_cost)
     return (yield from version_of(filed, wait=wait))
 
@@ -211,6 +195,13 @@ def promote_cluster(
     }
     filed: Job = yield job.file_work("promote", members)
     return (yield from version_of(filed, wait=wait))
+
+
+def _prompts(path: str | Path | None, prompts: Sequence[str | Mapping[str, Any]] | None) -> object:
+    """Give prompts as a job is given them."""
+    if (path is None) == (prompts is None):
+        raise ValueError("give one of prompts_path and prompts.")
+    return prompts if path is None else {"name": Path(path).name, "text": Path(path).read_text("utf-8")}
 
 
 @contextlib.contextmanager
