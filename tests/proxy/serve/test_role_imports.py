@@ -41,10 +41,13 @@ def loaded(module: str) -> set[str]:
     ("module", "unused"),
     [
         ("proxy.serve.worker", (*CHECKING, *WEB, *COMMANDS, "sqlite3")),
-        ("proxy.serve.ingest_process", (*CHECKING, *WEB, *COMMANDS, *CLIENT)),
+        ("proxy.serve.ingest_process", (*CHECKING, *WEB, *COMMANDS, *CLIENT, "uvloop")),
         ("proxy.serve.otlp_process", (*CHECKING, *WEB, *COMMANDS)),
         ("tracemill.serving_process", (*CHECKING, *WEB, *COMMANDS, *CLIENT, "_ssl", "_hashlib", "uvloop", "sqlite3")),
-        ("proxy.serve.admin_process", (*CHECKING, "typer", "rich", "httpx2", "brotli", "proxy.ingest.ingest")),
+        (
+            "proxy.serve.admin_process",
+            (*CHECKING, "typer", "rich", "httpx2", "uvloop", "brotli", "proxy.ingest.ingest"),
+        ),
     ],
 )
 def test_a_process_does_not_load_what_it_never_uses(module: str, unused: tuple[str, ...]) -> None:
