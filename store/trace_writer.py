@@ -18,6 +18,7 @@ from store.change import Applied, Applier, Change, ChangeKind, apply_change
 from store.chore import Chore, Step
 from store.connection import close, run, transaction_now
 from store.database import TRACES, open_writer, store_error
+from store.errors import StoreError
 from store.filter_functions import add_functions
 from store.follower import Follower
 from store.forgotten import Forgotten
@@ -78,6 +79,7 @@ class TraceWriter:
         fresh: FreshMessages | None = None,
     ) -> None:
         self.path = path
+        self._place = _place_of(path)
         self._fresh = fresh
         self._connection = connection
         self._followers = followers
@@ -146,7 +148,8 @@ class TraceWriter:
         Raises:
             UnstorableTraceError: One trace can never be stored; set it aside and write the rest again.
             StoreFullError: No room; write the same batch again later.
-            StoreError: Anything else SQLite says.
+            StoreError: Anything else SQLite says, or the file is not the one that was opened any more: write all that
+                is still at hand again, to a writer that is opened anew.
         """
         letters = list(dead_letters)
         async with self._turn, self._translated():
@@ -209,6 +212,7 @@ class TraceWriter:
             for follower in self._followers:
                 follower.add(db, stored)
             applied = [self._apply(db, change) for change in changes]
+        self._check_place()
         self._nodes.keep(insertion.nodes)
         self._blobs.keep(insertion.blobs)
         if self._fresh is not None:
@@ -217,6 +221,15 @@ class TraceWriter:
             self._forget()
         forgotten = len(left_out.ids) + len(dead_letters) - len(letters)
         return WriteCounts(len(fresh), duplicates, len(letters), forgotten)
+
+    def _check_place(self) -> None:
+        """Raise StoreError when the file has lost its name: SQLite would go on writing it, and nobody find it."""
+        if _place_of(self.path) != self._place:
+            raise StoreError(
+                f"{self.path}: was deleted, moved or replaced while the server wrote it, and is begun anew. Stop the "
+                "server before its files are touched, and restart it now, so that the admin side sees the new file.",
+                self.path,
+            )
 
     def _apply(self, db: sqlite3.Connection, change: Change) -> Applied | None:
         return apply_change(db, change, self._appliers.get(change.kind), datetime.now(UTC))
@@ -269,6 +282,15 @@ class TraceWriter:
             yield
         except sqlite3.Error as exc:
             raise store_error(exc, self.path) from exc
+
+
+def _place_of(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another one of the same name; None when there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _fresh(db: sqlite3.Connection, traces: Sequence[Trace]) -> list[Trace]:

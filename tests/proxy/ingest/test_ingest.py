@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,6 +15,7 @@ from proxy.ingest.ingest import TRACES_FILE, run_ingest
 from proxy.journal.format import EntryKind
 from proxy.journal.raw_call import RawCall
 from proxy.journal.writer import JOURNAL_FOLDER, Journal
+from store.errors import DatabaseMissingError
 from store.traces import TraceReader, TraceWriter
 from store.uuid7 import uuid7
 from tests import chat
@@ -122,6 +123,31 @@ async def test_a_call_that_nobody_foresaw_is_set_aside_and_the_rest_goes_on(
     assert (letter.reason, letter.trace_id) == ("derive_failed", poison)
     assert b"poison" in letter.body
     assert "poison" not in caplog.text, "a log line quotes the call"
+
+
+@pytest.mark.parametrize("deleted", [f"{TRACES_FILE}*", TRACES_FILE])
+async def test_a_database_that_is_deleted_is_made_again_and_said(
+    tmp_path: Path, deleted: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """SQLite goes on writing a file that has no name any more, and the journal would be deleted for it."""
+    stop = asyncio.Event()
+    async with journal_in(tmp_path) as journal:
+        running = asyncio.create_task(run_ingest(tmp_path, stop, max_decoded_bytes=1 << 20))
+        written = [await write_call(journal, "before")]
+
+        async def is_stored() -> bool:
+            with suppress(DatabaseMissingError):
+                return await stored_ids(tmp_path) == written
+            return False
+
+        await wait_until(is_stored)
+        for path in tmp_path.glob(deleted):
+            path.unlink()
+        written.append(await write_call(journal, "after"))
+        await wait_until(is_stored)
+        stop.set()
+        await running
+    assert f"{TRACES_FILE}: was deleted, moved or replaced" in caplog.text
 
 
 async def test_a_second_ingest_waits_and_takes_over(tmp_path: Path) -> None:
