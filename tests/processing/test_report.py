@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from processing.candidates import ORIGINAL
+from processing.foreign_text import visible
 from processing.model_family import family_of
 from processing.report_html import html_page
 from processing.report_page import page
@@ -185,6 +186,21 @@ async def test_hostile_traces_are_text_in_every_form(teachers: Teachers, tmp_pat
 
 def _hostile_verdict(data: Body) -> Body:
     return {"reason": HOSTILE, "best": min(data["candidates"]), "also_correct": [], "none_correct": False}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("क्\u200dष", "क्\u200dष"),
+        ("👩\u200d🚀 ❤\ufe0f\u200d🔥", "👩\u200d🚀 ❤\ufe0f\u200d🔥"),
+        ("pay\u200dpal", "pay\\u200dpal"),
+        ("می\u200c\u202eخ", "می\\u200c\\u202eخ"),
+    ],
+)
+def test_joiners_stay_where_a_script_is_written_with_them(text: str, shown: str) -> None:
+    """Persian was shown with an escape in the middle of its words."""
+    assert visible(text) == shown
 
 
 async def test_the_page_allows_itself_nothing_but_its_own_style(teachers: Teachers, tmp_path: Path) -> None:
