@@ -138,8 +138,9 @@ class _TextLines(Iterator[str]):
     def why_not_csv(self, error: csv.Error) -> str:
         """Say what is wrong with the record that was read last."""
         if str(error) == "unexpected end of data":
-            taken = f"the {self.number - self._opened_at:,} lines behind it were taken for its text"
-            return f"the quote that opens in line {self._opened_at:,} is never closed, and {taken}. {_CLOSE_IT}"
+            behind = self.number - self._opened_at
+            taken = f", and {behind:,} more lines were taken for its text" if behind else ""
+            return f"the quote that opens in line {self._opened_at:,} is never closed{taken}. {_CLOSE_IT}"
         spans = self.number > self.begun_at
         return f"{error} in line {self.number:,}, to which the record goes on" if spans else str(error)
 

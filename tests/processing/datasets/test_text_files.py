@@ -102,7 +102,7 @@ def test_a_quote_that_is_never_closed_is_told_by_its_line(
 ) -> None:
     *_, last = records(tmp_path / "rows.csv", text.encode())
     assert (last.number, last.fault) == (begins, RecordFault.NOT_CSV)
-    said = f"the quote that opens in line {opens} is never closed, and the {behind} lines behind it"
+    said = f"the quote that opens in line {opens} is never closed, and {behind} more lines were taken for its text."
     assert said in (last.detail or "")
 
 
