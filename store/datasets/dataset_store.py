@@ -244,6 +244,21 @@ class DatasetStore(DatasetReader):
         """
         return await self.transact(partial(decision_table.add, decision=decision, now=_now()))
 
+    async def apply_decisions(self, version: Version, decisions: Sequence[Decision], rows: Sequence[Row]) -> None:
+        """Note decisions and have rows of an active version hold what follows from them, all or nothing.
+
+        Raises:
+            DatasetError: As `note_decision` and `replace_rows`.
+        """
+        now = _now()
+
+        def apply(db: sqlite3.Connection) -> None:
+            for decision in decisions:
+                decision_table.add(db, decision, now)
+            row_table.replace(db, version.id, rows)
+
+        await self._change(version, apply)
+
     async def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do some work on the connection in one transaction, to the end even when the caller is cancelled."""
         task = asyncio.create_task(self._in_turn(work), name="write work.db")

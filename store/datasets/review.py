@@ -77,6 +77,22 @@ def known_of(row: Row) -> dict[str, Json]:
     return {**uncover(row.end).detail, **{name: value for name, value in metadata.items() if value is not None}}
 
 
+class Wanted(NamedTuple):
+    """What somebody wants decided about a row.
+
+    Attributes:
+        row_id: The row.
+        kind: Accept, edit, reject or skip.
+        note: Why, in the person's words.
+        messages: Of an edit: all messages of the row, with other answers.
+    """
+
+    row_id: str
+    kind: DecisionKind
+    note: str | None = None
+    messages: Sequence[Json] | None = None
+
+
 async def decide(
     store: DatasetStore,
     version: Version,
@@ -87,40 +103,49 @@ async def decide(
     note: str | None = None,
     messages: Sequence[Json] | None = None,
 ) -> Row:
-    """Note a decision about a row of the active version, and apply it.
+    """Note a decision about a row of the active version, and apply it; see `decide_all`."""
+    (row,) = await decide_all(store, version, [Wanted(row_id, kind, note, messages)], who=who)
+    return row
+
+
+async def decide_all(store: DatasetStore, version: Version, wanted: Sequence[Wanted], *, who: str) -> list[Row]:
+    """Note decisions about rows of the active version, and apply them; all of it or, whatever happens, nothing.
 
     Args:
         store: Holds the version.
         version: The active one.
-        row_id: The row.
-        kind: Accept, edit, reject or skip; `undo` takes one back.
+        wanted: About different rows.
         who: Who decides.
-        note: Why, in the person's words.
-        messages: Of an edit: all messages of the row, with other answers.
+
+    Returns:
+        The rows as they are decided, in the order of the decisions.
 
     Raises:
-        DatasetError: There is no such row, the version is frozen, or the edit cannot be one.
+        DatasetError: There is no such row, the version is frozen, or an edit cannot be one.
     """
-    row = await _row(store, version, row_id)
     if not who.strip():
         raise DatasetError("a decision needs to say who made it.")
-    if (kind is DecisionKind.EDIT) != (messages is not None):
+    rows = [await _row(store, version, one.row_id) for one in wanted]
+    decisions = [_decision(version, row, one, who.strip()) for row, one in zip(rows, wanted, strict=True)]
+    applied = [decided(row, decision) for row, decision in zip(rows, decisions, strict=True)]
+    changed = [new for new, row in zip(applied, rows, strict=True) if new != row]
+    await store.apply_decisions(version, decisions, changed)
+    return applied
+
+
+def _decision(version: Version, row: Row, wanted: Wanted, who: str) -> Decision:
+    if (wanted.kind is DecisionKind.EDIT) != (wanted.messages is not None):
         raise DatasetError("messages belong to an edit, and an edit needs them.")
-    decision = Decision(
+    return Decision(
         version.dataset,
         decision_hash(row.content),
-        kind,
-        who.strip(),
-        row_id=row_id,
-        note=note,
-        messages=None if messages is None else list(messages),
+        wanted.kind,
+        who,
+        row_id=wanted.row_id,
+        note=wanted.note,
+        messages=None if wanted.messages is None else list(wanted.messages),
         at=_now(),
     )
-    applied = decided(row, decision)
-    await store.note_decision(decision)
-    if applied != row:
-        await store.replace_rows(version, [applied])
-    return applied
 
 
 async def undo(store: DatasetStore, version: Version, row_id: str, *, who: str) -> Row:
@@ -131,12 +156,12 @@ async def undo(store: DatasetStore, version: Version, row_id: str, *, who: str) 
     """
     row = await _row(store, version, row_id)
     name = decision_hash(row.content)
-    if name not in await store.decisions(version.dataset):
+    log = await store.decision_log(version.dataset)
+    if name not in standing(log):
         raise DatasetError(f"nothing was decided about row {row_id} of {version.label} that could be taken back.")
-    await store.note_decision(Decision(version.dataset, name, DecisionKind.UNDO, who, row_id=row_id, at=_now()))
-    earlier = (await store.decisions(version.dataset)).get(name)
-    applied = after_undo(row, earlier)
-    await store.replace_rows(version, [applied])
+    taken_back = Decision(version.dataset, name, DecisionKind.UNDO, who, row_id=row_id, at=_now())
+    applied = after_undo(row, standing([*log, taken_back]).get(name))
+    await store.apply_decisions(version, [taken_back], [applied])
     return applied
 
 

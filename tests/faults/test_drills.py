@@ -11,6 +11,7 @@ from tests.faults import (
     disk_full,
     journal_corruption,
     kill_each_process,
+    killed_review,
     killed_runs,
     locked_database,
     read_only_disk,
@@ -85,3 +86,7 @@ def test_a_clock_that_jumps_changes_timestamps_alone(tmp_path: Path) -> None:
 
 def test_a_killed_run_ends_with_the_same_bytes_and_buys_nothing_twice(tmp_path: Path) -> None:
     hold(killed_runs, tmp_path, 3)
+
+
+def test_a_killed_review_leaves_each_decision_whole_and_takes_a_file_of_them_or_not(tmp_path: Path) -> None:
+    hold(killed_review, tmp_path, 1)

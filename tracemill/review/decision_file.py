@@ -8,7 +8,7 @@ whole or not at all, and never for a row that has changed since: `learned_hash` 
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from store.datasets.dataset_store import DatasetStore
 from store.datasets.decided_row import decision_hash
 from store.datasets.decision import DecisionKind
 from store.datasets.edit import unedited
-from store.datasets.review import Queued, decide
+from store.datasets.review import Queued, Wanted, decide_all
 from store.datasets.row import Row
 from store.datasets.version import Version
 from tracemill.review.editor import EditError, checked
@@ -54,14 +54,6 @@ def write_lines(path: Path, queued: Sequence[Queued]) -> None:
     path.write_bytes(b"".join(json_text.dumps(line) + b"\n" for line in lines))
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    row_id: str
-    kind: DecisionKind
-    note: str | None
-    messages: list[Json] | None
-
-
 async def apply_lines(path: Path, store: DatasetStore, version: Version, who: str) -> dict[str, int]:
     """Apply the decisions of a file, all or none; tell how many of each kind.
 
@@ -69,7 +61,7 @@ async def apply_lines(path: Path, store: DatasetStore, version: Version, who: st
         InputError: The file cannot be read, or lines of it cannot be applied; names them.
     """
     raw = _read_file(path)
-    wanted: list[_Wanted] = []
+    wanted: list[Wanted] = []
     problems: list[str] = []
     seen: set[str] = set()
     for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
@@ -88,8 +80,7 @@ async def apply_lines(path: Path, store: DatasetStore, version: Version, who: st
     if problems:
         more = f" And {len(problems) - _SHOWN} more." if len(problems) > _SHOWN else ""
         raise InputError(path.name, f"nothing was decided. {' '.join(problems[:_SHOWN])}{more}")
-    for one in wanted:
-        await decide(store, version, one.row_id, one.kind, who=who, note=one.note, messages=one.messages)
+    await decide_all(store, version, wanted, who=who)
     counts = Counter(str(one.kind) for one in wanted)
     return {str(kind): counts[str(kind)] for kind in _KINDS}
 
@@ -101,7 +92,7 @@ def _read_file(path: Path) -> bytes:
         raise InputError(str(path), f"cannot be read: {exc.strerror}.") from exc
 
 
-async def _read(line: bytes, store: DatasetStore, version: Version) -> _Wanted | None:
+async def _read(line: bytes, store: DatasetStore, version: Version) -> Wanted | None:
     """Read one line; None for one without a decision. Raises EditError when it cannot be applied."""
     try:
         value = json_text.loads(line)
@@ -126,7 +117,7 @@ async def _read(line: bytes, store: DatasetStore, version: Version) -> _Wanted |
     note = value.get("note")
     if note is not None and not isinstance(note, str):
         raise EditError("the note is not a text.")
-    return _Wanted(row.row_id, kind, note, _messages(value, row) if kind is DecisionKind.EDIT else None)
+    return Wanted(row.row_id, kind, note, _messages(value, row) if kind is DecisionKind.EDIT else None)
 
 
 def _messages(value: Mapping[str, Json], row: Row) -> list[Json]:
