@@ -175,7 +175,7 @@ def _data_files(folder: Path, listed: Json) -> list[DataFile]:
 def _glob(folder: Path, pattern: str) -> list[Path]:
     if PurePosixPath(pattern).is_absolute() or ".." in PurePosixPath(pattern).parts:
         raise InputError(f"{folder.name}/README.md", f'names "{pattern}", which is outside of the folder.')
-    found = sorted(path for path in folder.glob(pattern) if path.is_file() and _is_data(path))
+    found = sorted(path for path in folder.glob(pattern) if _is_data(path) and path.is_file())
     if not found:
         raise InputError(f"{folder.name}/README.md", f'names "{pattern}", and there is no such data file.')
     return found
@@ -184,7 +184,8 @@ def _glob(folder: Path, pattern: str) -> list[Path]:
 def _named(folder: Path) -> list[DataFile]:
     """All data files of the folder, two levels of folders deep, by name; as a hub has them without a description."""
     depths = (folder.glob(pattern) for pattern in ("*", "*/*", "*/*/*"))
-    found = sorted(path for paths in depths for path in paths if path.is_file() and _is_data(path))
+    # Names first: of files that are no data nothing is asked, not even whether they are files.
+    found = sorted(path for paths in depths for path in paths if _is_data(path) and path.is_file())
     return [_file(folder, path, None) for path in found]
 
 
