@@ -45,7 +45,7 @@ class MessageAssembler:
     def __init__(self) -> None:
         self._json = EventJson()
         self._message: dict[str, Any] = {}
-        self._blocks: dict[int, _BlockDraft] = {}
+        self._blocks: dict[int, list[_BlockDraft]] = {}
         self._usage: dict[str, Any] | None = None
         self._error: str | None = None
         self._has_ended = False
@@ -66,7 +66,7 @@ class MessageAssembler:
         elif kind == "message_start":
             self._start(_object(fields.get("message")))
         elif kind == "content_block_start":
-            self._blocks[_index(fields)] = _BlockDraft(_object(fields.get("content_block")))
+            self._open(_index(fields), _BlockDraft(_object(fields.get("content_block"))))
         elif kind == "content_block_delta":
             self._block(fields).add(_object(fields.get("delta")))
         elif kind == "content_block_stop":
@@ -85,7 +85,8 @@ class MessageAssembler:
         replies: tuple[Reply, ...] = ()
         if self._blocks or finish_reason is not None:
             has_ended = finish_reason is not None
-            blocks = [self._blocks[index].settle(has_ended=has_ended) for index in sorted(self._blocks)]
+            drafts = [draft for index in sorted(self._blocks) for draft in self._blocks[index]]
+            blocks = [draft.settle(has_ended=has_ended) for draft in drafts]
             kept = [(name, json_text.dumps(self._message[name])) for name in _KEPT if self._message.get(name)]
             replies = (Reply(0, assistant_message(blocks, kept), finish_reason),)
         flags = set(reply_flags(replies))
@@ -107,14 +108,18 @@ class MessageAssembler:
         self._take_usage(message.get("usage"))
         content = message.get("content")
         for place, block in enumerate(content if isinstance(content, list) else ()):
-            self._blocks[place] = _BlockDraft(_object(block))
+            self._blocks[place] = [_BlockDraft(_object(block))]
+
+    def _open(self, index: int, draft: "_BlockDraft") -> None:
+        """Begin a block; where all have the same index, one that begins again is another one."""
+        known = self._blocks.setdefault(index, [draft])
+        if known[-1].has_grown:
+            known.append(draft)
+        else:
+            known[-1] = draft
 
     def _block(self, fields: dict[str, Any]) -> "_BlockDraft":
-        index = _index(fields)
-        block = self._blocks.get(index)
-        if block is None:
-            block = self._blocks[index] = _BlockDraft({})
-        return block
+        return self._blocks.setdefault(_index(fields), [_BlockDraft({})])[-1]
 
     def _take_usage(self, usage: JsonValue) -> None:
         """Take counts as they come: later ones are totals, and those left out still hold."""
@@ -130,6 +135,11 @@ class _BlockDraft:
         self._fields = dict(block)
         self._pieces: dict[str, list[str]] = {}
         self._citations: list[Any] = []
+
+    @property
+    def has_grown(self) -> bool:
+        """Whether anything came of it behind its beginning."""
+        return self.has_ended or bool(self._pieces)
 
     def add(self, delta: dict[str, Any]) -> None:
         """Grow the block: texts get longer, `citation` goes to the list of them, anything else replaces."""

@@ -249,6 +249,12 @@ def test_an_unfinished_tool_input_stays_the_raw_fragment() -> None:
         assert trace.flags >= {Flag.ARGUMENTS_INVALID, Flag.STREAM_UNFINISHED, Flag.NO_FINISH_REASON}
 
 
+def test_blocks_of_a_message_that_all_have_the_same_index_stay_apart() -> None:
+    events = [event | ({"index": 0} if "index" in event else {}) for event in message_stream(MESSAGES_ANSWER, Random(1))]
+    trace = called(Endpoint.MESSAGES, MESSAGES_REQUEST, wire(events, done=False))
+    assert trace.replies == called(Endpoint.MESSAGES, MESSAGES_REQUEST, MESSAGES_ANSWER).replies
+
+
 def test_a_tool_without_arguments_has_the_empty_object_it_was_sent_with() -> None:
     call = {"type": "tool_use", "id": "toolu_1", "name": "now", "input": {}}
     trace = called(
