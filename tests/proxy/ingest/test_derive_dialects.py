@@ -250,7 +250,9 @@ def test_an_unfinished_tool_input_stays_the_raw_fragment() -> None:
 
 
 def test_blocks_of_a_message_that_all_have_the_same_index_stay_apart() -> None:
-    events = [event | ({"index": 0} if "index" in event else {}) for event in message_stream(MESSAGES_ANSWER, Random(1))]
+    events = [
+        event | ({"index": 0} if "index" in event else {}) for event in message_stream(MESSAGES_ANSWER, Random(1))
+    ]
     trace = called(Endpoint.MESSAGES, MESSAGES_REQUEST, wire(events, done=False))
     assert trace.replies == called(Endpoint.MESSAGES, MESSAGES_REQUEST, MESSAGES_ANSWER).replies
 
