@@ -10,6 +10,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Self
 
+from tests.command_line import run_here
+
 READY_S = 30
 
 
@@ -116,6 +118,6 @@ class Server:
 def export(data_dir: Path, *flags: str) -> list[dict[str, Any]]:
     """Export a data directory, whether or not a server runs on it."""
     out = data_dir.with_name(data_dir.name + ".traces.jsonl")
-    done = tracemill("export", "--data-dir", data_dir, "--format", "traces", "-o", out, *flags)
+    done = run_here(["export", "--data-dir", data_dir, "--format", "traces", "-o", out, *flags])
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in out.read_bytes().split(b"\n") if line]

@@ -4,7 +4,6 @@ import json
 from random import Random
 from typing import Any
 
-import anthropic
 import openai
 import pytest
 
@@ -143,6 +142,13 @@ def assert_alike(streamed: dict[str, Any], whole: dict[str, Any]) -> None:
         assert streamed[name] == whole[name], name
 
 
+def anthropics_client(server: Server) -> Any:
+    # It takes longer to import than all that is tested here, and each worker imports this file.
+    import anthropic
+
+    return anthropic.Anthropic(base_url=server.base_url.removesuffix("/v1"), api_key=KEY, max_retries=0)
+
+
 @pytest.mark.parametrize("name", MESSAGES)
 def test_anthropics_client(upstream: ScriptedUpstream, server: Server, name: str) -> None:
     answer = message_answer(name)
@@ -155,7 +161,7 @@ def test_anthropics_client(upstream: ScriptedUpstream, server: Server, name: str
         "messages": [{"role": "user", "content": "Wie spät ist es?"}],
         "extra_headers": {"x-tracemill-session": session},
     }
-    with anthropic.Anthropic(base_url=server.base_url.removesuffix("/v1"), api_key=KEY, max_retries=0) as client:
+    with anthropics_client(server) as client:
         with client.messages.stream(**request) as stream:
             built = stream.get_final_message()
         whole = client.messages.create(**request)
@@ -248,7 +254,7 @@ def test_a_stream_cut_short_keeps_what_anthropics_client_had(upstream: ScriptedU
     upstream.script = answering(answer, events[: stop + 1], named=True)
     request: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
     request["extra_headers"] = {"x-tracemill-session": "cut"}
-    with anthropic.Anthropic(base_url=server.base_url.removesuffix("/v1"), api_key=KEY, max_retries=0) as client:
+    with anthropics_client(server) as client:
         for _ in range(2):
             with client.messages.stream(**request) as stream:
                 for _event in stream:

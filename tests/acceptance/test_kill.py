@@ -89,10 +89,10 @@ async def drill(server: Server) -> list[Received]:
     return received
 
 
-async def test_fifty_streams_under_five_kills_lose_and_double_nothing(tmp_path: Path) -> None:
+def test_fifty_streams_under_five_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     with ScriptedUpstream(count_up) as upstream:
         with Server(upstream.base_url, tmp_path / "data") as server:
-            received = await drill(server)
+            received = asyncio.run(drill(server))
             server.kill_supervisor()
         with Server(upstream.base_url, tmp_path / "data") as server:
             whole = [each for each in received if each.is_whole]

@@ -18,8 +18,9 @@ import httpx2 as httpx
 import pytest
 
 from store.schema_version import TRACES
+from tests.command_line import run_here
 from tests.folder_state import folder_state
-from tests.server import Server, export, tracemill
+from tests.server import Server, export
 from tests.upstream import Answer, ReceivedCall, ScriptedUpstream, plain
 from tracemill import data_backup
 from tracemill.data_backup import make_backup
@@ -54,8 +55,7 @@ class Result(NamedTuple):
 
 
 def backup(data_dir: Path, *arguments: str | Path) -> Result:
-    done = tracemill("backup", "--data-dir", data_dir, *arguments)
-    assert "Traceback" not in done.stderr
+    done = run_here(["backup", "--data-dir", data_dir, *arguments])
     return Result(done.returncode, done.stdout, done.stderr)
 
 
@@ -105,7 +105,7 @@ def test_a_backup_made_under_load_holds_every_call_answered_before_it_once(
     assert set(found) <= {*answered, "afterwards"}
     assert set(found.values()) == {1}
     ids = [trace["metadata"]["trace_id"] for trace in export(restored)]
-    kept = tracemill("traces", "show", ids[0], "--data-dir", restored, "--raw")
+    kept = run_here(["traces", "show", ids[0], "--data-dir", restored, "--raw"])
     assert "call 0" in kept.stdout
 
 
@@ -181,7 +181,7 @@ def test_files_and_folders_of_a_backup_are_for_their_owner_alone(filled: Path, t
     assert {path.stat().st_mode & 0o777 for path in below if path.is_dir()} == {0o700}
     names = {path.relative_to(tmp_path / "copy").parts[0] for path in below[1:]}
     assert {"traces.db", "key-salt", "raw", "backup.json", "ingest-settings.json", "kept"} <= names
-    assert tracemill("doctor", "--data-dir", tmp_path / "copy", "--verify").returncode == 0
+    assert run_here(["doctor", "--data-dir", tmp_path / "copy", "--verify"]).returncode == 0
 
 
 def test_what_cannot_be_backed_up_is_refused_and_nothing_is_left(

@@ -11,7 +11,8 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from tests.server import Server, export, tracemill
+from tests.command_line import run_here
+from tests.server import Server, export
 from tests.upstream import Answer, ReceivedCall, ScriptedUpstream, plain
 
 ANSWER = b'{"id":"c-1","choices":[{"index":0,"message":{"role":"assistant","content":"Hello"},"finish_reason":"stop"}]}'
@@ -48,7 +49,7 @@ def spoil(data_dir: Path) -> None:
 
 
 def reingest(data_dir: Path, *flags: str) -> dict[str, Any]:
-    done = tracemill("reingest", "--data-dir", data_dir, "--json", *flags)
+    done = run_here(["reingest", "--data-dir", data_dir, "--json", *flags])
     assert (done.returncode, done.stderr) == (0, "")
     told: dict[str, Any] = json.loads(done.stdout)
     return told
@@ -86,7 +87,7 @@ def test_what_is_not_kept_cannot_be_made_again_and_that_is_said(upstream: Script
     assert reingest(data_dir) == counts(traces=3, without_raw=3)
     assert not (data_dir / "raw").exists()
     (first, *_) = [trace["metadata"]["trace_id"] for trace in export(data_dir)]
-    shown = tracemill("traces", "show", first, "--data-dir", data_dir, "--raw")
+    shown = run_here(["traces", "show", first, "--data-dir", data_dir, "--raw"])
     assert (shown.returncode, "not kept" in shown.stderr) == (1, True)
 
 
@@ -94,7 +95,7 @@ def test_where_calls_are_redacted_it_is_refused(upstream: ScriptedUpstream, tmp_
     data_dir = tmp_path / "data"
     fill(upstream, data_dir, "--redact", "secrets")
     assert not (data_dir / "raw").exists()
-    done = tracemill("reingest", "--data-dir", data_dir)
+    done = run_here(["reingest", "--data-dir", data_dir])
     assert (done.returncode, "redacted" in done.stderr, "Traceback" in done.stderr) == (1, True, False)
 
 
@@ -114,9 +115,10 @@ def test_a_running_server_holds_raw_calls_to_their_bound(upstream: ScriptedUpstr
     data_dir = tmp_path / "data"
     bound = 256 * 1024
     with Server(upstream.base_url, data_dir, "--raw-retention-bytes", str(bound)) as server:
-        for _ in range(40):
+        for number in range(1, 41):
             ask(server, os.urandom(20_000).hex())
-        server.wait_traces(40)
+            if number % 5 == 0:  # what is stored at once lies together, and goes together
+                server.wait_traces(number)
         server.wait_for(lambda: [1] if sum(path.stat().st_size for path in raw_files(data_dir)) <= bound else [], 1, 20)
     assert raw_files(data_dir)
     told = reingest(data_dir)
@@ -125,11 +127,11 @@ def test_a_running_server_holds_raw_calls_to_their_bound(upstream: ScriptedUpstr
 
 @pytest.mark.parametrize("arguments", [("--where", "colour = red"), ("--since", "yesterday")])
 def test_a_wrong_selection_is_a_mistake_of_usage(tmp_path: Path, arguments: tuple[str, str]) -> None:
-    assert tracemill("reingest", "--data-dir", tmp_path, *arguments).returncode == 2
+    assert run_here(["reingest", "--data-dir", tmp_path, *arguments]).returncode == 2
 
 
 def test_a_data_directory_without_traces_is_said(tmp_path: Path) -> None:
-    done = tracemill("reingest", "--data-dir", tmp_path)
+    done = run_here(["reingest", "--data-dir", tmp_path])
     assert (done.returncode, "there is no traces.db" in done.stderr) == (1, True)
 
 
@@ -139,15 +141,15 @@ def test_what_was_sent_and_came_back_is_shown(upstream: ScriptedUpstream, tmp_pa
         ask(server, "call \u202e")
         ask(server, "binary")
         binary, text = (trace["id"] for trace in server.wait_traces(2))
-        shown = json.loads(tracemill("traces", "show", text, "--data-dir", data_dir, "--raw", "--json").stdout)
+        shown = json.loads(run_here(["traces", "show", text, "--data-dir", data_dir, "--raw", "--json"]).stdout)
         assert json.loads(shown["request"]["body"])["messages"][0]["content"] == "call \u202e"
         assert (shown["response"]["body"].encode(), shown["status"], shown["path"]) == (
             ANSWER,
             200,
             "/v1/chat/completions",
         )
-        lines = tracemill("traces", "show", text, "--data-dir", data_dir, "--raw").stdout
+        lines = run_here(["traces", "show", text, "--data-dir", data_dir, "--raw"]).stdout
         assert "Hello" in lines
         assert "\u202e" not in lines
-        odd = json.loads(tracemill("traces", "show", binary, "--data-dir", data_dir, "--raw", "--json").stdout)
+        odd = json.loads(run_here(["traces", "show", binary, "--data-dir", data_dir, "--raw", "--json"]).stdout)
         assert odd["response"]["body_encoding"] == "base64"
