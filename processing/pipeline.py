@@ -1,36 +1,26 @@
-"""One run, from conversations to a folder with a dataset in it.
+"""The stages of a dataset in their order, from conversations to files; `processing.run` publishes what comes out."""
 
-A run may be killed at any moment and started again: every teacher call is committed before its answer is used, so only
-calls that were in flight are paid for again, and the bytes that come out are those of an undisturbed run.
-"""
-
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
+from typing import NamedTuple
 
 from processing import report as reports
-from processing.base_model import base_models, score_sample, score_test
+from processing.base_model import Sample, base_models, score_sample, score_test
 from processing.baseline import performance
-from processing.budget import Budget
 from processing.calibration import calibrate
 from processing.candidates import Task
-from processing.dataset_files import FILES, row_files
-from processing.errors import BudgetError, ProcessingError
-from processing.example import Example
+from processing.convert import Converted
+from processing.dataset_files import row_files
+from processing.example import Conversation, Example
 from processing.filter import Scores
 from processing.inputs import Inputs
-from processing.kept_inputs import keep_inputs
 from processing.ledger import Kind, Stage, State
 from processing.lineage import LINEAGE, lineage_file
-from processing.model_client import ModelClient
-from processing.output import OutputFolder
-from processing.progress import LiveProgress, Progress, silent
+from processing.progress import Progress
 from processing.prompt import ask, hashes
-from processing.provenance import source_traces
 from processing.relabel import Relabelled
-from processing.report_examples import right_and_wrong
+from processing.report_examples import ScoredSet, right_and_wrong
 from processing.report_files import report_files
 from processing.report_warnings import warnings_of
 from processing.rows import row
@@ -47,11 +37,10 @@ from processing.stages import (
     settle_split,
 )
 from processing.teachers import Teachers
-from store.errors import StoreError
-from store.job import Job, JobStatus
 from store.recorded.message import Json
 from store.recorded.message_form import text_of
-from store.work import WorkStore
+
+_PartRow = tuple[Part, dict[str, Json]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,75 +58,32 @@ class Dataset:
     report: Mapping[str, Json]
 
 
-async def process(
-    inputs: Inputs,
-    out_dir: Path,
-    work: WorkStore,
-    environ: Mapping[str, str],
-    *,
-    budget: Budget | None = None,
-    progress: Progress = silent,
-    first_wait_s: float = 0.5,
-    built: Dataset | None = None,
-) -> tuple[Job, Dataset]:
-    """Make a dataset and publish it in `out_dir`; the job in `work` tells how it ended, whatever happened.
+class _Chosen(NamedTuple):
+    """What goes into train and test, and what led there.
 
-    Args:
-        inputs: What to work on.
-        out_dir: Folder of the dataset; a run into the same folder continues the same job.
-        work: Call table and jobs.
-        environ: Where keys and TRACEMILL_TEACHER_BASE_URL stand.
-        budget: What this run may buy.
-        progress: Told how far each stage is.
-        first_wait_s: First wait before a failed call is tried again.
-        built: The dataset, when it is there already and only has to be published.
-
-    Raises:
-        ProcessingError: The run failed; nothing was published and everything paid for is kept.
+    Attributes:
+        examples: To be relabelled, those of train first.
+        part_of: Their parts, by id.
+        parts: The split they come from.
+        unstructured: Conversations that were left over.
+        scores: Relevance, by conversation.
+        converted: What was cut into examples.
     """
-    with OutputFolder(out_dir) as folder:
-        folder.claim(FILES, {conversation.id for conversation in inputs.intake.conversations})
-        job = await work.start_job(out_dir, name=folder.name, config=inputs.config.as_manifest())
-        await work.set_run_sources(job.run_id, source_traces(inputs.intake.conversations))
-        try:
-            keep_inputs(out_dir, inputs, environ)
-            dataset = built or await make_dataset(inputs, work, environ, budget, progress, first_wait_s=first_wait_s)
-            folder.publish(dataset.files, dataset.manifest)
-            folder.mark_erased(await work.erased_since_start(job))
-        except asyncio.CancelledError:
-            await work.end_job(job.run_id, JobStatus.STOPPED, error="interrupted; run the same command to go on")
-            raise
-        except BudgetError as exc:
-            await work.end_job(job.run_id, JobStatus.STOPPED, error=str(exc))
-            raise
-        except (ProcessingError, StoreError, OSError) as exc:
-            await work.end_job(job.run_id, JobStatus.FAILURE, error=str(exc))
-            raise
-        await work.end_job(
-            job.run_id,
-            JobStatus.SUCCESS,
-            counts={name: dataset.report[name] for name in ("rows", "intake", "funnel", "totals", "calls", "warnings")},
-            base_model_performance=dataset.report["base_model_performance"],
-        )
-        return await work.job(job.run_id) or job, dataset
+
+    examples: Sequence[Example]
+    part_of: Mapping[str, Part]
+    parts: Split
+    unstructured: Sequence[Conversation]
+    scores: Mapping[str, Scores]
+    converted: Converted
 
 
-async def make_dataset(
-    inputs: Inputs,
-    work: WorkStore,
-    environ: Mapping[str, str],
-    budget: Budget | None = None,
-    progress: Progress = silent,
-    *,
-    first_wait_s: float = 0.5,
-) -> Dataset:
-    """Make a dataset and publish it nowhere; arguments and errors as `process` has them."""
-    spent = budget or Budget()
-    live = LiveProgress(progress, lambda: spent.cost)
-    async with ModelClient(inputs.config.parallel, first_wait_s=first_wait_s) as client:
-        teachers = Teachers(client, work, inputs.config, environ, budget=spent, changed=live.refresh)
-        live.counts = teachers.counts
-        return await build(inputs, teachers, live)
+class _Measured(NamedTuple):
+    """What base model and judge were held against."""
+
+    test: ScoredSet
+    sample: Sample
+    calibration: Mapping[str, Json] | None
 
 
 async def build(inputs: Inputs, teachers: Teachers, progress: Progress) -> Dataset:
@@ -149,11 +95,26 @@ async def build(inputs: Inputs, teachers: Teachers, progress: Progress) -> Datas
     teachers.check(models_of(inputs))
     task, notes = await describe(inputs, teachers)
     run = Run(task, teachers, progress=progress)
+    chosen = await _choose(inputs, run)
+    relabelled = await relabel_all(chosen.examples, run)
+    settle_output(chosen.part_of, run)
+    require_enough(_kept(run), inputs, run)
+    measured = await _measure(chosen, relabelled, inputs, run)
+
+    rows = list(_rows(chosen, relabelled, run))
+    files = row_files(rows, chosen.unstructured, measured.test.predictions, inputs, run)
+    counts = {name: content.count(b"\n") for name, content in files.items()}
+    files[LINEAGE] = lineage_file(rows, chosen.unstructured, run)
+    report = await _report(inputs, run, chosen, relabelled, measured, rows, counts, notes)
+    return Dataset({**files, **report_files(report)}, _manifest(inputs), report)
+
+
+async def _choose(inputs: Inputs, run: Run) -> _Chosen:
+    """Filter the conversations, cut what is left into examples, and share these out."""
     # In an order of their own, so that the same traces make the same rows, in whatever order they come.
     conversations = sorted(inputs.intake.conversations, key=lambda conversation: conversation.id)
     run.conversations.update({conversation.id: conversation for conversation in conversations})
     run.ledger.enter(Kind.CONVERSATION, list(run.conversations))
-
     left = filter_by_rules(conversations, run)
     left, scores = await filter_by_relevance(left, run)
     left = drop_duplicates(left, run)
@@ -161,47 +122,57 @@ async def build(inputs: Inputs, teachers: Teachers, progress: Progress) -> Datas
     parts = split_examples(examples, inputs)
     unstructured = settle_split(examples, parts, is_curated=inputs.test is not None, run=run)
     drawn = () if inputs.test else parts.test
-    chosen = [*parts.train, *drawn]
-    # Too few already: said before the committee is paid.
-    require_enough(len(chosen), inputs, run)
-    relabelled = await relabel_all(chosen, run)
     part_of = {example.id: Part.TRAIN for example in parts.train} | {example.id: Part.TEST for example in drawn}
-    settle_output(part_of, run)
-    require_enough(_kept(run), inputs, run)
-    tested = [number for number, example in enumerate(chosen) if part_of[example.id] is Part.TEST]
-    scored = await score_test([chosen[number] for number in tested], [relabelled[number] for number in tested], run)
-    sample = await score_sample(conversations, run)
-    calibrated = await calibrate(inputs.calibration, teachers, task)
+    # Too few already: said before the committee is paid.
+    require_enough(len(part_of), inputs, run)
+    return _Chosen([*parts.train, *drawn], part_of, parts, unstructured, scores, converted)
 
-    rows = [
-        (part_of[example.id], _row(example, found, part_of[example.id], scores.get(example.conversation_id), run))
-        for example, found in zip(chosen, relabelled, strict=True)
-        if found.problem is None
+
+async def _measure(chosen: _Chosen, relabelled: Sequence[Relabelled], inputs: Inputs, run: Run) -> _Measured:
+    """Score the base model on test and on conversations that no filter has seen, and the judge against people."""
+    tested = [
+        (example, found)
+        for example, found in zip(chosen.examples, relabelled, strict=True)
+        if chosen.part_of[example.id] is Part.TEST
     ]
-    files = row_files(rows, unstructured, scored.predictions, inputs, run)
-    counts = {name: content.count(b"\n") for name, content in files.items()}
-    files[LINEAGE] = lineage_file(rows, unstructured, run)
-    found = reports.report(
-        inputs,
-        task,
-        run.ledger,
-        converted,
-        parts,
-        relabelled,
-        rows,
-        counts,
-        {
-            "test": performance(scored.predictions, task),
-            "unfiltered_sample": performance(sample.scored.predictions, task),
-        },
-        sample.made,
-        await right_and_wrong([scored, sample.scored], task, teachers.work),
-        teachers,
-        [*notes, *warnings_of(counts, parts, task, inputs.test, base_models(inputs))],
+    return _Measured(
+        test=await score_test([example for example, _ in tested], [found for _, found in tested], run),
+        sample=await score_sample(list(run.conversations.values()), run),
+        calibration=await calibrate(inputs.calibration, run.teachers, run.task),
     )
-    found["judge_calibration"] = calibrated
-    files |= report_files(found)
-    return Dataset(files, _manifest(inputs), found)
+
+
+async def _report(
+    inputs: Inputs,
+    run: Run,
+    chosen: _Chosen,
+    relabelled: Sequence[Relabelled],
+    measured: _Measured,
+    rows: Sequence[_PartRow],
+    counts: Mapping[str, int],
+    notes: Sequence[str],
+) -> dict[str, Json]:
+    test, sample = measured.test, measured.sample
+    warnings = warnings_of(counts, chosen.parts, run.task, inputs.test, base_models(inputs))
+    return reports.report(
+        reports.Findings(
+            inputs=inputs,
+            task=run.task,
+            ledger=run.ledger,
+            converted=chosen.converted,
+            split=chosen.parts,
+            relabelled=relabelled,
+            rows=rows,
+            counts=counts,
+            test=performance(test.predictions, run.task),
+            unfiltered=performance(sample.scored.predictions, run.task),
+            sample=sample.made,
+            examples=await right_and_wrong([test, sample.scored], run.task, run.teachers.work),
+            calibration=measured.calibration,
+            teachers=run.teachers,
+            warnings=[*notes, *warnings],
+        )
+    )
 
 
 def models_of(inputs: Inputs) -> list[str]:
@@ -244,9 +215,12 @@ def split_examples(examples: Sequence[Example], inputs: Inputs) -> Split:
     )
 
 
-def _row(example: Example, found: Relabelled, part: Part, scores: Scores | None, run: Run) -> dict[str, Json]:
-    columns = {**run.columns.get(example.conversation_id, {}), **run.columns.get(example.id, {})}
-    return {**row(example, found, part, scores, run.task), **columns}
+def _rows(chosen: _Chosen, relabelled: Sequence[Relabelled], run: Run) -> Iterator[_PartRow]:
+    for example, found in zip(chosen.examples, relabelled, strict=True):
+        if found.problem is None:
+            part, scores = chosen.part_of[example.id], chosen.scores.get(example.conversation_id)
+            columns = {**run.columns.get(example.conversation_id, {}), **run.columns.get(example.id, {})}
+            yield part, {**row(example, found, part, scores, run.task), **columns}
 
 
 def _kept(run: Run) -> int:

@@ -4,7 +4,7 @@ Nothing in it depends on when or how often the run was started: the same inputs 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from processing.baseline import Performance
 from processing.candidates import Task
@@ -45,24 +45,11 @@ def funnel(ledger: Ledger) -> list[dict[str, Json]]:
     ]
 
 
-def report(
-    inputs: Inputs,
-    task: Task,
-    ledger: Ledger,
-    converted: Converted,
-    split: Split,
-    relabelled: Sequence[Relabelled],
-    rows: Sequence[tuple[Part, Mapping[str, Json]]],
-    counts: Mapping[str, int],
-    performances: Mapping[str, Performance | None],
-    sample: Mapping[str, Json],
-    examples: Mapping[str, Json],
-    teachers: Teachers,
-    warnings: Sequence[str],
-) -> dict[str, Json]:
-    """Put the report together.
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a run came to, before it is told.
 
-    Args:
+    Attributes:
         inputs: What came in.
         task: The task.
         ledger: The ends, already closed.
@@ -71,44 +58,74 @@ def report(
         relabelled: Every example that was relabelled.
         rows: The rows with their parts.
         counts: File name to rows written.
-        performances: `test` and `unfiltered_sample` to the base model's scores.
-        sample: How the unfiltered sample was made.
+        test: The base model's scores on test; None where it was not scored.
+        unfiltered: Its scores on the unfiltered sample; None as above.
+        sample: How that sample was made.
         examples: Right and wrong recorded answers, from `report_examples`.
+        calibration: How far the judge agrees with people; None where nobody was asked.
         teachers: For the bill.
         warnings: What a person should know before using the dataset.
     """
-    test = performances["test"]
-    unfiltered = performances["unfiltered_sample"]
+
+    inputs: Inputs
+    task: Task
+    ledger: Ledger
+    converted: Converted
+    split: Split
+    relabelled: Sequence[Relabelled]
+    rows: Sequence[tuple[Part, Mapping[str, Json]]]
+    counts: Mapping[str, int]
+    test: Performance | None
+    unfiltered: Performance | None
+    sample: Mapping[str, Json]
+    examples: Mapping[str, Json]
+    calibration: Mapping[str, Json] | None
+    teachers: Teachers
+    warnings: Sequence[str]
+
+
+def report(found: Findings) -> dict[str, Json]:
+    """Put the report together."""
     return {
-        "task": task.config.base.task,
-        "rows": dict(counts),
-        "base_model_performance": None if test is None else dict(test.scores),
-        "base_model": {
-            "test": None if test is None else test.as_json(),
-            "unfiltered_sample": {**sample, **({"performance": None} if unfiltered is None else unfiltered.as_json())},
-        },
-        "intake": intake_counts(inputs),
-        "funnel": funnel(ledger),
-        "totals": {f"{kind}s": ledger.totals(kind) for kind in Kind},
-        "split": {
-            "conversations": split.conversations,
-            "leakage": asdict(split.leakage),
-            "left_train_for_test": len(split.removed),
-            "moved_group": split.moved,
-        },
+        "task": found.task.config.base.task,
+        "rows": dict(found.counts),
+        "base_model_performance": None if found.test is None else dict(found.test.scores),
+        "base_model": _base_model(found),
+        "intake": intake_counts(found.inputs),
+        "funnel": funnel(found.ledger),
+        "totals": {f"{kind}s": found.ledger.totals(kind) for kind in Kind},
+        "split": _split(found.split),
         "converted": {
-            "skipped_assistant_messages": converted.reasons,
-            "trailing_messages": converted.trailing_messages,
+            "skipped_assistant_messages": found.converted.reasons,
+            "trailing_messages": found.converted.trailing_messages,
         },
-        "composition": composition(rows, inputs, task),
-        "relabel": _relabel_counts(relabelled),
-        "agreement": agreement_counts(relabelled),
-        "committee": committee_counts(rows),
-        "examples": dict(examples),
-        "calls_by_model": calls_by_model(teachers),
-        "calls": {purpose: asdict(bill) for purpose, bill in teachers.bill().items()},
-        "warnings": list(warnings),
-        "not_used": task.config.ineffective,
+        "composition": composition(found.rows, found.inputs, found.task),
+        "relabel": _relabel_counts(found.relabelled),
+        "agreement": agreement_counts(found.relabelled),
+        "committee": committee_counts(found.rows),
+        "examples": dict(found.examples),
+        "calls_by_model": calls_by_model(found.teachers),
+        "calls": {purpose: asdict(bill) for purpose, bill in found.teachers.bill().items()},
+        "warnings": list(found.warnings),
+        "not_used": found.task.config.ineffective,
+        "judge_calibration": found.calibration,
+    }
+
+
+def _base_model(found: Findings) -> dict[str, Json]:
+    unfiltered = {"performance": None} if found.unfiltered is None else found.unfiltered.as_json()
+    return {
+        "test": None if found.test is None else found.test.as_json(),
+        "unfiltered_sample": {**found.sample, **unfiltered},
+    }
+
+
+def _split(split: Split) -> dict[str, Json]:
+    return {
+        "conversations": split.conversations,
+        "leakage": asdict(split.leakage),
+        "left_train_for_test": len(split.removed),
+        "moved_group": split.moved,
     }
 
 

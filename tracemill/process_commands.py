@@ -14,8 +14,8 @@ from processing.dataset_files import PREDICTIONS
 from processing.inputs import Files, Inputs, find_files, read_inputs
 from processing.model_client import ModelClient
 from processing.pipeline import Dataset
-from processing.pipeline import process as run_process
 from processing.plan import Plan, make_plan
+from processing.run import process as run_process
 from processing.sources import Intake
 from processing.sources import from_store as read_store
 from processing.teachers import Teachers

@@ -16,9 +16,10 @@ from processing.inputs import Inputs
 from processing.kept_inputs import load_inputs, read_kept
 from processing.model_client import ModelClient
 from processing.output import OutputFolder
-from processing.pipeline import Dataset, make_dataset, process
+from processing.pipeline import Dataset
 from processing.plan import Plan, make_plan
 from processing.reprocess import Change, FileDifference, change_of, next_folder, row_difference
+from processing.run import make_dataset, process
 from processing.sources import from_store
 from processing.teachers import Teachers
 from store.job import Job

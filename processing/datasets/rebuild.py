@@ -18,7 +18,7 @@ from processing.datasets.row_filter import FindPersonal
 from processing.datasets.run_version import rows_of_files
 from processing.errors import BudgetError, InputError
 from processing.kept_inputs import KeptInputs, load_inputs, read_kept
-from processing.pipeline import make_dataset
+from processing.run import make_dataset
 from processing.sources import from_store
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.decided_row import carried

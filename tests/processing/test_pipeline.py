@@ -12,7 +12,8 @@ from processing.budget import Budget
 from processing.errors import InputError, RunLockedError, TeacherError, TooFewExamplesError
 from processing.inputs import Inputs
 from processing.output import OutputFolder
-from processing.pipeline import Dataset, process
+from processing.pipeline import Dataset
+from processing.run import process
 from processing.sources import read_lines
 from store.job import Job, JobStatus
 from store.work import WorkStore

@@ -8,7 +8,7 @@ from processing.config import Config
 from processing.datasets.run_version import version_of_run
 from processing.inputs import Files, Inputs, read_inputs
 from processing.pipeline import models_of
-from processing.pipeline import process as run_process
+from processing.run import process as run_process
 from processing.sources import Intake
 from processing.sources import from_store as read_store
 from store.filter import parse_filter

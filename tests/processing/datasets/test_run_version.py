@@ -15,7 +15,7 @@ from processing.datasets.run_version import Made, version_of_run
 from processing.datasets.upload import UploadSettings, upload
 from processing.errors import InputError
 from processing.inputs import Inputs, find_files, read_inputs
-from processing.pipeline import process
+from processing.run import process
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.decision import DecisionKind
 from store.datasets.review import decide, open_to_curate, undo

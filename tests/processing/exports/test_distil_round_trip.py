@@ -10,7 +10,7 @@ from processing.errors import InputError
 from processing.exports.export import export_version
 from processing.exports.wanted import Wanted
 from processing.inputs import find_files, read_inputs
-from processing.pipeline import process
+from processing.run import process
 from store.datasets.dataset_store import DatasetStore
 from store.job import JobStatus
 from store.work import WorkStore
