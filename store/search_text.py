@@ -17,9 +17,9 @@ _SNIPPET_CHARACTERS = 160
 _BEFORE = 50
 # No word of any language: base64, keys, minified code. It would only make the index large.
 _NO_WORD = re.compile(r"[A-Za-z0-9+/=_-]{200,}+")
-# Seen in every fourth character, which is a third of the work, and in nearly every text says that there is none.
-_NO_WORD_LETTERS = 4
-_MAYBE_NO_WORD = re.compile(r"[A-Za-z0-9+/=_-]{50}")
+# With every letter of such a run as an "x" and all else as a space, to see that there is none is a tenth of the work.
+_LETTERS = bytes(ord("x" if re.fullmatch(r"[A-Za-z0-9+/=_-]", chr(byte)) else " ") for byte in range(256))
+_NO_WORD_LETTERS = b"x" * 200
 _TEXT_PARTS = ("text", "input_text", "output_text", "refusal", "thinking", "reasoning_text", "summary_text")
 _SPACE = re.compile(r"\s+")
 
@@ -37,7 +37,8 @@ def message_text(message: bytes) -> str:
         if size >= MOST_CHARACTERS:
             break
     text = "\n".join(parts)
-    return _NO_WORD.sub(" ", text) if _MAYBE_NO_WORD.search(text[::_NO_WORD_LETTERS]) else text
+    letters = text.encode("utf-8", "surrogatepass").translate(_LETTERS)
+    return _NO_WORD.sub(" ", text) if _NO_WORD_LETTERS in letters else text
 
 
 def indexed_text(message: bytes) -> str:
