@@ -96,11 +96,10 @@ def fold_runs(body: bytes, carried_text: CarriedText) -> bytes:
         body: The whole stream, or as much of it as came.
         carried_text: Of the dialect that the stream speaks.
     """
-    if b"\r" in body:
-        body = body.replace(b"\r\n", b"\n")
-    if b"\r" in body or not _is_utf8(body):
+    text = body.replace(b"\r\n", b"\n") if b"\r" in body else body
+    if b"\r" in text or not _is_utf8(text):
         return body
-    *events, rest = body.split(b"\n\n")
+    *events, rest = text.split(b"\n\n")
     folded: list[bytes] = []
     refused: bytes | None = None
     place = 0

@@ -252,6 +252,13 @@ def test_an_event_that_is_named_an_error_stays_apart() -> None:
     assert assemble(CHAT, stream).error == (_PLAIN % b"b").decode()
 
 
+def test_a_stream_with_line_ends_of_more_than_one_kind_stays_as_it_came() -> None:
+    """A carriage return before a CR LF is an empty line; made one with the line feed it would be none."""
+    stream = plain(b"a", b"b").replace(b"\n\n", b"\r\r\n")
+    assert folded(stream) == stream
+    assert message_of(folded(stream))["content"] == "ab"
+
+
 def test_a_torn_end_stays_as_it_came() -> None:
     stream = plain(b"a", b"b") + b"data: " + _PLAIN % b"c"
     assert folded(stream) == plain(b"ab") + b"data: " + _PLAIN % b"c"
