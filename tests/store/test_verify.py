@@ -127,9 +127,9 @@ def test_another_value_in_a_derived_column_is_found_in_every_row(connection: sql
 def other_values(column: str, old: object) -> list[object]:
     match column, old:
         case ("parent" | "request_node", None):
-            return [10**9]
+            return [10**6]
         case (("tools_blob" | "response_format_blob" | "metadata_blob" | "error_blob" | "logprobs_blob"), None):
-            return [10**9]
+            return [10**6]
         case ("flags", _):
             return ["no_such_flag", f"{old},no_such_flag" if old else "no_such_flag"]
         case ("outcome", _):
@@ -139,7 +139,7 @@ def other_values(column: str, old: object) -> list[object]:
         case ("role", _):
             return [b"other"]
         case (_, int()):
-            return [10**9 + int(old)]
+            return [10**6 + int(old)]
         case (_, bytes()):
             return [old[:-1] + bytes([old[-1] ^ 1]), b""]
         case _:
