@@ -270,9 +270,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", help="only loads whose name holds this")
     options = parser.parse_args()
-    print(
-        "| load | traces/s per core | CPU µs a trace | reading | deriving | hashing | SQLite | index for search | bytes a trace |"
-    )
+    print("| load | traces/s per core | CPU µs | reading | deriving | hashing | SQLite | index | bytes a trace |")
     print("|---|---|---|---|---|---|---|---|---|")
     for name, (count, size, make) in LOADS.items():
         if options.only not in name:
