@@ -20,7 +20,6 @@ demo: $(VENV)/.installed ## Run the whole path once, on this machine, with scrip
 # there is room: a disk would have it wait, and the others write to the disk. What needs no more than a core runs beside
 # the faults, in a process of its own: the tests of the admin side's description share one name, and workers would take
 # them for one.
-ALONE := tests/contract
 BESIDE := tests/acceptance/test_admin_api.py tests/benchmarks tests/faults/test_soak.py
 LOG := $(VENV)/beside.log
 ROOM_KB := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 { print $$4 }')
@@ -28,8 +27,8 @@ IN_MEMORY := $(shell test 0$(ROOM_KB) -gt 2000000 && echo PYTEST_DEBUG_TEMPROOT=
 
 test: $(VENV)/.installed ## Run every test
 	$(IN_MEMORY) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder \
-	  $(addprefix --ignore=,$(ALONE) $(BESIDE) tests/faults)
-	$(BIN)/python -m pytest $(ALONE)
+	  -m 'not alone' $(addprefix --ignore=,$(BESIDE) tests/faults)
+	$(BIN)/python -m pytest -m alone tests/contract
 	@$(BIN)/python -m pytest $(BESIDE) >$(LOG) 2>&1 & beside=$$!; status=0; \
 	$(BIN)/python -m pytest tests/faults $(addprefix --ignore=,$(BESIDE)) || status=$$?; \
 	wait $$beside || status=$$?; cat $(LOG); exit $$status

@@ -70,6 +70,7 @@ def test_c1_whoever_holds_the_last_byte_is_on_record_though_everything_is_killed
     assert sorted(map(reply_of, lines)) == sorted(f"You said question {number}." for number in range(20))
 
 
+@pytest.mark.alone
 def test_c1_the_last_byte_waits_for_the_record(disk: StuckDisk, server: Server) -> None:
     """While the disk takes nothing, the answer's last byte is held back as long as C8 allows, and nothing before it."""
     for stream in (False, True):
@@ -86,6 +87,7 @@ def test_c1_the_last_byte_waits_for_the_record(disk: StuckDisk, server: Server) 
         assert received.ending is Ending.WHOLE
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("level", "waits_for_flush", "waits_for_write"),
     [("none", False, False), ("process", False, True), ("power", True, True)],
@@ -160,6 +162,7 @@ def _letters(server: Server) -> bool:
     return all(found.total("tracemill_ingest_dead_letters_total", reason=reason) > 0 for reason in ("bad_crc", "torn"))
 
 
+@pytest.mark.alone
 def test_c5_a_trace_is_in_queries_and_exports_within_a_second_of_its_answer(server: Server) -> None:
     waited = []
     for number in range(4):
@@ -172,6 +175,7 @@ def test_c5_a_trace_is_in_queries_and_exports_within_a_second_of_its_answer(serv
     assert max(waited) < 1.0
 
 
+@pytest.mark.alone
 def test_c5_when_a_lock_ends_what_waited_is_there_within_five_seconds(server: Server, tmp_path: Path) -> None:
     ask(server, "before")
     server.wait_traces(1)

@@ -59,6 +59,7 @@ def is_refused(port: int) -> bool:
     return False
 
 
+@pytest.mark.alone
 def test_c13_a_stop_is_not_ready_at_once_alive_to_the_end_and_exits_0(
     upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
@@ -86,6 +87,7 @@ def test_c13_a_stop_is_not_ready_at_once_alive_to_the_end_and_exits_0(
     assert line["metadata"]["trace_id"] == trace_id(received)
 
 
+@pytest.mark.alone
 def test_c13_a_second_signal_stops_at_once_and_what_was_running_is_on_record(
     upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
@@ -265,6 +267,7 @@ SMALL = {
 }
 
 
+@pytest.mark.alone
 def test_c17_every_limit_has_a_clean_answer_and_is_counted(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     def script(call: ReceivedCall) -> Answer:
         kind = call.json()["messages"][-1]["content"]

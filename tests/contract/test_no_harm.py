@@ -79,6 +79,7 @@ def test_c7_bytes_and_fields_pass_as_they_are_and_one_field_is_added(raw_upstrea
     assert [field for field in received.fields if field[0].lower() != b"x-tracemill-trace-id"] == theirs
 
 
+@pytest.mark.alone
 def test_c8_a_stuck_disk_holds_one_answer_for_100_ms_and_the_next_ones_not_at_all(
     disk: StuckDisk, server: Server
 ) -> None:
@@ -94,6 +95,7 @@ def test_c8_a_stuck_disk_holds_one_answer_for_100_ms_and_the_next_ones_not_at_al
     server.wait_traces(31)
 
 
+@pytest.mark.alone
 def test_c8_a_body_of_twenty_megabytes_stalls_no_other_client(server: Server) -> None:
     hostile = b'{"messages":[' + b",".join([b"{}"] * 7_000_000) + b"]}"
     with RawClient(server.port) as client:
@@ -227,6 +229,7 @@ def test_c11_unreachable_is_502_silent_is_504_and_a_cut_stream_is_cut(
     assert answers == []
 
 
+@pytest.mark.alone
 def test_c12_a_client_that_leaves_ends_its_upstream_call_within_a_second_at_every_phase(
     raw_upstream: RawUpstream, tmp_path: Path
 ) -> None:
