@@ -51,6 +51,9 @@ class Flag(StrEnum):
     """A stream ended without a finish reason and without the event that ends it (`[DONE]`, `message_stop`, ...)."""
     NO_FINISH_REASON = "no_finish_reason"
     NO_USAGE = "no_usage"
+    REPLY_EMPTY = "reply_empty"
+    """A reply says nothing, though completion tokens were counted: the model thought unseen up to its limit, or the
+    upstream lost what it said."""
     ARGUMENTS_INVALID = "arguments_invalid"
     """The arguments of some tool call are not one JSON object; they are kept as the raw fragment."""
     REDACTED = "redacted"

@@ -11,6 +11,9 @@ from store.trace import Flag, JsonText, Reply
 MAX_CHOICES = 1024
 """Eight times what any upstream offers; each becomes a reply of its own. With more, an answer is not understood."""
 
+_MOST_OF_NOTHING = 512
+"""A message of more bytes than this says something: those that say nothing have a dozen null members at most."""
+
 _MAX_INDEX = 2**31
 """Choice indexes are small; anything else is taken by its place in the list."""
 
@@ -95,6 +98,13 @@ def reply_flags(replies: tuple[Reply, ...]) -> frozenset[Flag]:
         if not _has_valid_arguments(reply.message):
             flags |= {Flag.ARGUMENTS_INVALID}
     return flags
+
+
+def is_empty(message: JsonText) -> bool:
+    """Tell whether a message says nothing: whatever it has beside its role is null or empty."""
+    if len(message) > _MOST_OF_NOTHING:
+        return False
+    return all(name == "role" or is_blank(value) for name, value in json_text.members(message))
 
 
 def _has_valid_arguments(message: JsonText) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import orjson
 
-from proxy.assembly.completion import Completion, encodable
+from proxy.assembly.completion import Completion, encodable, is_empty
 from proxy.assembly.dialect import DIALECTS, Dialect
 from proxy.assembly.endpoint import Endpoint, endpoint_of
 from proxy.assembly.event_json import is_too_deep
@@ -156,14 +156,13 @@ def _read_answer(call: RawCall, came: dict[str, str], dialect: Dialect, max_byte
         # What our own side said about the call is nearer to the cause than the body it came with.
         return _Answer(error=call.error or _error_text(decoded.body), flags=frozenset(flags))
     completion = _read_completion(decoded.body, call, came.get("content-type", ""), dialect)
+    tokens = _token_counts(completion.usage, dialect)
     if completion.usage is None:
         flags.add(Flag.NO_USAGE)
-    return _Answer(
-        completion,
-        None if completion.error is None else _bounded(completion.error),
-        _token_counts(completion.usage, dialect),
-        frozenset(flags),
-    )
+    elif tokens[1] and call.outcome in _WHOLE and any(is_empty(reply.message) for reply in completion.replies):
+        flags.add(Flag.REPLY_EMPTY)
+    error = None if completion.error is None else _bounded(completion.error)
+    return _Answer(completion, error, tokens, frozenset(flags))
 
 
 def _read_completion(body: bytes, call: RawCall, content_type: str, dialect: Dialect) -> Completion:

@@ -113,6 +113,32 @@ def test_token_counts_that_are_none_are_not_zero(usage: bytes) -> None:
     assert (trace.usage is None) is not usage.startswith(b"{")
 
 
+@pytest.mark.parametrize(
+    ("message", "tokens", "is_empty"),
+    [
+        ({"role": "assistant", "content": None, "refusal": None, "annotations": [], "tool_calls": []}, 80, True),
+        ({"role": "assistant", "content": ""}, 80, True),
+        ({}, 80, True),
+        ({"role": "assistant", "content": ""}, 0, False),
+        ({"role": "assistant", "content": None, "reasoning_content": "Hm"}, 80, False),
+        ({"role": "assistant", "content": None, "refusal": "No."}, 80, False),
+        ({"role": "assistant", "content": None, "tool_calls": [{"id": "a"}]}, 80, False),
+    ],
+)
+def test_a_reply_that_says_nothing_for_its_tokens_is_flagged(message: JsonValue, tokens: int, is_empty: bool) -> None:
+    """Eighty tokens of a tool call were missing from a gateway's record of a stream, and nothing told of it."""
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    trace = answered({"choices": [choice], "usage": {"completion_tokens": tokens}})
+    assert (Flag.REPLY_EMPTY in trace.flags) is is_empty
+    assert trace.is_complete
+
+
+def test_what_a_client_did_not_wait_for_is_no_empty_reply() -> None:
+    body = b'data: {"choices":[{"index":0,"delta":{"content":""}}],"usage":{"completion_tokens":1}}\n\n'
+    trace = made(response_body=body, response_headers=EVENT_STREAM, outcome=Outcome.CLIENT_DISCONNECT)
+    assert Flag.REPLY_EMPTY not in trace.flags
+
+
 @given(st.binary(max_size=60), st.binary(max_size=60), st.sampled_from(["application/json", "text/event-stream", ""]))
 def test_no_bytes_make_it_fail(request: bytes, response: bytes, content_type: str) -> None:
     trace = made(request_body=request, response_body=response, response_headers=(("content-type", content_type),))
