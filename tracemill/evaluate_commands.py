@@ -24,6 +24,7 @@ from processing.teachers import Teachers
 from store.datasets.evaluation_store import EvaluationStore
 from tracemill.evaluation_files import Html, Plot, Shown, check_files, write_files
 from tracemill.evaluation_text import bill_line, comparison_text, evaluation_text, held_lines
+from tracemill.fitted_table import terminal_width
 from tracemill.progress_lines import show_progress
 from tracemill.run_command import DEFAULT_DATA_DIR, PARTIAL, WORK_FILE, AsJson, DataDir, run_to_end, usage
 
@@ -153,7 +154,9 @@ def compare(
         typer.echo(json.dumps({**found.as_json(), "files": [str(path) for path in written]}))
         return
     sides = sides_of(found.evaluations, found)
-    typer.echo("\n\n".join([evaluation_text(sides, shown, None), comparison_text(found, shown), *map(str, written)]))
+    width = terminal_width()
+    told = [evaluation_text(sides, shown, None, width), comparison_text(found, shown, width)]
+    typer.echo("\n\n".join([*told, *map(str, written)]))
 
 
 def _described(wanted: Wanted, path: Path) -> Wanted:
@@ -179,7 +182,7 @@ def _as_text(found: Evaluated, held: Sequence[Held], written: Sequence[Path]) ->
     sides = sides_of(found.evaluations, found.comparison)
     warnings = [f"warning: {warning}" for warning in found.warnings]
     told = [bill_line(found), *warnings, *held_lines(held), *map(str, written)]
-    return "\n\n".join(filter(None, [evaluation_text(sides, found.metrics, found.comparison), "\n".join(told)]))
+    return "\n\n".join([evaluation_text(sides, found.metrics, found.comparison, terminal_width()), "\n".join(told)])
 
 
 def _bounds(text: str | None) -> list[Cutoff]:

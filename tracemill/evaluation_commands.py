@@ -17,6 +17,7 @@ from store.datasets.version import read_reference
 from store.errors import DatabaseMissingError
 from tracemill.evaluation_files import Html, Plot, Shown, write_files, write_private
 from tracemill.evaluation_text import evaluation_line, evaluation_text, strata_text
+from tracemill.fitted_table import terminal_width
 from tracemill.run_command import DEFAULT_DATA_DIR, WORK_FILE, AsJson, DataDir, run_to_end
 
 _T = TypeVar("_T")
@@ -64,7 +65,8 @@ def show(
         typer.echo(json.dumps(found.as_json()))
         return
     main = (JUDGE, *metrics) if JUDGE in metrics else metrics
-    told = [evaluation_text(sides_of([found], None), metrics, None), strata_text(found, main), *notes]
+    width = terminal_width()
+    told = [evaluation_text(sides_of([found], None), metrics, None, width), strata_text(found, main, width), *notes]
     typer.echo("\n\n".join(filter(None, [*told, *map(str, written)])))
 
 

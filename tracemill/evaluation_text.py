@@ -1,6 +1,7 @@
 """Evaluations and comparisons as plain lines for a terminal."""
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
 from processing.evaluation.charts import Side
 from processing.evaluation.comparison import Comparison
@@ -11,27 +12,38 @@ from processing.report_chart import number_text
 from processing.report_tables import Table
 from store.datasets.evaluation import Evaluation
 from store.recorded.message import Json
+from tracemill.fitted_table import Column, fitted_lines
 from tracemill.terminal_text import one_line
 
 _CELL_CHARS = 44
+_INDENT = "  "
 _MOST_STRATA = 12
 
 
-def evaluation_text(sides: Sequence[Side], metrics: Sequence[str], comparison: Comparison | None) -> str:
-    """Tell the scores, the costs and how the contenders differ."""
+def evaluation_text(
+    sides: Sequence[Side], metrics: Sequence[str], comparison: Comparison | None, width: int | None
+) -> str:
+    """Tell the scores, the costs and how the contenders differ.
+
+    Args:
+        sides: The contenders.
+        metrics: Those that are told.
+        comparison: Of the contenders; None to leave it out.
+        width: Of the terminal, in cells, which tables are fitted to; None for no bound.
+    """
     parts = [
         "\n".join(f"{one.evaluation.evaluation_id}  {_heading(one.evaluation)}" for one in sides),
-        _table(score_table(sides, metrics)),
-        _table(cost_table(sides)),
+        _table(score_table(sides, metrics), width),
+        _table(cost_table(sides), width),
     ]
     if comparison is not None:
-        parts.append(comparison_text(comparison, metrics))
+        parts.append(comparison_text(comparison, metrics, width))
     return "\n\n".join(parts)
 
 
-def comparison_text(comparison: Comparison, metrics: Sequence[str]) -> str:
-    """Tell how contenders differ, pair by pair."""
-    return "\n".join([_table(comparison_table(comparison, metrics)), *comparison.notes])
+def comparison_text(comparison: Comparison, metrics: Sequence[str], width: int | None) -> str:
+    """Tell how contenders differ, pair by pair; the width as in `evaluation_text`."""
+    return "\n".join([_table(comparison_table(comparison, metrics), width), *comparison.notes])
 
 
 def bill_line(found: Evaluated) -> str:
@@ -69,8 +81,8 @@ def _heading(evaluation: Evaluation) -> str:
     return one_line(f"{evaluation.label} {evaluation.part}  {evaluation.model}  {answers}")
 
 
-def strata_text(evaluation: Evaluation, metrics: Sequence[str]) -> str:
-    """Tell the groups in which a model did worst."""
+def strata_text(evaluation: Evaluation, metrics: Sequence[str], width: int | None) -> str:
+    """Tell the groups in which a model did worst; the width as in `evaluation_text`."""
     lines = [
         (one["scores"][name]["mean"], one["kind"], one["name"], one["answers"], name)
         for one in evaluation.metrics["strata"]
@@ -80,24 +92,26 @@ def strata_text(evaluation: Evaluation, metrics: Sequence[str]) -> str:
     worst = sorted(lines)[:_MOST_STRATA]
     rows: list[Sequence[Json]] = [[kind, group, answers, round(mean, 4)] for mean, kind, group, answers, _ in worst]
     title = f"Where it did worst, by {metrics[0]}" if metrics else "Groups"
-    return _table(Table(title, ["kind", "group", "answers", "score"], rows)) if rows else ""
+    return _table(Table(title, ["kind", "group", "answers", "score"], rows), width) if rows else ""
 
 
-def _table(table: Table) -> str:
+def _table(table: Table, width: int | None) -> str:
     """Lay a table out in columns; what is foreign is one safe line each."""
-    cells = [[_cell(cell) for cell in line] for line in (table.head, *table.lines)]
     if not table.lines:
         return f"{table.title}: none"
-    widths = [max(len(line[column]) for line in cells) for column in range(len(table.head))]
-    written = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells
+    columns = [
+        Column(name, [_cell(value) for value in values], all(value is None or _is_number(value) for value in values))
+        for name, values in zip(table.head, zip(*table.lines, strict=True), strict=True)
     ]
-    return "\n".join([table.title, *(f"  {line}" for line in written)])
+    lines = fitted_lines(columns, None if width is None else width - len(_INDENT))
+    return "\n".join([table.title, *(_INDENT + line for line in lines)])
 
 
 def _cell(value: Json) -> str:
     if value is None:
         return "-"
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return number_text(value)
-    return one_line(str(value), _CELL_CHARS)
+    return number_text(value) if _is_number(value) else one_line(str(value), _CELL_CHARS)
+
+
+def _is_number(value: Json) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)

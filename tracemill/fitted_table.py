@@ -1,5 +1,7 @@
 """A table that fits the terminal it is shown in."""
 
+import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -14,6 +16,11 @@ class Column(NamedTuple):
     name: str
     cells: Sequence[str]
     is_number: bool = False
+
+
+def terminal_width() -> int | None:
+    """Give how many cells a line of standard output has; None where it is no terminal, which has no bound."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def fitted_lines(columns: Sequence[Column], width: int | None) -> Iterator[str]:

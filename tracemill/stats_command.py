@@ -1,7 +1,6 @@
 """`tracemill stats`: what calls used and cost, how fast they were, and how many failed."""
 
 import asyncio
-import shutil
 import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -13,7 +12,7 @@ import typer
 from store.errors import FilterError
 from store.traces import TraceReader
 from store.usage_stats import Dimension, Selection, UsageReport, read_usage
-from tracemill.fitted_table import Column, fitted_lines
+from tracemill.fitted_table import Column, fitted_lines, terminal_width
 from tracemill.terminal_text import many_lines, one_line
 from tracemill.trace_commands import check_folder
 
@@ -39,7 +38,7 @@ def stats(
     if as_json:
         sys.stdout.buffer.write(report.to_json() + b"\n")
         return
-    lines = usage_lines(report, shutil.get_terminal_size().columns if sys.stdout.isatty() else None)
+    lines = usage_lines(report, terminal_width())
     sys.stdout.buffer.write("".join(f"{line}\n" for line in lines).encode())
     total = report.total.to_json()
     if report.uncounted:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 import signal
 import sqlite3
 import sys
@@ -30,6 +29,7 @@ from store.trace_lookup import find_trace, ids_beginning
 from store.trace_order import Order
 from store.traces import TracePage, TraceReader
 from store.unchanged_view import OrphanedLogError
+from tracemill.fitted_table import terminal_width
 from tracemill.terminal_text import many_lines, one_line
 from tracemill.trace_text import table_lines, trace_lines
 
@@ -73,8 +73,7 @@ def list_traces(
     if not page.summaries:
         typer.echo("No traces." if where is None else "No traces that this filter selects.")
         return
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    _print_lines(table_lines(page.summaries, width))
+    _print_lines(table_lines(page.summaries, terminal_width()))
     for summary in page.summaries:
         if summary.id in page.snippets:
             _print_lines([f"{summary.id}  {one_line(page.snippets[summary.id], 200)}"])

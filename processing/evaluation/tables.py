@@ -1,4 +1,7 @@
-"""The tables of an evaluation, for the page and the terminal."""
+"""The tables of an evaluation, for the page and the terminal.
+
+What one looks for first stands first: a narrow terminal leaves columns out from the right.
+"""
 
 from collections.abc import Sequence
 
@@ -37,8 +40,8 @@ def comparison_table(comparison: Comparison | None, metrics: Sequence[str]) -> T
         mean = None if one.mean is None else f"{one.mean:+.4f}"
         record = f"{one.wins} / {one.ties} / {one.losses}"
         together = {True: "yes", False: "no"}[one.holds_together] if one.is_shown else None
-        lines.append([one.metric, f"{one.first} − {one.second}", mean, interval, record, one.verdict, together])  # noqa: RUF001
-    head = ["metric", "pair", "difference", "95 % interval", "better / equal / worse", "verdict", "holds together"]
+        lines.append([one.metric, f"{one.first} − {one.second}", mean, one.verdict, interval, record, together])  # noqa: RUF001
+    head = ["metric", "pair", "difference", "verdict", "95 % interval", "better / equal / worse", "holds together"]
     return Table("Side by side", head, lines, " ".join(() if comparison is None else comparison.notes))
 
 
@@ -53,23 +56,14 @@ def cost_table(sides: Sequence[Side]) -> Table:
                 side.name,
                 cost["per_row"],
                 cost["total"],
-                cost["rows_without_cost"],
                 *(None if latency[name] is None else round(latency[name]) for name in ("p50_ms", "p90_ms", "p99_ms")),
-                latency["unknown"],
                 failures or 0,
+                cost["rows_without_cost"],
+                latency["unknown"],
             ]
         )
-    head = [
-        "model",
-        "cost per row",
-        "in all",
-        "rows of unknown cost",
-        "p50 ms",
-        "p90 ms",
-        "p99 ms",
-        "not timed",
-        "failed",
-    ]
+    times = ["p50 ms", "p90 ms", "p99 ms"]
+    head = ["model", "cost per row", "in all", *times, "failed", "rows of unknown cost", "not timed"]
     note = "Costs are in the currency of the configured prices, the judge's apart. Times are of the answered attempt."
     return Table("Cost, time and failures", head, lines, note)
 

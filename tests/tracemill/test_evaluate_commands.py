@@ -14,14 +14,17 @@ from pathlib import Path
 import pytest
 import typer
 from click.testing import Result
+from rich.cells import cell_len
 from typer.testing import CliRunner
 
+from processing.evaluation.comparison import Comparison, Difference
 from processing.evaluation.evaluate import Evaluated
 from processing.evaluation.suite import Suite
 from tests.processing.evaluation.versions import frozen, label_for, label_row, opened, right_in
 from tests.processing.teachers import Body, Teachers, serving
 from tracemill.cli import app
 from tracemill.evaluate_commands import _leave
+from tracemill.evaluation_text import comparison_text
 
 TRACEMILL = [sys.executable, "-m", "tracemill.cli"]
 CONFIG = "base: {llm_num_parallel_requests: 4}\nmodels:\n  good: {price: {input: 100, output: 200}}\n"
@@ -103,6 +106,21 @@ def test_a_version_is_evaluated_compared_shown_and_written_out(folder: Path, tea
     assert sum(line["accuracy"] for line in lines) / 30 == pytest.approx(
         again["evaluations"][0]["metrics"]["scores"]["accuracy"]["mean"], abs=1e-6
     )
+
+
+def test_a_comparison_fits_the_terminal_whatever_models_are_called() -> None:
+    """It was folded at 80 columns, and wide letters pushed what followed out of its column."""
+    names = ("accuracy", "gpt-4o-mini", "千问", -0.12, -0.2, -0.04, 0.01, 3, 20, 7, 30, 15, "千问 better")
+    comparison = Comparison((), (), (Difference(*names), Difference("rouge", *names[1:])), ())
+    title, *whole = comparison_text(comparison, ["accuracy", "rouge"], None).splitlines()
+    *rows, note = comparison_text(comparison, ["accuracy", "rouge"], 80).splitlines()
+    assert title == rows.pop(0)
+    for full, row in zip(whole, rows, strict=True):
+        assert full.startswith(row)
+        assert cell_len(row) <= 80
+    head, *pairs = rows
+    assert {cell_len(row.partition("千问 better")[0]) for row in pairs} == {cell_len(head.partition("verdict")[0])}
+    assert note == "  Too narrow for: better / equal / worse, holds together. --json has everything."
 
 
 def test_a_cutoff_that_is_not_met_has_an_exit_code_of_its_own(folder: Path, teachers: Teachers) -> None:
