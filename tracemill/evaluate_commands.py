@@ -95,15 +95,15 @@ def evaluate(
         metrics=_metric_names(metrics),
         judge=judge,
         has_recorded=baseline is not None,
+        cutoffs=_bounds(cutoffs),
     )
-    bounds = _bounds(cutoffs)
 
     async def evaluated() -> _Measured:
         check_files(plot, html)
         described = wanted if job_description is None else _described(wanted, job_description)
         try:
             found = await _evaluate(described, config, Budget(max_calls, max_cost), data_dir, is_quiet=as_json)
-            return _Measured(found, hold(bounds, found.evaluations))
+            return _Measured(found, hold(wanted.cutoffs, found.evaluations))
         except UnknownMetricError as exc:
             usage(str(exc))
 

@@ -102,22 +102,40 @@ def check_cutoffs(cutoffs: Sequence[Cutoff]) -> None:
             raise UnknownMetricError(cutoff.name, [*plain, *suffixed])
 
 
+def check_numbers(cutoffs: Sequence[Cutoff], metrics: Sequence[str], classes: Sequence[str]) -> None:
+    """See that an evaluation with these metrics and classes will have the numbers, before anything is paid.
+
+    Raises:
+        UnknownMetricError: One it will not have; the message lists those of its kind.
+    """
+    plain = [*metrics, *_AT_MOST]
+    ends = [f"{name}:{end}" for name in metrics for end in _ENDS]
+    _require(cutoffs, [*plain, *ends, *(f"{label}:{name}" for label in classes for name in _OF_A_CLASS)])
+
+
 def hold(cutoffs: Sequence[Cutoff], evaluations: Sequence[Evaluation]) -> list[Held]:
     """Hold evaluations against bounds, each against all; recorded answers are there to compare with and not held.
 
     Raises:
-        UnknownMetricError: An evaluation has no such number; the message lists those it has.
+        UnknownMetricError: An evaluation has no such number; the message lists those of its kind.
     """
     held = []
     for evaluation in (one for one in evaluations if one.model != RECORDED):
         numbers = _numbers(evaluation)
+        _require(cutoffs, list(numbers))
         for cutoff in cutoffs:
-            if cutoff.name not in numbers:
-                raise UnknownMetricError(cutoff.name, list(numbers))
             value = numbers[cutoff.name]
             is_met = value is not None and (value >= cutoff.bound if cutoff.is_least else value <= cutoff.bound)
             held.append(Held(cutoff, evaluation.evaluation_id, evaluation.model, value, is_met))
     return held
+
+
+def _require(cutoffs: Sequence[Cutoff], numbers: Sequence[str]) -> None:
+    for cutoff in cutoffs:
+        if cutoff.name not in numbers:
+            _, colon, part = cutoff.name.rpartition(":")
+            alike = [name for name in numbers if colon and name.endswith(f":{part}")]
+            raise UnknownMetricError(cutoff.name, alike or [name for name in numbers if ":" not in name])
 
 
 def _numbers(evaluation: Evaluation) -> dict[str, float | None]:

@@ -16,7 +16,8 @@ from processing.errors import InputError
 from processing.evaluation.answering import TEMPERATURE, Contender
 from processing.evaluation.asked import Asked, read_asked
 from processing.evaluation.comparison import Comparison, compare
-from processing.evaluation.item import Item
+from processing.evaluation.cutoffs import Cutoff, check_numbers
+from processing.evaluation.item import Item, label_of
 from processing.evaluation.suite import AUTO, METRICS, Suite, check_metrics, choose_suite
 from processing.evaluation.summary import summarise
 from processing.job_description import JobDescription
@@ -44,6 +45,7 @@ class Wanted:
         metrics: Those that are wanted; none stands for all of the suite.
         judge: Name of the judging model; None judges nothing.
         has_recorded: Whether the recorded answers of the original model are a contender too.
+        cutoffs: Bounds that the evaluations will be held against; they have to have these numbers.
         description: What the judge is told of the task; None for what the version's manifest says.
     """
 
@@ -54,6 +56,7 @@ class Wanted:
     metrics: Sequence[str] = ()
     judge: str | None = None
     has_recorded: bool = False
+    cutoffs: Sequence[Cutoff] = ()
     description: JobDescription | None = None
 
 
@@ -117,7 +120,7 @@ async def evaluate(
 
     Raises:
         DatasetError: There is no such version, or it is active; the message tells how to freeze it.
-        UnknownMetricError: A metric is not one of the suite.
+        UnknownMetricError: A metric is not one of the suite, or a bound is on a number that there will not be.
         InputError: There is nothing to ask, or what was asked for does not fit together.
         TeacherError: A model cannot be asked; what was paid for is kept, as it is after the next.
         BudgetError: Nothing more may be bought.
@@ -156,7 +159,9 @@ async def _plan(wanted: Wanted, store: EvaluationStore, config: Config) -> _Plan
         }
     )
     classes = tuple(description.classes_description or ()) if suite is Suite.CLASSIFICATION else ()
-    return _Plan(asked, suite, Task(config, description, description.as_text()), wanted, classes)
+    plan = _Plan(asked, suite, Task(config, description, description.as_text()), wanted, classes)
+    check_numbers(wanted.cutoffs, _computed(plan), _scored_classes(plan))
+    return plan
 
 
 def _judged_as(suite: Suite) -> str:
@@ -175,6 +180,12 @@ def _check(wanted: Wanted, suite: Suite) -> None:
 
 def _computed(plan: _Plan) -> tuple[str, ...]:
     return tuple(name for name in METRICS[plan.suite] if name != JUDGE or plan.wanted.judge is not None)
+
+
+def _scored_classes(plan: _Plan) -> list[str]:
+    if plan.suite is not Suite.CLASSIFICATION:
+        return []
+    return list(dict.fromkeys([*plan.classes, *sorted(label_of(item.reference) for item in plan.asked.items)]))
 
 
 async def _evaluate_one(

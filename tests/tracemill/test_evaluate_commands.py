@@ -143,6 +143,12 @@ def test_a_cutoff_that_is_not_met_has_an_exit_code_of_its_own(folder: Path, teac
         (["evaluate", "support", "--model", "m", "--metrics", "bleu"], 2, "there are accuracy, rouge"),
         (["evaluate", "support", "--model", "m", "--metrics", "rouge"], 2, "there are accuracy."),
         (["evaluate", "support", "--model", "m", "--cutoffs", "acc=1"], 2, 'none named "acc"'),
+        (["evaluate", "support", "--model", "m", "--cutoffs", "rouge=1"], 2, "there are accuracy, cost_per_row"),
+        (
+            ["evaluate", "support", "--model", "m", "--cutoffs", "billng:recall=1"],
+            2,
+            "there are billing:recall, other:recall, technical:recall.",
+        ),
         (["evaluate", "support", "--model", "m", "--cutoffs", "0.9"], 2, "accuracy=0.9"),
         (["evaluate", "support", "--model", "m", "--html", "none/x.html"], 1, "none: is no folder"),
         (["evaluate", "support", "--model", "m", "--html", "."], 1, "is a folder"),

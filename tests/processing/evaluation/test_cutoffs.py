@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processing.errors import InputError, UnknownMetricError
-from processing.evaluation.cutoffs import Cutoff, check_cutoffs, hold, read_cutoffs
+from processing.evaluation.cutoffs import Cutoff, check_cutoffs, check_numbers, hold, read_cutoffs
 from store.datasets.evaluation import Evaluation
 
 
@@ -73,6 +73,9 @@ def test_names_are_checked_before_and_after() -> None:
     for text in ("bleu=1", "accuracy:mid=1", ":low=1"):
         with pytest.raises(UnknownMetricError, match="CLASS:recall"):
             check_cutoffs(read_cutoffs(text))
-    for text in ("rouge=1", "nobody:recall=1"):
-        with pytest.raises(UnknownMetricError, match="there are accuracy, cost_per_row"):
+    known = {"rouge=1": "accuracy, cost_per_row", "nobody:recall=1": r"a: b:recall\.", "rouge:low=1": r"accuracy:low\."}
+    for text, there in known.items():
+        with pytest.raises(UnknownMetricError, match=f"there are {there}"):
             hold(read_cutoffs(text), [evaluation()])
+        with pytest.raises(UnknownMetricError, match=f"there are {there}"):
+            check_numbers(read_cutoffs(text), ["accuracy"], ["a: b"])
