@@ -9,11 +9,11 @@ from collections.abc import Iterable
 
 from store.trace import JsonText
 
-_MOST_BYTES = 8 * 1024 * 1024
+_MOST_BYTES = 16 * 1024 * 1024
 
 
 class FreshMessages:
-    """A run of messages without a gap, by the numbers of their nodes: those stored last, until somebody takes them.
+    """A run of messages without a gap, by the numbers of their nodes: those stored lately, until somebody takes them.
 
     Only what is committed may be kept, and whoever deletes rows has to `forget`, as of `store.row_numbers`.
     """
@@ -30,14 +30,16 @@ class FreshMessages:
         return self._messages[0][0] if self._messages else None
 
     def keep(self, messages: Iterable[tuple[int, JsonText]]) -> None:
-        """Keep the messages of new nodes; what would stand before a gap, or be too much with them, goes."""
+        """Keep the messages of new nodes, up to the first that stands behind a gap or is too much.
+
+        So of a burst that is too much the beginning is at hand, which is what is taken first.
+        """
         for number, message in messages:
-            if self._messages and self._messages[-1][0] != number - 1:
-                self.forget()
+            is_behind_gap = bool(self._messages) and self._messages[-1][0] != number - 1
+            if is_behind_gap or self._bytes + len(message) > self._most_bytes:
+                return
             self._messages.append((number, message))
             self._bytes += len(message)
-            if self._bytes > self._most_bytes:
-                self.forget()
 
     def take(self, after: int, upto: int, most: int) -> list[tuple[int, JsonText]]:
         """Give the messages behind a node, up to another one or to so many, and let go of them.

@@ -25,12 +25,15 @@ def test_a_run_that_does_not_go_on_right_behind_is_left_for_later() -> None:
     assert fresh.first is None
 
 
-def test_too_much_goes_and_what_comes_next_is_kept_again() -> None:
+def test_of_too_much_the_beginning_is_kept_and_once_it_is_taken_what_comes_next() -> None:
     fresh = FreshMessages(most_bytes=10)
     fresh.keep([(1, b"12345"), (2, b"12345"), (3, b"1"), (4, b"12")])
-    assert fresh.first == 4
-    fresh.keep([(5, b"more than ten bytes")])
+    fresh.keep([(5, b"1")])
+    assert fresh.take(0, upto=5, most=9) == [(1, b"12345"), (2, b"12345")]
+    fresh.keep([(6, b"more than ten bytes")])
     assert fresh.first is None
+    fresh.keep([(7, b"12")])
+    assert fresh.first == 7
 
 
 @given(
