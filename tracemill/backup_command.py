@@ -18,6 +18,7 @@ from store.database_check import view
 from store.errors import StoreError
 from store.schema_version import TRACES
 from store.verify import verify as verify_ids
+from tracemill.count_text import counted
 from tracemill.data_backup import Manifest, check_backup, make_backup
 from tracemill.doctor.place import TRACES_FILE
 from tracemill.terminal_text import one_line
@@ -50,7 +51,7 @@ def backup_data(
         typer.echo(json.dumps({**facts, "files": len(manifest.files), "is_verified": verify}))
     else:
         done = "is whole" if verify else "made and checked"
-        typer.echo(one_line(f"{target} {done}: {manifest.traces:,} traces as of {manifest.created_at}."))
+        typer.echo(one_line(f"{target} {done}: {counted(manifest.traces, 'trace')} as of {manifest.created_at}."))
 
 
 def _verify(target: Path, manifest: Manifest) -> None:

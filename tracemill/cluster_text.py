@@ -8,6 +8,7 @@ from processing.clusters.build import Built
 from processing.clusters.promotion import Promoted
 from store.clusters.cluster import Build, Cluster, Facts, Member
 from store.datasets.row import RowState
+from tracemill.count_text import counted
 from tracemill.terminal_text import one_line
 
 _NAME_WIDTH = 48
@@ -24,8 +25,10 @@ def list_text(build: Build, clusters: Sequence[Cluster]) -> str:
     if counts["unclustered"]:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts["unclustered"].items())
         rest = counts["traces"] - counts["clustered"]
-        lines.append(f"{'unclustered':<{width + 16}} ({rest:,} traces: {reasons})")
-    lines.append(f"build {build.number} of {build.built_at[:16].replace('T', ' ')}: {counts['traces']:,} traces")
+        lines.append(f"{'unclustered':<{width + 16}} ({counted(rest, 'trace')}: {reasons})")
+    lines.append(
+        f"build {build.number} of {build.built_at[:16].replace('T', ' ')}: {counted(counts['traces'], 'trace')}"
+    )
     return "\n".join(lines)
 
 
@@ -33,7 +36,7 @@ def cluster_line(cluster: Cluster, width: int = _LEAST_NAME_WIDTH) -> str:
     """Write a cluster as a list shows it: its name, how many traces, and what is out of the ordinary."""
     name = f'"{one_line(cluster.name, _NAME_WIDTH)}"'
     facts = cluster.facts
-    told = [f"{facts.traces:,} traces"]
+    told = [counted(facts.traces, "trace")]
     if facts.errors:
         told.append(f"{facts.error_rate:.0%} errors")
     if facts.duplicates:
@@ -89,11 +92,13 @@ def build_text(built: Built) -> str:
     if built.build.number > 1:
         kept = len(built.clusters) - len(built.new)
         lines.append(
-            f"{kept} clusters kept their ids; new: {_ids(built.new)}; retired: {_ids(built.retired)}; "
-            f"{built.moved:,} traces moved"
+            f"ids kept: {kept}; new: {_ids(built.new)}; retired: {_ids(built.retired)}; "
+            f"moved: {counted(built.moved, 'trace')}"
         )
     if built.unnamed:
-        lines.append(f"{built.unnamed} clusters got no usable name from the model and are called by their words.")
+        lines.append(
+            f"Without a usable name from the model, so called by their words: {counted(built.unnamed, 'cluster')}."
+        )
     return "\n".join(lines)
 
 
@@ -101,17 +106,17 @@ def promoted_text(promoted: Promoted) -> str:
     """Write what became of the members of clusters."""
     label = "" if promoted.version is None else promoted.version.label
     states = promoted.as_json()
-    counted = ", ".join(
+    ends = ", ".join(
         f"{states.get(state, 0):,} {state}" for state in (RowState.KEPT, RowState.DROPPED, RowState.FAILED)
     )
-    lines = [f"{label}: {promoted.traces:,} traces: {counted}"]
+    lines = [f"{label}: {counted(promoted.traces, 'trace')}: {ends}"]
     lines += [
         f"  {count:,} {state}: {reason}"
         for (state, reason), count in promoted.ends.most_common()
         if state != RowState.KEPT
     ]
     if promoted.gone:
-        lines.append(f"  {promoted.gone:,} members are no longer in the store")
+        lines.append(f"  no longer in the store: {counted(promoted.gone, 'member')}")
     lines += [f"  warning: {warning}" for warning in promoted.warnings]
     return "\n".join(lines)
 

@@ -22,6 +22,7 @@ from store.errors import FilterError
 from store.filter import Filter, parse_filter
 from store.traces import TraceReader
 from tracemill.change_request import apply_written, ask, make_change
+from tracemill.count_text import counted
 from tracemill.terminal_text import many_lines, one_line
 from tracemill.trace_commands import AsJson, DataDir, Where, check_folder
 
@@ -88,9 +89,8 @@ def _line(each: ConversationSummary) -> str:
     forks = "" if each.leaves in (None, 1) else f", {each.leaves} leaves"
     session = "" if each.session is None else f"  session {one_line(each.session, 40)}"
     models = ", ".join("no model" if model is None else one_line(model, 24) for model in each.models)
-    count = f"{each.calls} {'call' if each.calls == 1 else 'calls'}{'' if each.is_whole else ' or more'}"
-    turns = f"{each.turns} {'turn' if each.turns == 1 else 'turns'}"
-    return f"{each.id}  {_time(each.last_at)}  {count}, {turns}{forks}  {models}{session}"
+    calls = counted(each.calls, "call") + ("" if each.is_whole else " or more")
+    return f"{each.id}  {_time(each.last_at)}  {calls}, {counted(each.turns, 'turn')}{forks}  {models}{session}"
 
 
 def _tree_lines(conversation: WholeConversation) -> Iterator[str]:
@@ -155,7 +155,7 @@ def rebuild(data_dir: DataDir = _DEFAULT_DATA_DIR, as_json: AsJson = False) -> N
     if as_json:
         typer.echo(json.dumps({"id": str(change.id), **record.result}))
     else:
-        typer.echo(f"Stitched {record.result['calls']:,} calls again.")
+        typer.echo(f"Stitched {counted(record.result['calls'], 'call')} again.")
 
 
 async def _look(data_dir: Path, work: Callable[[Connection], T]) -> T:

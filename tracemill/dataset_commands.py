@@ -13,6 +13,7 @@ from store.datasets.row import Part, Row, RowState
 from store.datasets.version import Progress, Version, read_reference
 from store.datasets.version_json import row_json, summary_json, version_json
 from store.errors import DatabaseMissingError
+from tracemill.count_text import counted
 from tracemill.dataset_text import check_text, diff_text, row_line, version_line, version_text
 from tracemill.run_command import DEFAULT_DATA_DIR, WORK_FILE, AsJson, DataDir, fail, run_to_end
 from tracemill.run_version_command import from_run, rebuild
@@ -142,7 +143,7 @@ def discard(reference: Reference, data_dir: DataDir = DEFAULT_DATA_DIR, as_json:
         if as_json:
             typer.echo(json.dumps({"discarded": version.label, "rows": rows, "is_clean": is_clean}))
             return
-        typer.echo(f"{version.label} and its {rows} rows are gone.")
+        typer.echo(f"{version.label} is gone with {counted(rows, 'row')}.")
         if not is_clean:
             typer.echo("note: work.db is in use, so bytes of them may stay in it until the next erasure.", err=True)
 

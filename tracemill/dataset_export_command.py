@@ -12,6 +12,7 @@ from processing.exports.formats import FORMATS
 from processing.exports.wanted import Exported, Wanted
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.row import Part
+from tracemill.count_text import counted
 from tracemill.dataset_commands import Reference, datasets
 from tracemill.run_command import DEFAULT_DATA_DIR, WORK_FILE, AsJson, DataDir, run_to_end, usage
 from tracemill.terminal_text import one_line
@@ -87,8 +88,8 @@ def _tell(exported: Exported) -> None:
 
 
 def _rows(found: Mapping[str, Any]) -> str:
-    rows, lines = found["rows"], found["lines"]
-    return f"{rows} rows" if rows == lines else f"{rows} rows in {lines} lines"
+    rows = counted(found["rows"], "row")
+    return rows if found["rows"] == found["lines"] else f"{rows} in {counted(found['lines'], 'line')}"
 
 
 def _tell_counts(title: str, counted: Mapping[str, int]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from store.datasets.row import Row
 from store.datasets.version import Counts, Diff, Progress, Version
 from store.datasets.version_check import VersionCheck
+from tracemill.count_text import counted
 from tracemill.terminal_text import one_line
 
 _WIDTH = 100
@@ -48,8 +49,8 @@ def version_text(version: Version, progress: Progress | None, warnings: Sequence
         lines.append(f"  test hash  {version.test_hash or 'none: it has no test rows'}")
     if version.erased:
         lines.append(
-            f"  erased     {version.erased} rows were erased with the traces they came from; `tracemill datasets "
-            f"rebuild {version.label} --as-new` makes the next version without them"
+            f"  erased     {counted(version.erased, 'row')} made from erased traces; `tracemill datasets rebuild "
+            f"{version.label} --as-new` makes the next version without any"
         )
     lines += [f"  {name:<10} {text}" for name, text in _made_by(manifest)]
     lines += [f"  warning    {one_line(warning)}" for warning in warnings]
@@ -80,8 +81,8 @@ def check_text(found: Sequence[VersionCheck], guards: Sequence[str]) -> str:
     lines = []
     for one in found:
         gone = f", {one.erased} erased" if one.erased else ""
-        told = "sound" if one.is_sound else f"DAMAGED, {one.problems} problem{'' if one.problems == 1 else 's'}"
-        lines.append(f"{one.label}  ({one.state}, {one.rows} rows{gone}): {told}")
+        told = "sound" if one.is_sound else f"DAMAGED, {counted(one.problems, 'problem')}"
+        lines.append(f"{one.label}  ({one.state}, {counted(one.rows, 'row')}{gone}): {told}")
         lines += [f"  {one_line(problem)}" for problem in one.named]
     lines += [f"work.db: the trigger {name} is missing or another's" for name in guards]
     return "\n".join(lines) or "There is no dataset."
@@ -99,9 +100,9 @@ def _ends(counts: Counts) -> str:
 
 def _rows(version: Version, progress: Progress | None) -> str:
     if progress is None or version.parent is None:
-        return f"{version.counts.rows} rows"
+        return counted(version.counts.rows, "row")
     new = [("newly reviewed", progress.reviewed), ("new", progress.added)]
-    return " + ".join([f"{progress.carried} rows", *(f"{count} {what}" for what, count in new if count)])
+    return " + ".join([counted(progress.carried, "row"), *(f"{count} {what}" for what, count in new if count)])
 
 
 def _made_by(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -22,6 +22,7 @@ from store.search_query import SearchOffError
 from store.trace_lookup import find_trace
 from store.traces import TraceReader
 from tracemill.change_request import apply_written, ask, make_change
+from tracemill.count_text import counted
 from tracemill.terminal_text import many_lines, one_line
 from tracemill.trace_commands import check_folder
 
@@ -156,7 +157,8 @@ async def _changes(data_dir: Path, kind: ChangeKind | None, limit: int) -> list[
 
 
 def _preview_lines(found: Preview) -> list[str]:
-    lines = [f"{found.traces:,} traces" + ("" if found.first_at is None else f", {found.first_at} to {found.last_at}")]
+    since = "" if found.first_at is None else f", {found.first_at} to {found.last_at}"
+    lines = [counted(found.traces, "trace") + since]
     lines += [f"dataset to be marked: {folder}" for folder in found.datasets]
     return lines
 
@@ -179,7 +181,7 @@ def _wait_until_done(data_dir: Path, change: UUID, *, is_quiet: bool) -> Progres
             return progress
         if progress.result.get("failures", 0) >= _FAILURES:
             return progress
-        now = f"{progress.phase}: {progress.result.get('traces', 0):,} traces"
+        now = f"{progress.phase}: {counted(progress.result.get('traces', 0), 'trace')}"
         if not is_quiet and now != told:
             typer.echo(now, err=True)
             told = now
@@ -195,7 +197,7 @@ async def _progress(data_dir: Path, change: UUID) -> Progress | None:
 def _done_lines(change: UUID, progress: Progress | None) -> list[str]:
     if progress is None:
         return [f"On the disk as {change}; the server has not come to it yet."]
-    lines = [f"Erased {progress.result.get('traces', 0):,} traces."]
+    lines = [f"Erased {counted(progress.result.get('traces', 0), 'trace')}."]
     more = {"dead_letters": "dead letters", "feedback": "entries of feedback", "teacher_calls": "calls of teachers"}
     lines += [f"  {progress.result[name]:,} {words}" for name, words in more.items() if progress.result.get(name)]
     lines += [f"  dataset that held some of it, now marked: {folder}" for folder in progress.result.get("datasets", [])]

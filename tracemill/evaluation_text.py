@@ -12,6 +12,7 @@ from processing.report_chart import number_text
 from processing.report_tables import Table
 from store.datasets.evaluation import Evaluation
 from store.recorded.message import Json
+from tracemill.count_text import counted
 from tracemill.fitted_table import Column, fitted_lines
 from tracemill.terminal_text import one_line
 
@@ -49,7 +50,7 @@ def comparison_text(comparison: Comparison, metrics: Sequence[str], width: int |
 def bill_line(found: Evaluated) -> str:
     """Tell what kind of answers were scored, and what all the calls behind the numbers cost."""
     calls = [
-        f"{purpose} {bill.calls:,} calls, "
+        f"{purpose} {counted(bill.calls, 'call')}, "
         + ("cost unknown" if bill.cost is None else number_text(bill.cost))
         + (f" ({bill.without_cost:,} of unknown cost)" if bill.cost is not None and bill.without_cost else "")
         for purpose, bill in found.bill.items()
@@ -77,7 +78,7 @@ def evaluation_line(evaluation: Evaluation) -> str:
 
 
 def _heading(evaluation: Evaluation) -> str:
-    answers = f"{evaluation.counts['answers']:,} answers"
+    answers = counted(evaluation.counts["answers"], "answer")
     return one_line(f"{evaluation.label} {evaluation.part}  {evaluation.model}  {answers}")
 
 

@@ -24,6 +24,7 @@ from processing.progress import LiveProgress, StageProgress
 from processing.teachers import Teachers
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.row import RowState
+from tracemill.count_text import counted
 from tracemill.plan_text import step_lines
 from tracemill.progress_lines import show_progress
 from tracemill.run_command import DEFAULT_DATA_DIR, PARTIAL, WORK_FILE, AsJson, DataDir, fail, run_to_end, usage
@@ -151,23 +152,22 @@ async def _generated(asked: _Asked, into: _Into, budget: Budget, *, is_quiet: bo
 
 
 def _plan_text(plan: GeneratePlan) -> str:
-    told = f"{plan.prompts:,} prompts, {plan.samples} answers to each."
+    told = f"{counted(plan.prompts, 'prompt')}, {counted(plan.samples, 'answer')} to each."
     return "\n".join([told, "", *step_lines(plan.steps, cost=plan.cost, most_cost=plan.most_cost)])
 
 
 def _report_text(report: GenerateReport) -> str:
     label = "" if report.version is None else report.version.label
     kept, dropped, failed = (report.count(state) for state in (RowState.KEPT, RowState.DROPPED, RowState.FAILED))
-    entered = f"{label}: {report.prompts:,} prompts, {report.entered:,} answers and unused lines"
+    entered = f"{label}: {counted(report.prompts, 'prompt')}, {report.entered:,} answers and unused lines"
     lines = [f"{entered}: {kept:,} kept, {dropped:,} dropped, {failed:,} failed"]
     for state, reasons in sorted(report.reasons.items()):
         lines += [f"  {count:>7,}  {state}: {reason}" for reason, count in sorted(reasons.items())]
-    lines.append(f"  {report.paid:,} calls bought, {report.cached:,} known before")
+    lines.append(f"  {counted(report.paid, 'call')} bought, {report.cached:,} known before")
     for purpose, bill in sorted(report.bill.items()):
         cost = "unknown cost" if bill.cost is None else f"{bill.cost:,.4f}"
-        lines.append(
-            f"  {purpose}: {bill.calls:,} calls, {bill.prompt_tokens + bill.completion_tokens:,} tokens, {cost}"
-        )
+        tokens = bill.prompt_tokens + bill.completion_tokens
+        lines.append(f"  {purpose}: {counted(bill.calls, 'call')}, {tokens:,} tokens, {cost}")
     return "\n".join([*lines, *(f"  warning: {warning}" for warning in report.warnings)])
 
 

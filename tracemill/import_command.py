@@ -23,6 +23,7 @@ from proxy.serve.ingest_process import ingest_as_served
 from store.export import ExportFile
 from store.recorded.import_reading import ImportReader, Rejected
 from store.recorded.source_format import AskedFormat
+from tracemill.count_text import counted
 from tracemill.terminal_text import many_lines, one_line
 
 _BAD_INPUT, _PARTIAL, _INTERRUPTED = 1, 4, 130
@@ -176,18 +177,18 @@ def _sentences(report: Mapping[str, Any], run: _Run, data_dir: Path) -> str:
     for each in report["files"]:
         formats.update(each["formats"])
     told = ", ".join(f"{count:,} {name}" for name, count in formats.most_common())
-    read, held = _counted(report["lines"], "line"), _counted(report["records"], "record")
+    read, held = counted(report["lines"], "line"), counted(report["records"], "record")
     lines = [f"Read {read}: {held}{f' ({told})' if told else ''}."]
     if report["stored"] is None:
-        would = _counted(report["traces"], "trace")
+        would = counted(report["traces"], "trace")
         lines.append(f"Nothing was stored; {would} would have been, but for those that are there already.")
     else:
-        stored = _counted(report["stored"], "trace")
+        stored = counted(report["stored"], "trace")
         lines.append(f"Stored {stored} in {data_dir}; already there: {report['duplicates']:,}.")
         if report["left_out"]:
             lines.append(f"Left out {report['left_out']:,}: they were erased before, or no column can hold them.")
     if report["joined"]:
-        lines.append(f"Further replies of the trace before them: {_counted(report['joined'], 'line')}.")
+        lines.append(f"Further replies of the trace before them: {counted(report['joined'], 'line')}.")
     if report["rejected"]:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in report["reasons"].items())
         lines.append(f"Set aside {report['rejected']:,} in {run.rejected}: {reasons}. The first:")
@@ -195,10 +196,6 @@ def _sentences(report: Mapping[str, Any], run: _Run, data_dir: Path) -> str:
             f"  {one_line(each.source, 80)}:{each.line}: {one_line(each.detail, 200)}" for each in run.first_rejected
         ]
     return "\n".join(lines)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _who() -> str | None:

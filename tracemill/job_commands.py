@@ -14,6 +14,7 @@ from store.errors import DatabaseMissingError
 from store.filed_job import Bounds, FiledJob, FiledJobs
 from store.job import JobStatus
 from store.job_folder import Event, EventKind, JobFolder
+from tracemill.count_text import counted
 from tracemill.terminal_text import one_line
 
 _WORK_FILE = "work.db"
@@ -137,7 +138,7 @@ def _show(filed: FiledJob, data_dir: Path, *, as_json: bool) -> None:
         lines.append(f"error   {one_line(job.error)}")
     if not filed.has_ended and not filed.is_wanted:
         lines.append("        it is being stopped")
-    lines.append(f"bought  {filed.calls} calls for {filed.cost:g}; {_bounds(filed.bounds)}")
+    lines.append(f"bought  {counted(filed.calls, 'call')} for {filed.cost:g}; {_bounds(filed.bounds)}")
     last = next((one.facts for one in reversed(_all_events(folder)) if one.facts["type"] == EventKind.STAGE), None)
     if job.status is JobStatus.RUNNING and last is not None:
         lines.append(f"stage   {last['stage']}: {last['done']} of {last['total']}")
@@ -145,7 +146,7 @@ def _show(filed: FiledJob, data_dir: Path, *, as_json: bool) -> None:
     for name, rows in (job.counts or {}).get("rows", {}).items():
         lines.append(f"rows    {rows:>7}  {name}")
     if filed.erased is not None:
-        lines.append(f"erased  {filed.erased.traces} of its traces were erased by {filed.erased.erased_at}")
+        lines.append(f"erased  {filed.erased.traces} of its traces by {filed.erased.erased_at}")
     lines.append(f"folder  {folder.dataset}")
     typer.echo("\n".join(lines))
 

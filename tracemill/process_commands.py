@@ -140,7 +140,7 @@ def status(
     if job.status is JobStatus.SUCCESS and job.base_model_performance is None:
         lines.append("base model  not scored")
     if erased is not None:
-        lines.append(f"erased  {erased.traces} of its traces were erased by {erased.erased_at}; make it again")
+        lines.append(f"erased  {erased.traces} of its traces by {erased.erased_at}; make it again")
     typer.echo("\n".join(lines))
 
 

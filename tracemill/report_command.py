@@ -84,4 +84,4 @@ async def _notes(job: Job, data_dir: Path) -> list[str]:
         erased = await work.erased(job.run_id)
     if erased is None:
         return []
-    return [f"{erased.traces} of its traces were erased by {erased.erased_at}, {_NOTED}: make the dataset again."]
+    return [f"Erasing took {erased.traces} of its traces by {erased.erased_at}, {_NOTED}: make the dataset again."]

@@ -14,6 +14,7 @@ from store import json_text
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.review import Queued, queue
 from store.datasets.version import Version
+from tracemill.count_text import counted
 from tracemill.dataset_commands import Reference
 from tracemill.review.decision_file import apply_lines, line_of, write_lines
 from tracemill.review.keyboard import Keyboard
@@ -81,7 +82,7 @@ async def _apply(store: DatasetStore, reference: str, path: Path, who: str, *, a
     if as_json:
         typer.echo(json.dumps({"version": version.label, "who": who, **counts}))
     else:
-        typer.echo(f"{path.name}: {sum(counts.values())} decisions by {who}")
+        typer.echo(f"{path.name}: {counted(sum(counts.values()), 'decision')} by {who}")
         typer.echo(summary(await queue(store, version), version))
 
 
@@ -92,8 +93,8 @@ def _export(path: Path, version: Version, queued: list[Queued], *, as_json: bool
         typer.echo(json.dumps({"version": version.label, "file": str(path), "rows": waiting}))
     else:
         typer.echo(
-            f"{path}: {waiting} rows of {version.label}. Write accept, edit, reject or skip as the decision of each, "
-            f"then: tracemill review {version.label} --apply {path}"
+            f"{path}: {counted(waiting, 'row')} of {version.label}. Write accept, edit, reject or skip as the decision "
+            f"of each, then: tracemill review {version.label} --apply {path}"
         )
 
 

@@ -14,6 +14,7 @@ from store.datasets.dataset_store import DatasetStore
 from store.datasets.version import Version
 from store.datasets.version_json import version_json
 from store.job import Job
+from tracemill.count_text import counted
 from tracemill.dataset_text import version_line
 from tracemill.personal_data import find_personal
 from tracemill.run_command import (
@@ -106,7 +107,7 @@ def rebuilt_text(found: Rebuilt) -> str:
     if found.is_equal:
         return "\n".join([*lines, f"{label} is what its inputs make: {found.hash}"])
     if found.is_equal_but_for_erased:
-        what = f"{found.erased} rows that were erased; `--as-new` makes the next version without them"
+        what = f"{counted(found.erased, 'row')} made from erased traces; `--as-new` makes the next version without any"
         return "\n".join([*lines, f"{label} is what its inputs make, but for {what}."])
     lines += [f"{label} is not what its inputs make:", f"  hash     {found.version.hash}", f"  rebuilt  {found.hash}"]
     for name, ids in (("added", found.added), ("removed", found.removed), ("changed", found.changed)):

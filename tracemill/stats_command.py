@@ -12,6 +12,7 @@ import typer
 from store.errors import FilterError
 from store.traces import TraceReader
 from store.usage_stats import Dimension, Selection, UsageReport, read_usage
+from tracemill.count_text import counted
 from tracemill.fitted_table import Column, fitted_lines, terminal_width
 from tracemill.terminal_text import many_lines, one_line
 from tracemill.trace_commands import check_folder
@@ -42,13 +43,13 @@ def stats(
     sys.stdout.buffer.write("".join(f"{line}\n" for line in lines).encode())
     total = report.total.to_json()
     if report.uncounted:
-        typer.echo(f"At most {report.uncounted} calls of an earlier version are still to be counted.", err=True)
+        typer.echo(f"Of an earlier version still to be counted: at most {counted(report.uncounted, 'call')}.", err=True)
     if total["unpriced_calls"]:
-        typer.echo(
-            f"{total['unpriced_calls']} calls have no price, so are not in the cost: see docs/cost.md.", err=True
-        )
+        unpriced = counted(total["unpriced_calls"], "call")
+        typer.echo(f"{unpriced} without a price, so not in the cost: see docs/cost.md.", err=True)
     if total["unreported_calls"]:
-        typer.echo(f"{total['unreported_calls']} calls have no usage: their upstream did not report it.", err=True)
+        unreported = counted(total["unreported_calls"], "call")
+        typer.echo(f"{unreported} without usage: the upstream did not report it.", err=True)
 
 
 async def _read(data_dir: Path, by: list[Dimension], selection: Selection) -> UsageReport:

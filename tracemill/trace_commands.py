@@ -29,6 +29,7 @@ from store.trace_lookup import find_trace, ids_beginning
 from store.trace_order import Order
 from store.traces import TracePage, TraceReader
 from store.unchanged_view import OrphanedLogError
+from tracemill.count_text import counted
 from tracemill.fitted_table import terminal_width
 from tracemill.terminal_text import many_lines, one_line
 from tracemill.trace_text import table_lines, trace_lines
@@ -69,7 +70,7 @@ def list_traces(
         _print_bytes(page_json(page) + b"\n")
         return
     if page.search_behind:
-        typer.echo(f"{page.search_behind} messages are not in the index for search yet.", err=True)
+        typer.echo(f"{counted(page.search_behind, 'message')} not in the index for search yet.", err=True)
     if not page.summaries:
         typer.echo("No traces." if where is None else "No traces that this filter selects.")
         return
@@ -203,7 +204,7 @@ class _Tally:
 
     def sentence(self, output: str) -> str:
         where = "standard output" if output == "-" else output
-        text = f"Wrote {self.lines} lines from {self.exported} traces to {where}."
+        text = f"Wrote {counted(self.lines, 'line')} from {counted(self.exported, 'trace')} to {where}."
         if self.incomplete:
             text += f" Left out: {self.incomplete} incomplete; --all adds them."
         if self.metadata_only:

@@ -15,6 +15,7 @@ from processing.datasets.upload import upload as run_upload
 from processing.datasets.upload_report import UploadReport
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.row import Part, RowState
+from tracemill.count_text import counted
 from tracemill.dataset_commands import datasets
 from tracemill.run_command import DEFAULT_DATA_DIR, PARTIAL, WORK_FILE, AsJson, DataDir, run_to_end, usage
 from tracemill.terminal_text import one_line
@@ -110,7 +111,8 @@ def _tell_progress(count: int) -> None:
 def _text(report: UploadReport) -> str:
     counts = report.counts()
     label = "" if report.version is None else report.version.label
-    lines = ["{}: {:,} records: {:,} kept, {:,} dropped, {:,} failed".format(label, *_numbers(counts))]
+    ends = ", ".join(f"{counts[state]:,} {state}" for state in ("kept", "dropped", "failed"))
+    lines = [f"{label}: {counted(report.entered, 'record')}: {ends}"]
     lines += [one_line(f"  {one.place}: {one.state}, {one.reason}: {one.detail}") for one in report.problems[:_SHOWN]]
     if report.count(RowState.DROPPED) + report.count(RowState.FAILED) > _SHOWN:
         lines.append(f"  … more: tracemill datasets rows {label} --state failed, or --state dropped")
@@ -118,7 +120,3 @@ def _text(report: UploadReport) -> str:
     lines.append("  parts: " + ", ".join(f"{count:,} {name}" for name, count in parts.items()))
     lines += [one_line(f"  warning: {warning}") for warning in report.warnings]
     return "\n".join(lines)
-
-
-def _numbers(counts: dict[str, int]) -> list[int]:
-    return [counts[name] for name in ("entered", "kept", "dropped", "failed")]

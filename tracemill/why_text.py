@@ -80,7 +80,7 @@ def where_text(told: _Json) -> str:
     lines = list(map(_erased, told["erased"]))
     lines += [f"{_version(row)}: row {one_line(row['row_id'])}" for row in told["versions"]]
     for run in told["runs"]:
-        erased = f"; {run['erased_traces']} of its traces were erased since" if run["erased_traces"] else ""
+        erased = f"; erased since: {run['erased_traces']} of its traces" if run["erased_traces"] else ""
         lines.append(f"{run['name']} ({run['out_dir']}, {run['status']}{erased})")
         lines += [f"  {_place(row):<24} {row['kind']} {row['id']}: {_state(row)}" for row in run["rows"]]
         if not run["rows"]:

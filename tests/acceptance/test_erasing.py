@@ -129,7 +129,7 @@ def test_the_command_erases_with_and_without_a_server(tmp_path: Path) -> None:
         assert any("traces.db" in name for name in files_with(data, CANARY.encode()))
         done = tracemill("erase", "--data-dir", data, "--where", "session = s2", "--yes")
         assert done.returncode == 0, done.stderr
-        assert "Erased 1 traces." in done.stdout
+        assert "Erased 1 trace." in done.stdout
     assert files_with(data, CANARY.encode()) == []
     listed = tracemill("audit", "--data-dir", data, "--json")
     assert [each["kind"] for each in json.loads(listed.stdout)["data"]] == ["erase", "erase"]

@@ -35,7 +35,7 @@ def test_a_version_is_written_and_what_became_of_its_rows_is_said(data_dir: Path
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        f"Wrote set-v1 as sharegpt to {out}: train 7 rows in 8 lines, test 1 rows.",
+        f"Wrote set-v1 as sharegpt to {out}: train 7 rows in 8 lines, test 1 row.",
         "Left out: turns_do_not_alternate 1",
         "Not carried: call_ids 2, metadata 3, response_format 1",
         f"Which rows were left out, and why: {out}.left-out.jsonl",

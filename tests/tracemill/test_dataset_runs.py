@@ -60,7 +60,7 @@ def test_a_dataset_lives_from_its_traces_to_their_erasing(teachers: Teachers, tm
     assert told("erase", "--trace", TRACE, "--dry-run")["datasets"] == sorted(held)
     assert told("erase", "--trace", TRACE, "--yes")["result"]["datasets"] == sorted(held)
     assert said("datasets", "versions", "bank") == f"bank-v1  (frozen, {rows} rows, first run, erased: 1)\n"
-    assert "1 rows were erased with the traces they came from" in said("datasets", "show", "bank")
+    assert "1 row made from erased traces" in said("datasets", "show", "bank")
     assert told("datasets", "verify")["versions"][0]["erased"] == 1
     for path in (tmp_path / "data").rglob("*"):
         assert not path.is_file() or CANARY.encode() not in path.read_bytes(), path

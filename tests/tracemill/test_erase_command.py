@@ -79,7 +79,7 @@ def test_calls_of_teachers_go_and_runs_are_marked(teachers: Teachers, tmp_path: 
     assert json.loads((tmp_path / "out" / "erased.json").read_text())["traces"] == 1
     status = tracemill(["status", "out", "--data-dir", "data", "--json"], tmp_path)
     assert json.loads(status.stdout)["erased"]["traces"] == 1
-    assert "1 of its traces were erased" in tracemill(["status", "out", "--data-dir", "data"], tmp_path).stdout
+    assert "erased  1 of its traces by 20" in tracemill(["status", "out", "--data-dir", "data"], tmp_path).stdout
 
     # Made again it holds nothing of it, and pays for nothing but neighbours of the call that went.
     left, asked = calls(tmp_path), len(teachers.requests)

@@ -55,8 +55,8 @@ def test_a_table_tells_what_calls_used_and_cost(
     assert rows[0][:7] == ["a", "2", "0", "1,000,000", "10", "2.5000", "1"]
     assert rows[1][:4] == ["a\\u001b[2J", "1", "1", "(100.0%)"]
     assert rows[2][:2] == ["total", "3"]
-    assert "1 calls have no price, so" in told.err
-    assert "1 calls have no usage" in told.err
+    assert "1 call without a price, so" in told.err
+    assert "1 call without usage" in told.err
 
 
 def test_a_narrow_terminal_is_told_what_does_not_fit(data_dir: Path) -> None:

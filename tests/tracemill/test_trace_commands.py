@@ -217,7 +217,7 @@ def test_export_takes_filter_and_format(run: Run, data_dir: Path, tmp_path: Path
 def test_export_to_standard_output_is_lines_alone(run: Run, data_dir: Path) -> None:
     result = run("export", "--data-dir", data_dir, "-o", "-")
     assert [json.loads(line)["metadata"]["trace_id"] for line in result.out.splitlines()] == [str(WHOLE.id)]
-    assert "Wrote 1 lines" in result.err
+    assert "Wrote 1 line from 1 trace to" in result.err
 
 
 def test_export_works_while_a_writer_writes(run: Run, data_dir: Path, tmp_path: Path) -> None:

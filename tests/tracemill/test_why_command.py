@@ -130,7 +130,7 @@ def test_a_captured_trace_is_found_in_all_runs_and_rows(teachers: Teachers, tmp_
     gone = told(["where", trace, "--data-dir", "data"], tmp_path)
     assert [run["erased_traces"] for run in gone["runs"]] == [1, 1]
     text = tracemill(["where", trace, "--data-dir", "data"], tmp_path).stdout
-    assert "1 of its traces were erased since" in text
+    assert "erased since: 1 of its traces" in text
     assert f"{example['file']}:{example['line']}" in text
     assert [one["trace_id"] for one in gone["erased"]] == [trace]
     shutil.rmtree(tmp_path / "one")

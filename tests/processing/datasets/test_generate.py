@@ -384,7 +384,7 @@ def test_the_command_tells_the_cost_first_and_what_is_wrong_in_a_sentence(teache
     Script(teachers, "good $")
     (tmp_path / "p.txt").write_text("tides\n")
     out, err = command(tmp_path, teachers, "--plan").communicate(timeout=60)
-    assert "1 prompts, 2 answers to each." in out, err
+    assert "1 prompt, 2 answers to each." in out, err
     assert "In all 4 calls, 4 at most; the cost is unknown" in out
     assert bought(teachers) == 0
     bounded = command(tmp_path, teachers, "--name", "d", "--max-calls", "1")
@@ -395,5 +395,5 @@ def test_the_command_tells_the_cost_first_and_what_is_wrong_in_a_sentence(teache
     done = command(tmp_path, teachers, "--name", "d", "--system", str(system))
     out, err = done.communicate(timeout=60)
     assert done.returncode == 0, err
-    assert out.startswith("d-v1: 1 prompts, 2 answers and unused lines: 1 kept, 1 dropped, 0 failed")
+    assert out.startswith("d-v1: 1 prompt, 2 answers and unused lines: 1 kept, 1 dropped, 0 failed")
     assert teachers.requests[-2]["messages"][0] == {"role": "system", "content": "Be brief."}
