@@ -20,7 +20,7 @@ demo: $(VENV)/.installed ## Run the whole path once, on this machine, with scrip
 # there is room: a disk would have it wait, and the others write to the disk. What needs no more than a core runs beside
 # the faults, in a process of its own: the tests of the admin side's description share one name, and workers would take
 # them for one.
-BESIDE := tests/acceptance/test_admin_api.py tests/benchmarks tests/faults/test_soak.py
+BESIDE := tests/acceptance/test_admin_api.py tests/benchmarks
 LOG := $(VENV)/beside.log
 ROOM_KB := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 { print $$4 }')
 IN_MEMORY := $(shell test 0$(ROOM_KB) -gt 2000000 && echo PYTEST_DEBUG_TEMPROOT=/dev/shm)

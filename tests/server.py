@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -118,6 +119,9 @@ class Server:
 def export(data_dir: Path, *flags: str) -> list[dict[str, Any]]:
     """Export a data directory, whether or not a server runs on it."""
     out = data_dir.with_name(data_dir.name + ".traces.jsonl")
-    done = run_here(["export", "--data-dir", data_dir, "--format", "traces", "-o", out, *flags])
+    arguments = ("export", "--data-dir", data_dir, "--format", "traces", "-o", out, *flags)
+    # A command minds signals, which it can in the main thread alone.
+    is_main = threading.current_thread() is threading.main_thread()
+    done = run_here(arguments) if is_main else tracemill(*arguments)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in out.read_bytes().split(b"\n") if line]
