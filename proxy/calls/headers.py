@@ -5,12 +5,11 @@ Header fields are kept as the raw list they came as: order and duplicates (two `
 
 import hmac
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from proxy.calls.field_names import HOP_BY_HOP, OUR_PREFIX
 from proxy.journal.raw_call import HeaderList
-from proxy.wire.fields import USUAL, HeadFields, Names, names_of, usual_names
+from proxy.wire.fields import HeadFields, Names, names_of, of_names
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
@@ -121,13 +120,13 @@ class _Passage(NamedTuple):
     host: int = -1
 
 
-@lru_cache(USUAL)
+@of_names
 def _passage_of_answer(names: Names) -> _Passage:
     dropped = _dropped(names, ())
     return _passage(names, [place for place, name in enumerate(names.lower) if name not in dropped])
 
 
-@lru_cache(USUAL)
+@of_names
 def _passage_of_request(names: Names) -> _Passage | None:
     """Return the passage; None where something but the host is said anew."""
     if names.places.keys() & _SAID_ANEW != {b"host"}:
@@ -138,7 +137,7 @@ def _passage_of_request(names: Names) -> _Passage | None:
 
 
 def _passage(names: Names, kept: Sequence[int]) -> _Passage:
-    return _Passage(tuple(kept), usual_names(tuple([names.own_case[place] for place in kept])))
+    return _Passage(tuple(kept), Names(tuple([names.own_case[place] for place in kept])))
 
 
 def _is_anything_named(names: Names, headers: RawHeaders) -> bool:
@@ -154,12 +153,14 @@ def _dropped(names: Names, headers: RawHeaders) -> set[bytes] | frozenset[bytes]
         options = headers[place][1].lower()
         if options not in _ONLY_OF_CONNECTION:
             named.update(token.strip() for token in options.split(b","))
+    # Without its length the body would be taken for another request's beginning, or for none.
+    named.discard(b"content-length")
     if b"transfer-encoding" in names.places:
         named.add(b"content-length")
     return HOP_BY_HOP | named if named else HOP_BY_HOP
 
 
-@lru_cache(USUAL)
+@of_names
 def _ours(names: Names) -> frozenset[bytes]:
     return frozenset(name for name in names.lower if name.startswith(OUR_PREFIX))
 
@@ -197,7 +198,7 @@ def recorded_response(headers: RawHeaders) -> HeaderList:
     return tuple([_text(name, headers[place][1]) for name, place in _recorded_of_response(names_of(headers))])
 
 
-@lru_cache(USUAL)
+@of_names
 def _recorded_of_request(names: Names) -> list[tuple[str, int]]:
     """Return what may be recorded of a request: names and places."""
     return [
@@ -207,7 +208,7 @@ def _recorded_of_request(names: Names) -> list[tuple[str, int]]:
     ]
 
 
-@lru_cache(USUAL)
+@of_names
 def _recorded_of_response(names: Names) -> list[tuple[str, int]]:
     return [(name.decode("latin-1"), place) for place, name in enumerate(names.lower) if name in _RECORDED_RESPONSE]
 
@@ -222,7 +223,7 @@ def key_fingerprint(headers: RawHeaders, salt: bytes) -> str | None:
     return None if place is None else _fingerprint(salt, headers[place][1])
 
 
-@lru_cache(USUAL)
+@of_names
 def _key_place(names: Names) -> int | None:
     return next((names.places[name][0] for name in _CREDENTIALS if name in names.places), None)
 

@@ -17,6 +17,8 @@ from proxy.wire.head import ResponseHead
 MAX_UNREAD_BYTES = 128 * 1024
 """Above this a connection stops reading; one read more may have been under way (256 KiB on asyncio's own loop)."""
 _RESUME_BELOW = MAX_UNREAD_BYTES // 2
+_MAX_UNREAD_BLOCKS = 1024
+"""And above this, however small they are: a block of two bytes takes fifty in memory."""
 
 
 Sink = Callable[[bytes], bool]
@@ -78,7 +80,7 @@ class AnswerStream(httpx.AsyncByteStream):
         for block in blocks:
             self.unread_bytes += len(block)
         self._wake()
-        self._is_held = self.unread_bytes > MAX_UNREAD_BYTES
+        self._is_held = self.unread_bytes > MAX_UNREAD_BYTES or len(self._blocks) > _MAX_UNREAD_BLOCKS
         return not self._is_held
 
     def finish(self, trailers: Fields) -> None:
@@ -180,7 +182,7 @@ class AnswerStream(httpx.AsyncByteStream):
         """Return the next block, and have the connection read on when little is left."""
         block = self._blocks.popleft()
         self.unread_bytes -= len(block)
-        if self._is_held and self.unread_bytes < _RESUME_BELOW:
+        if self._is_held and self.unread_bytes < _RESUME_BELOW and len(self._blocks) < _MAX_UNREAD_BLOCKS:
             self._is_held = False
             if self._source is not None:
                 self._source.resume_reading()

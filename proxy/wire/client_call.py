@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _CONTINUE = 100
 _AHEAD_BYTES = 256 * 1024
 """What may have come of a request's body beyond what the upstream has taken."""
+_AHEAD_BLOCKS = 1024
+"""In so many blocks at most: one of two bytes takes fifty in memory."""
 
 
 class ClientCall:
@@ -244,7 +246,7 @@ class ClientCall:
             self._held_bytes += len(block)
             self.received_bytes += len(block)
         self._blocks += data
-        if self._held_bytes > _AHEAD_BYTES:
+        if self._held_bytes > _AHEAD_BYTES or len(self._blocks) > _AHEAD_BLOCKS:
             self._socket.pause_reading()
         self._wake()
 

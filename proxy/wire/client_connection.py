@@ -31,6 +31,8 @@ _LINGER_S = 2.0
 reset the connection, and the answer with it (RFC 9112, 9.6)."""
 _LINGER_BYTES = 8 * 1024 * 1024
 """What such a client may still send; one that goes on for ever is cut off."""
+_GRACE_S = 1.0
+"""How long a server that stops waits for one more request on a connection that it had not said it would close."""
 
 
 class ClientConnection(asyncio.Protocol):
@@ -264,14 +266,16 @@ class ClientConnection(asyncio.Protocol):
             call.cut()
         elif self._is_deaf or self._body is not None:
             self._linger()
-        elif call.is_last or self.is_stopping:
+        elif call.is_last:
             # What was sent ahead is not answered; unread, it would reset the connection, and the answer with it.
             if self._ahead or self.socket.is_unread:
                 self._linger()
             else:
                 self._close()
         else:
-            self._sending.move(self._limits.keep_alive_s)
+            # A client that was told of no end may be sending its next request; that one's answer tells it.
+            keep_alive_s = self._limits.keep_alive_s
+            self._sending.move(min(keep_alive_s, _GRACE_S) if self.is_stopping else keep_alive_s)
             self.socket.resume_reading()
             self._advance_with_rest()
 

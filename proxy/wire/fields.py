@@ -5,19 +5,21 @@ found out once for each order of them and remembered: their lower case, where ea
 not remembered, for some of them are keys.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from operator import itemgetter
+from typing import Any, TypeVar, cast
 
 Field = tuple[bytes, bytes]
 Fields = list[Field]
 """Header fields as they stood in the message: names in their own case, values without the white space around them."""
 
-USUAL = 256
+_USUAL = 256
 """How many orders of names are remembered."""
 _USUAL_BYTES = 4096
 """Of heads with so many bytes of fields at most: what nobody sends twice is not worth the memory."""
 _name = itemgetter(0)
+T = TypeVar("T")
 
 
 class Names:
@@ -27,9 +29,10 @@ class Names:
         own_case: In their own case, in their order.
         lower: In lower case, in their order.
         places: Where each of them stands, first place first.
+        found: What follows from them, by what finds it (`of_names`).
     """
 
-    __slots__ = ("lower", "own_case", "places")
+    __slots__ = ("__weakref__", "found", "lower", "own_case", "places")
 
     def __init__(self, names: tuple[bytes, ...]) -> None:
         """Take the names in their own case."""
@@ -38,6 +41,19 @@ class Names:
         self.places: dict[bytes, list[int]] = {}
         for place, name in enumerate(self.lower):
             self.places.setdefault(name, []).append(place)
+        self.found: dict[object, Any] = {}
+
+
+def of_names(find: Callable[[Names], T]) -> Callable[[Names], T]:
+    """Have what follows from names alone found once, and kept with them for as long as they are remembered."""
+
+    def find_once(names: Names) -> T:
+        found = names.found
+        if find not in found:
+            found[find] = find(names)
+        return cast("T", found[find])
+
+    return find_once
 
 
 class HeadFields(Fields):
@@ -58,7 +74,7 @@ class HeadFields(Fields):
 def head_fields(fields: Fields, size: int) -> HeadFields:
     """Return the fields of a head with their names; `size` is how many bytes they had there."""
     names = tuple(map(_name, fields))
-    return HeadFields(fields, usual_names(names) if size <= _USUAL_BYTES else Names(names))
+    return HeadFields(fields, _usual_names(names) if size <= _USUAL_BYTES else Names(names))
 
 
 def names_of(fields: Sequence[tuple[bytes, bytes]]) -> Names:
@@ -83,5 +99,4 @@ def values(fields: Sequence[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
     return [] if places is None else [fields[place][1] for place in places]
 
 
-usual_names = lru_cache(USUAL)(Names)
-"""Remembers the names that come again and again."""
+_usual_names = lru_cache(_USUAL)(Names)

@@ -19,6 +19,7 @@ _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 _MAX_CHUNK_LINE = 4096
 """Bytes of a chunk's size with its extensions, which nobody uses; llhttp allows 16 KiB for all of a message's."""
+_MANY_BLOCKS = 64
 _MAX_TRAILER_BYTES = 64 * 1024
 
 
@@ -131,7 +132,8 @@ class ChunkedBody:
             self._held, self.rest = b"", data[place:]
         else:
             self._held = data[place:] if self._missing <= 0 else b""
-        return blocks
+        # Of chunks of two bytes, the objects would be twenty times as large as what they hold.
+        return blocks if len(blocks) <= _MANY_BLOCKS else [b"".join(blocks)]
 
     def end(self) -> None:
         """Raise, when the last chunk has not come."""

@@ -1,6 +1,10 @@
 """What passes, what stays, what may be written down."""
 
+import weakref
+
 from proxy.calls.headers import forwarded, key_fingerprint, recorded_request, recorded_response, to_upstream
+from proxy.wire.fields import Names, names_of
+from proxy.wire.head import parse_request_head
 
 SECRET = b"Bearer sk-canary-1234567890"
 
@@ -39,6 +43,30 @@ def test_a_length_said_several_times_is_said_once() -> None:
         (b"a", b"b"),
     ]
     assert forwarded([(b"content-length", b"5, 5")]) == [(b"content-length", b"5")]
+
+
+def test_a_length_that_connection_names_is_the_length_all_the_same() -> None:
+    """Dropped, it would take the body with it: the upstream would get a POST without one."""
+    fields = [(b"Host", b"us"), (b"Connection", b"content-length, x-hop"), (b"Content-Length", b"5"), (b"x-hop", b"1")]
+    assert to_upstream(fields, host=b"h") == [(b"Host", b"h"), (b"Content-Length", b"5")]
+    assert forwarded(fields) == [(b"Host", b"us"), (b"Content-Length", b"5")]
+
+
+def test_heads_with_names_of_their_own_leave_nothing_behind() -> None:
+    """Remembered by what is found out of them, some hundred large heads would take half a gigabyte for good."""
+
+    def names_seen(count: int) -> weakref.ref[Names]:
+        lines = b"".join(b"x-%d: 1\r\n" % number for number in range(count))
+        fields = parse_request_head(b"POST /v1/x HTTP/1.1\r\nHost: h\r\n%b\r\n" % lines).fields
+        to_upstream(fields, host=b"h")
+        forwarded(fields)
+        recorded_request(fields)
+        recorded_response(fields)
+        key_fingerprint(fields, b"salt")
+        return weakref.ref(names_of(fields))
+
+    assert names_seen(3)() is not None
+    assert names_seen(3_000)() is None
 
 
 def test_readiness_for_trailers_and_an_offer_of_another_protocol_are_said_anew() -> None:

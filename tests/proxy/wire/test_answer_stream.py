@@ -97,6 +97,17 @@ async def test_a_reader_that_is_cancelled_ends_the_call() -> None:
     assert source.asked == ["abort"]
 
 
+async def test_tiny_blocks_hold_the_connection_up_by_their_number() -> None:
+    """Two bytes take fifty in memory: a bound on content alone would be none on what lies unread."""
+    source = Source()
+    answer, reader = AnswerStream(source, asyncio.get_running_loop()), Reader()
+    taken = [answer.put([b"ab"]) for _ in range(1_025)]
+    assert (taken.count(True), taken[-1]) == (1_024, False)
+    answer.finish([])
+    assert await answer.pour(reader) is False
+    assert (len(reader.taken), source.asked) == (1_025, ["resume"])
+
+
 async def test_a_slow_reader_holds_the_connection_up_and_a_quick_one_does_not() -> None:
     source = Source()
     answer, reader = AnswerStream(source, asyncio.get_running_loop()), Reader(b"stop")

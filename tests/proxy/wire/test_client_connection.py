@@ -211,6 +211,28 @@ async def test_a_million_chunks_of_a_byte_are_read_in_little_time() -> None:
         assert time.process_time() - began < 4
 
 
+async def test_what_comes_ahead_in_tiny_chunks_is_bounded_by_their_number() -> None:
+    """Two bytes take fifty in memory: a bound on content alone would let a stuck upload take five megabytes."""
+    calls: list[ClientCall] = []
+    may_go_on = asyncio.Event()
+
+    async def serve(call: ClientCall) -> None:
+        calls.append(call)
+        await may_go_on.wait()
+        await answer_length(call)
+
+    async with listening(serve) as running:
+        client = await running.client()
+        await client.send(CHUNKED)
+        for _ in range(3_000):
+            await client.send(b"2\r\nab\r\n")
+            await asyncio.sleep(0)
+        assert 2_000 < calls[0].received_bytes < 2_500
+        may_go_on.set()
+        await client.send(b"0\r\n\r\n")
+        await client.until(b"6000")
+
+
 async def answer_length(call: ClientCall) -> None:
     length = 0
     while block := await call.read():

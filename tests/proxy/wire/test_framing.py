@@ -51,6 +51,12 @@ def test_chunks_are_read_back_however_they_were_cut(blocks: list[bytes], places:
     assert body.trailers == trailers
 
 
+def test_tiny_chunks_of_one_packet_are_few_blocks() -> None:
+    body = ChunkedBody()
+    blocks = body.feed(b"2\r\nab\r\n" * 10_000)
+    assert (len(blocks), b"".join(blocks)) == (1, b"ab" * 10_000)
+
+
 def test_chunks_are_read_back_byte_by_byte_with_extensions_and_large_letters() -> None:
     wire = b'A;name="a;b"\r\n0123456789\r\n000b ; x\r\n\r\n345678901\r\n0;end\r\n\r\n'
     body = ChunkedBody()

@@ -50,6 +50,33 @@ async def test_a_call_under_way_is_finished_and_those_behind_it_are_not_begun() 
         assert len(served) == 1
 
 
+async def test_a_connection_that_was_told_of_no_end_answers_one_more_request_during_a_stop() -> None:
+    """Closed right behind its answer, it would swallow the paid call that the client may be sending just then."""
+    may_end = asyncio.Event()
+
+    async def serve(call: ClientCall) -> None:
+        call.begin_answer(200, b"OK", [(b"content-length", b"2")], has_body=True)
+        call.flush()
+        await may_end.wait()
+        call.send(b"ok")
+        call.finish([])
+
+    async with listening(serve) as running:
+        client, silent = await running.client(), await running.client()
+        for each in (client, silent):
+            await each.send(GET)
+            await each.until(b"\r\n\r\n")
+        draining = asyncio.create_task(drain(running.listener))
+        await wait_until(lambda: not may_be_connected(running.port))
+        may_end.set()
+        for each in (client, silent):
+            assert await each.until(b"ok") == b"ok"
+        await client.send(GET)
+        assert b"connection: close" in await client.rest()
+        assert await silent.rest() == b""
+        assert await draining < 5
+
+
 def may_be_connected(port: int) -> bool:
     with socket.socket() as attempt:
         return attempt.connect_ex(("127.0.0.1", port)) == 0
