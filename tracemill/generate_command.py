@@ -28,6 +28,7 @@ from tracemill.count_text import counted
 from tracemill.plan_text import step_lines
 from tracemill.progress_lines import show_progress
 from tracemill.run_command import DEFAULT_DATA_DIR, PARTIAL, WORK_FILE, AsJson, DataDir, fail, run_to_end, usage
+from tracemill.terminal_text import one_line
 
 _Prompts = Annotated[Path, typer.Option(help="A text file with one prompt on each line, or JSON Lines.")]
 _Name = Annotated[str | None, typer.Option(help="Of the dataset; NAME-v1 insists that this will be its version 1.")]
@@ -153,7 +154,8 @@ async def _generated(asked: _Asked, into: _Into, budget: Budget, *, is_quiet: bo
 
 def _plan_text(plan: GeneratePlan) -> str:
     told = f"{counted(plan.prompts, 'prompt')}, {counted(plan.samples, 'answer')} to each."
-    return "\n".join([told, "", *step_lines(plan.steps, cost=plan.cost, most_cost=plan.most_cost)])
+    steps = step_lines(plan.steps, cost=plan.cost, most_cost=plan.most_cost)
+    return "\n".join([told, "", *steps, *(one_line(f"warning: {warning}") for warning in plan.warnings)])
 
 
 def _report_text(report: GenerateReport) -> str:
@@ -168,7 +170,7 @@ def _report_text(report: GenerateReport) -> str:
         cost = "unknown cost" if bill.cost is None else f"{bill.cost:,.4f}"
         tokens = bill.prompt_tokens + bill.completion_tokens
         lines.append(f"  {purpose}: {counted(bill.calls, 'call')}, {tokens:,} tokens, {cost}")
-    return "\n".join([*lines, *(f"  warning: {warning}" for warning in report.warnings)])
+    return "\n".join([*lines, *(one_line(f"  warning: {warning}") for warning in report.warnings)])
 
 
 def _text(given: str | None, option: str) -> str | None:

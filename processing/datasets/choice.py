@@ -109,7 +109,9 @@ class Answered:
         return self.end or RowEnd(RowState.KEPT, STAGE, GenerateReason.GENERATED, self._detail({}))
 
     def _detail(self, detail: Mapping[str, Json]) -> dict[str, Json]:
-        known = {} if self.known_score is None else {"judge_score": self.known_score}
+        known: dict[str, Json] = {} if self.known_score is None else {"judge_score": self.known_score}
+        if self.item.repeated_key is not None:
+            known["repeated_key"] = self.item.repeated_key
         return {"place": self.item.place, "sample": self.drawn.number, **known, **detail}
 
 

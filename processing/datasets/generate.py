@@ -129,7 +129,12 @@ async def generate(
     wanted.check()
     prompts = read_prompts(path, wanted.setting)
     teachers.check([wanted.teacher, wanted.judge])
-    report = GenerateReport(len(prompts.items), wanted.n_samples)
+    report = GenerateReport(
+        len(prompts.items),
+        wanted.n_samples,
+        repeated_keys=prompts.repeated_keys.count,
+        warnings=prompts.warnings(),
+    )
     beginning = await beginning_of(name, store) if add else None
     await forget_unneeded(store)
     kept = keep_prompts(path, prompts, store.folder)
@@ -269,7 +274,9 @@ def _row(one: Answered) -> Row:
 def _unused_row(unused: UnusedPrompt, prompts: Prompts) -> Row:
     named = blake2b(f"{prompts.sha256}:{unused.place}".encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
     content: dict[str, Json] = {"row_id": f"unused-{named}", "messages": [], "metadata": {}}
-    detail = {"place": unused.place, "problem": unused.detail}
+    detail: dict[str, Json] = {"place": unused.place, "problem": unused.detail}
+    if unused.repeated_key is not None:
+        detail["repeated_key"] = unused.repeated_key
     if unused.reason is None:
         return Row(content, None, RowEnd(RowState.DROPPED, STAGE, GenerateReason.DUPLICATE_PROMPT, detail))
     return Row(content, None, RowEnd(RowState.FAILED, STAGE, str(unused.reason), detail))

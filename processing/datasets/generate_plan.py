@@ -32,11 +32,13 @@ class GeneratePlan:
         prompts: That are asked.
         samples: Answers to each.
         steps: By purpose and model; an answer that is not there yet may turn out a duplicate and need no judge.
+        warnings: What to look at before anything is paid.
     """
 
     prompts: int
     samples: int
     steps: tuple[PlannedStep, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def cost(self) -> float | None:
@@ -50,7 +52,12 @@ class GeneratePlan:
 
     def as_json(self) -> dict[str, Json]:
         """For machines."""
-        return {"prompts": self.prompts, "samples": self.samples, **steps_json(self.steps)}
+        return {
+            "prompts": self.prompts,
+            "samples": self.samples,
+            **steps_json(self.steps),
+            "warnings": list(self.warnings),
+        }
 
 
 async def plan_generate(path: Path, teachers: Teachers, wanted: Wanted) -> GeneratePlan:
@@ -69,7 +76,7 @@ async def plan_generate(path: Path, teachers: Teachers, wanted: Wanted) -> Gener
         if one.drawn.problem == UNKNOWN_ANSWER:
             tokens = tokens_of({"messages": _question(one.item, wanted)}) + COMPLETION_TOKENS
             asked.tally.add(PURPOSE, wanted.judge, tokens, least=0, expected=1.0, most=1)
-    return GeneratePlan(len(prompts.items), wanted.n_samples, await steps_of(asked))
+    return GeneratePlan(len(prompts.items), wanted.n_samples, await steps_of(asked), tuple(prompts.warnings()))
 
 
 def _question(item: PromptItem, wanted: Wanted) -> Sequence[Json]:

@@ -19,6 +19,7 @@ class GenerateReport:
         samples: Answers wanted of each.
         entered: Answers, and lines that were not asked.
         reasons: State to reason to how many; they add up to `entered`.
+        repeated_keys: Lines of the file with a key that stands twice in one object; its last value counts.
         bill: What the answers cost, by purpose, the ones bought earlier included.
         paid: Calls that this command bought; `cached` were known.
         version: The version; None when nothing was written.
@@ -29,6 +30,7 @@ class GenerateReport:
     samples: int
     entered: int = 0
     reasons: dict[RowState, Counter[str]] = field(default_factory=dict)
+    repeated_keys: int = 0
     bill: Mapping[str, Bill] = field(default_factory=dict)
     paid: int = 0
     cached: int = 0
@@ -54,6 +56,7 @@ class GenerateReport:
             "dropped": self.count(RowState.DROPPED),
             "failed": self.count(RowState.FAILED),
             "reasons": {str(state): dict(sorted(found.items())) for state, found in sorted(self.reasons.items())},
+            "repeated_keys": self.repeated_keys,
         }
 
     def calls(self) -> dict[str, Json]:

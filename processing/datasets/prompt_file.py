@@ -6,14 +6,14 @@ A line of JSON has a `prompt`, or `messages` that end before the answer; it may 
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from processing.datasets.conversation_form import read_conversation, text_of_cell
 from processing.datasets.file_blocks import beginning_of, text_blocks
 from processing.datasets.json_file import json_records
-from processing.datasets.record import Record, RecordFault, failed, failed_line
+from processing.datasets.record import Record, RecordFault, RepeatedKeys, failed, failed_line
 from processing.datasets.row_form import RowFault, RowFormError, messages_of, row_of
 from processing.errors import InputError
 from store.recorded.file_lines import file_lines
@@ -35,6 +35,7 @@ class PromptItem:
         tools: Tool definitions; None for none.
         response_format: As a request has it; None for none.
         metadata: Kept with every row.
+        repeated_key: See `Record`.
     """
 
     id: str
@@ -43,6 +44,7 @@ class PromptItem:
     tools: list[Json] | None = None
     response_format: Json | None = None
     metadata: Mapping[str, Json] = field(default_factory=dict)
+    repeated_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +56,14 @@ class UnusedPrompt:
         reason: From the closed lists of records and rows; `None` where it repeats another.
         detail: For a person; holds no content.
         same_as: Id of the prompt that it repeats.
+        repeated_key: See `Record`.
     """
 
     place: str
     reason: RecordFault | RowFault | None
     detail: str
     same_as: str | None = None
+    repeated_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ class Prompts:
         items: Each once, in order.
         unused: The other lines that are not blank.
         names_traces: Whether one of the lines says which trace it comes from.
+        repeated_keys: Lines with a key that stands twice in one object; its last value counts.
     """
 
     name: str
@@ -79,6 +84,11 @@ class Prompts:
     items: tuple[PromptItem, ...]
     unused: tuple[UnusedPrompt, ...]
     names_traces: bool = False
+    repeated_keys: RepeatedKeys = field(default_factory=RepeatedKeys)
+
+    def warnings(self) -> list[str]:
+        """What to look at before anything is paid."""
+        return self.repeated_keys.warnings(len(self.items) + len(self.unused))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +115,7 @@ def read_prompts(path: Path, setting: Setting = Setting()) -> Prompts:
     items: dict[str, PromptItem] = {}
     unused: list[UnusedPrompt] = []
     names_traces = False
+    repeated_keys = RepeatedKeys()
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -113,19 +124,21 @@ def read_prompts(path: Path, setting: Setting = Setting()) -> Prompts:
                 unused.append(UnusedPrompt(record.place, record.fault, record.detail or ""))
                 continue
             names_traces = names_traces or _names_trace(record.value)
+            repeated_keys.take(record)
             try:
-                item = _item(record.value, record.place, setting)
+                item = replace(_item(record.value, record.place, setting), repeated_key=record.repeated_key)
             except RowFormError as exc:
-                unused.append(UnusedPrompt(record.place, exc.reason, exc.detail))
+                unused.append(UnusedPrompt(record.place, exc.reason, exc.detail, None, record.repeated_key))
                 continue
             if items.setdefault(item.id, item) is not item:
-                unused.append(UnusedPrompt(record.place, None, f"the same as {items[item.id].place}", item.id))
+                detail = f"the same as {items[item.id].place}"
+                unused.append(UnusedPrompt(record.place, None, detail, item.id, record.repeated_key))
     except OSError as exc:
         raise InputError(str(path), f"cannot be read: {exc.strerror or exc}.") from exc
     if not items:
         first = f" The first line: {unused[0].place}: {unused[0].detail}." if unused else ""
         raise InputError(path.name, f"holds no prompt; expected one on each line, or JSON with `prompt`.{first}")
-    return Prompts(path.name, digest, tuple(items.values()), tuple(unused), names_traces)
+    return Prompts(path.name, digest, tuple(items.values()), tuple(unused), names_traces, repeated_keys)
 
 
 def _names_trace(value: Mapping[str, Json]) -> bool:

@@ -30,6 +30,7 @@ class RecordFault(StrEnum):
     """The record has more or fewer cells than the header."""
 
 
+_SHOWN_KEY: Final = 40
 _OF_LINES: Final = {
     RejectReason.TOO_LONG: RecordFault.TOO_LONG,
     RejectReason.BROKEN_FILE: RecordFault.BROKEN_FILE,
@@ -64,6 +65,32 @@ class Record:
     def place(self) -> str:
         """Where it stands, for a person."""
         return f"{self.file}:{self.number}"
+
+
+@dataclass(slots=True)
+class RepeatedKeys:
+    """Records with a key that stands twice in one object.
+
+    Attributes:
+        count: How many.
+        first: The first such key and where it stands, for a person.
+    """
+
+    count: int = 0
+    first: str = ""
+
+    def take(self, record: Record) -> None:
+        """Count a record if it is one."""
+        if record.repeated_key is not None:
+            self.count += 1
+            self.first = self.first or f'"{record.repeated_key[:_SHOWN_KEY]}" in {record.place}'
+
+    def warnings(self, entered: int) -> list[str]:
+        """Tell of them among all records; nothing where there are none."""
+        if not self.count:
+            return []
+        counted = f"A key stands twice in {self.count:,} of {entered:,} records; its last value counts."
+        return [f"{counted} The first is {self.first}."]
 
 
 def failed(file: str, number: int, fault: RecordFault, detail: str) -> Record:

@@ -166,7 +166,7 @@ async def _fill(
             _require_rows_only(batch, name)
         rows = await stored([ended.row for ended in batch], born.add_rows)
         for row, ended in zip(rows, batch, strict=True):
-            report.take(row, ended.record.place, trailing=ended.trailing, repeated_key=ended.record.repeated_key)
+            report.take(row, ended.record, trailing=ended.trailing)
         done(report.entered)
     _require_rows(report, name)
 

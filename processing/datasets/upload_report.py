@@ -7,13 +7,13 @@ from typing import Final, NamedTuple
 
 from processing.datasets.data_set import Format
 from processing.datasets.mapping import FieldMapping
+from processing.datasets.record import Record, RepeatedKeys
 from processing.datasets.row_split import SplitRows
 from store.datasets.row import Row, RowState
 from store.datasets.version import Version
 from store.recorded.message import Json
 
 _SHOWN_PROBLEMS: Final = 100
-_SHOWN_KEY: Final = 40
 
 
 class UploadReason(StrEnum):
@@ -56,7 +56,6 @@ class UploadReport:
         parts: Part to kept rows; an empty name stands for rows that are not split.
         trailing_messages: Left out behind the last answers.
         repeated_keys: Records with a key that stands twice in one object; its last value counts.
-        first_repeated: The first such key and where it stands, for a person.
         problems: The first records that did not become rows.
         version: The version; None when nothing was written.
         split: What the split came to, where one was asked for.
@@ -70,8 +69,7 @@ class UploadReport:
     reasons: dict[RowState, Counter[str]] = field(default_factory=dict)
     parts: Counter[str] = field(default_factory=Counter)
     trailing_messages: int = 0
-    repeated_keys: int = 0
-    first_repeated: str = ""
+    repeated_keys: RepeatedKeys = field(default_factory=RepeatedKeys)
     problems: list[Problem] = field(default_factory=list)
     version: Version | None = None
     split: SplitRows | None = None
@@ -81,12 +79,10 @@ class UploadReport:
         """How many records ended so."""
         return self.reasons.get(state, Counter()).total()
 
-    def take(self, row: Row, place: str, *, trailing: int, repeated_key: str | None) -> None:
+    def take(self, row: Row, record: Record, *, trailing: int) -> None:
         """Count a record with its end."""
         self.entered += 1
-        if repeated_key is not None:
-            self.repeated_keys += 1
-            self.first_repeated = self.first_repeated or f'"{repeated_key[:_SHOWN_KEY]}" in {place}'
+        self.repeated_keys.take(record)
         self.reasons.setdefault(row.end.state, Counter())[str(row.end.reason)] += 1
         self.trailing_messages += trailing
         if row.end.state is RowState.KEPT:
@@ -94,7 +90,7 @@ class UploadReport:
         elif len(self.problems) < _SHOWN_PROBLEMS:
             detail = row.end.detail
             said = detail.get("problem") or f"the same as row {detail.get('duplicate_of')}"
-            self.problems.append(Problem(place, row.end.state, str(row.end.reason), str(said)))
+            self.problems.append(Problem(record.place, row.end.state, str(row.end.reason), str(said)))
 
     def warn(self) -> None:
         """Put down what to look at, once all is counted."""
@@ -104,9 +100,7 @@ class UploadReport:
         if self.trailing_messages:
             left_out = f"{self.trailing_messages:,} messages after a last answer were left out"
             self.warnings.append(f"{left_out}: nothing answers them.")
-        if self.repeated_keys:
-            counted = f"{self.repeated_keys:,} of {self.entered:,} records have a key twice; its last value counts"
-            self.warnings.append(f"{counted}. The first is {self.first_repeated}.")
+        self.warnings += self.repeated_keys.warnings(self.entered)
         if self.split is None and self.parts[""] and sum(self.parts.values()) > self.parts[""]:
             self.warnings.append(f"{self.parts['']:,} rows stand in no part, while others do; they count as train.")
 
@@ -133,5 +127,5 @@ class UploadReport:
             "reasons": {str(state): dict(sorted(found.items())) for state, found in sorted(self.reasons.items())},
             "parts": {name or "unsplit": count for name, count in sorted(self.parts.items())},
             "trailing_messages": self.trailing_messages,
-            "repeated_keys": self.repeated_keys,
+            "repeated_keys": self.repeated_keys.count,
         }

@@ -95,6 +95,25 @@ def bought(teachers: Teachers) -> int:
     return len(teachers.requests)
 
 
+async def test_a_prompt_with_a_key_that_stands_twice_is_flagged_and_said(teachers: Teachers, tmp_path: Path) -> None:
+    """The teacher was paid for the last of two prompts, and nobody heard of the first."""
+    Script(teachers, "best of $")
+    lines = [
+        '{"prompt": "tides"}',
+        '{"prompt": "lost", "prompt": "whales"}',
+        '{"prompt": "tides", "metadata": {"topic": 1, "topic": 2}}',
+    ]
+    said = 'A key stands twice in 2 of 3 records; its last value counts. The first is "prompt" in prompts.jsonl:2.'
+    report, rows = await made(teachers, tmp_path, "\n".join(lines), ending="jsonl", n_samples=1)
+    assert (report.count(RowState.KEPT), report.counts()["repeated_keys"]) == (2, 2)
+    assert said in report.warnings
+    flagged = {name.split("-")[0]: row.end.detail.get("repeated_key") for name, row in rows.items()}
+    assert flagged == {"best of tides": None, "best of whales": "prompt", "unused": "topic"}
+    async with asking(teachers, tmp_path) as (_, askers):
+        plan = await plan_generate(tmp_path / "prompts.jsonl", askers, Wanted("teacher", "critic"))
+    assert plan.warnings == (said,)
+
+
 async def test_the_best_answer_to_each_prompt_becomes_a_row(teachers: Teachers, tmp_path: Path) -> None:
     Script(teachers, "fair $", "best of $", "good $ too", "best, as well, for $")
     report, rows = await made(teachers, tmp_path, "tides\n\nwhales\n", n_samples=4)
@@ -106,6 +125,7 @@ async def test_the_best_answer_to_each_prompt_becomes_a_row(teachers: Teachers, 
         "dropped": 6,
         "failed": 0,
         "reasons": {"dropped": {"not_best": 6}, "kept": {"generated": 2}},
+        "repeated_keys": 0,
     }
     row = rows["best of tides"]
     assert (row.end.state, row.end.reason) == (RowState.KEPT, "generated")

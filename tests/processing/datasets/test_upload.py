@@ -352,7 +352,7 @@ async def test_a_key_that_stands_twice_is_flagged_and_said(store: DatasetStore, 
     assert (report.count(RowState.KEPT), report.counts()["repeated_keys"]) == (3, 2)
     flagged = {row.content["prompt"]: row.end.detail.get("repeated_key") for row in await rows_of(store, report)}
     assert flagged == {"first": None, "second": "prompt", "third": "topic"}
-    said = f'2 of 3 records have a key twice; its last value counts. The first is "prompt" in twice.{ending}:2.'
+    said = f'A key stands twice in 2 of 3 records; its last value counts. The first is "prompt" in twice.{ending}:2.'
     assert said in report.warnings
 
 
