@@ -10,19 +10,10 @@ from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from processing import job_description
-from processing.budget import Budget
-from processing.config import Config
-from processing.datasets.generate_config import load_generate
-from processing.endpoint import endpoint
 from processing.errors import ProcessingError
-from processing.job_description import JobDescription
-from processing.model_client import ModelClient
-from processing.model_config import load_models
 from processing.progress import LiveProgress, Progress, StageProgress
-from processing.teachers import Teachers
 from store.connection import SqliteConnection
 from store.database import WORK, open_reader_now
 from store.datasets.version_table import Wanted, check_opening, find
@@ -31,6 +22,13 @@ from store.filed_job import Bounds, OneFiledJob
 from store.job_folder import EventKind, JobFolder
 from store.job_kind import JobKind
 from tracemill.job_kinds.servers import Servers, allowed
+
+if TYPE_CHECKING:
+    # What not every kind of job needs is imported where it is: filing an upload waits for no client of models.
+    from processing.budget import Budget
+    from processing.config import Config
+    from processing.job_description import JobDescription
+    from processing.teachers import Teachers
 
 WORK_FILE = "work.db"
 TRACES_FILE = "traces.db"
@@ -92,15 +90,19 @@ class Asked:
         return Bounds(self.request.get("max_calls"), self.request.get("max_cost"))
 
     @cached_property
-    def config(self) -> Config:
+    def config(self) -> "Config":
         """Where models are asked, with the keys of their servers; without a file, all where models are asked at all.
 
         Raises:
             ProcessingError: It is wrong, or names servers that may not be asked.
         """
+        from processing.model_config import load_models
+
         path = self._if_given(self.folder.config)
         match self.request.get("kind"):
             case JobKind.GENERATE:
+                from processing.datasets.generate_config import load_generate
+
                 found = load_generate(path)
             case JobKind.EVALUATE:
                 found = load_models(path, "evaluation")
@@ -109,8 +111,10 @@ class Asked:
         return allowed(found, self.servers, os.environ)
 
     @cached_property
-    def job_description(self) -> JobDescription | None:
+    def job_description(self) -> "JobDescription | None":
         """The job description of any task; None without one. Raises ProcessingError when it is wrong."""
+        from processing import job_description
+
         path = self._if_given(self.folder.job_description)
         return None if path is None else job_description.load(path, task=_ANY_TASK)
 
@@ -140,7 +144,7 @@ class Asked:
         with closing(open_reader_now(path, WORK)) as db:
             work(db)
 
-    def check_models(self, models: Sequence[str], config: Config | None = None) -> None:
+    def check_models(self, models: Sequence[str], config: "Config | None" = None) -> None:
         """See that the models can be asked, and that what they cost can be bounded.
 
         Args:
@@ -150,6 +154,9 @@ class Asked:
         Raises:
             MemberError: One cannot.
         """
+        from processing.budget import Budget
+        from processing.endpoint import endpoint
+
         budget = Budget(*self.bounds)
         with about("config"):
             for model in models:
@@ -176,8 +183,10 @@ class Attempt(Asked):
         return EventProgress(self.folder)
 
     @cached_property
-    def budget(self) -> Budget:
+    def budget(self) -> "Budget":
         """What this attempt may buy."""
+        from processing.budget import Budget
+
         return Budget(*self.left)
 
     @property
@@ -186,8 +195,11 @@ class Attempt(Asked):
         return self.folder.path / "made.json"
 
     @asynccontextmanager
-    async def teachers(self) -> AsyncIterator[tuple[Teachers, Progress]]:
+    async def teachers(self) -> "AsyncIterator[tuple[Teachers, Progress]]":
         """Give the models that may be asked, and whom to tell how far the asking is."""
+        from processing.model_client import ModelClient
+        from processing.teachers import Teachers
+
         live = LiveProgress(self.progress, lambda: self.budget.cost)
         async with ModelClient(self.config.parallel) as client:
             teachers = Teachers(client, self.work, self.config, os.environ, budget=self.budget, changed=live.refresh)

@@ -5,9 +5,12 @@ environment to one.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from processing.config import Config, Model, without_credentials
 from processing.errors import InputError
+
+if TYPE_CHECKING:
+    from processing.config import Config, Model
 
 _GENERAL_URL, _GENERAL_KEY = "TRACEMILL_TEACHER_BASE_URL", "TRACEMILL_TEACHER_API_KEY"
 
@@ -15,12 +18,14 @@ Servers = Sequence[Mapping[str, str | None]]
 """`base_url` and `api_key_env` of each server that may be asked."""
 
 
-def allowed(config: Config, servers: Servers, environ: Mapping[str, str]) -> Config:
+def allowed(config: "Config", servers: Servers, environ: Mapping[str, str]) -> "Config":
     """Give the configuration with the keys that belong to its servers.
 
     Raises:
         InputError: It names a server, or a key for one, that is not among those that may be asked.
     """
+    from processing.config import without_credentials
+
     general = environ.get(_GENERAL_URL)
     keys: dict[str, str | None] = {str(each["base_url"]).rstrip("/"): each["api_key_env"] for each in servers}
     models: dict[str, Model] = {}

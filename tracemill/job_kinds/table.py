@@ -20,10 +20,16 @@ def _process(_kind: JobKind) -> KindOfWork:
     return PROCESS
 
 
-def _births(kind: JobKind) -> KindOfWork:
-    from tracemill.job_kinds.births import GENERATE, UPLOAD
+def _upload(_kind: JobKind) -> KindOfWork:
+    from tracemill.job_kinds.upload import UPLOAD
 
-    return UPLOAD if kind is JobKind.UPLOAD else GENERATE
+    return UPLOAD
+
+
+def _generation(_kind: JobKind) -> KindOfWork:
+    from tracemill.job_kinds.generation import GENERATE
+
+    return GENERATE
 
 
 def _curation(kind: JobKind) -> KindOfWork:
@@ -46,8 +52,8 @@ def _evaluation(_kind: JobKind) -> KindOfWork:
 
 _KINDS: Mapping[JobKind, Callable[[JobKind], KindOfWork]] = {
     JobKind.PROCESS: _process,
-    JobKind.UPLOAD: _births,
-    JobKind.GENERATE: _births,
+    JobKind.UPLOAD: _upload,
+    JobKind.GENERATE: _generation,
     JobKind.JUDGE: _curation,
     JobKind.FILTER: _curation,
     JobKind.SPLIT: _curation,
