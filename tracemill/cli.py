@@ -190,7 +190,7 @@ def plan() -> _Body:
 
 @app.command()
 def process() -> _Body:
-    """Filter, relabel, split and convert traces into a dataset."""
+    """Filter, convert, split and relabel traces into a dataset."""
     from tracemill.process_commands import process
 
     return process

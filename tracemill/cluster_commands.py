@@ -41,6 +41,8 @@ from tracemill.run_command import (
     WORK_FILE,
     AsJson,
     DataDir,
+    MaxCalls,
+    MaxCost,
     fail,
     run_to_end,
     usage,
@@ -67,10 +69,8 @@ def build(
     config: Annotated[Path | None, typer.Option(help="Where models are asked, YAML or JSON.")] = None,
     min_traces: Annotated[int, typer.Option(min=1, help="A group with fewer is no cluster.")] = LEAST_TRACES,
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn by chance.")] = 0,
-    max_calls: Annotated[int | None, typer.Option(min=0, help="Buy at most so many calls of models.")] = None,
-    max_cost: Annotated[
-        float | None, typer.Option(min=0, help="Spend at most so much, in the currency of the configured prices.")
-    ] = None,
+    max_calls: MaxCalls = None,
+    max_cost: MaxCost = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:

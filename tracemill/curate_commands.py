@@ -25,7 +25,7 @@ from tracemill.curation_text import curated_text, split_text
 from tracemill.dataset_commands import Reference, datasets
 from tracemill.personal_data import find_personal
 from tracemill.progress_lines import show_progress
-from tracemill.run_command import DEFAULT_DATA_DIR, WORK_FILE, AsJson, DataDir, run_to_end, usage
+from tracemill.run_command import DEFAULT_DATA_DIR, WORK_FILE, AsJson, DataDir, MaxCalls, MaxCost, run_to_end, usage
 
 _TASK = "chat-completion"
 
@@ -52,10 +52,8 @@ def judge(
         Path | None, typer.Option(help="Job description, JSON: the task to judge by. [default: as last time]")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Configuration that says where the model is asked.")] = None,
-    max_calls: Annotated[int | None, typer.Option(min=0, help="Buy at most so many calls.")] = None,
-    max_cost: Annotated[
-        float | None, typer.Option(min=0, help="Spend at most so much, in the currency of the configured price.")
-    ] = None,
+    max_calls: MaxCalls = None,
+    max_cost: MaxCost = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:

@@ -26,7 +26,17 @@ from tracemill.evaluation_files import Html, Plot, Shown, check_files, write_fil
 from tracemill.evaluation_text import bill_line, comparison_text, evaluation_text, held_lines
 from tracemill.fitted_table import terminal_width
 from tracemill.progress_lines import show_progress
-from tracemill.run_command import DEFAULT_DATA_DIR, PARTIAL, WORK_FILE, AsJson, DataDir, run_to_end, usage
+from tracemill.run_command import (
+    DEFAULT_DATA_DIR,
+    PARTIAL,
+    WORK_FILE,
+    AsJson,
+    DataDir,
+    MaxCalls,
+    MaxCost,
+    run_to_end,
+    usage,
+)
 
 CUTOFF_NOT_MET = 5
 _SECTION = "evaluation"
@@ -65,10 +75,8 @@ def evaluate(
         Literal["recorded"] | None, typer.Option(help="recorded: the original model's answers, which cost nothing.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Configuration that says where models are asked.")] = None,
-    max_calls: Annotated[int | None, typer.Option(min=0, help="Buy at most so many calls.")] = None,
-    max_cost: Annotated[
-        float | None, typer.Option(min=0, help="Spend at most so much, in the currency of the configured prices.")
-    ] = None,
+    max_calls: MaxCalls = None,
+    max_cost: MaxCost = None,
     cutoffs: Annotated[
         str | None, typer.Option(help="Bounds to keep, as accuracy=0.9,cost_per_row<=0.01; else the exit code is 5.")
     ] = None,

@@ -27,7 +27,18 @@ from store.datasets.row import RowState
 from tracemill.count_text import counted
 from tracemill.plan_text import step_lines
 from tracemill.progress_lines import show_progress
-from tracemill.run_command import DEFAULT_DATA_DIR, PARTIAL, WORK_FILE, AsJson, DataDir, fail, run_to_end, usage
+from tracemill.run_command import (
+    DEFAULT_DATA_DIR,
+    PARTIAL,
+    WORK_FILE,
+    AsJson,
+    DataDir,
+    MaxCalls,
+    MaxCost,
+    fail,
+    run_to_end,
+    usage,
+)
 from tracemill.terminal_text import one_line
 
 _Prompts = Annotated[Path, typer.Option(help="A text file with one prompt on each line, or JSON Lines.")]
@@ -40,9 +51,6 @@ _Criteria = Annotated[str | None, typer.Option(help="For the judge: what else to
 _Configuration = Annotated[
     Path | None,
     typer.Option(help="YAML or JSON: models, with_trace, synthgen. Without one: TRACEMILL_TEACHER_BASE_URL."),
-]
-_MaxCost = Annotated[
-    float | None, typer.Option(min=0, help="Spend at most so much, in the currency of the configured prices.")
 ]
 _Add = Annotated[
     bool, typer.Option("--add", help="Add to the active version, or to the rows of the newest frozen one.")
@@ -65,8 +73,8 @@ def generate(
     tools: Annotated[Path | None, typer.Option(help="JSON file with tool definitions.")] = None,
     config: _Configuration = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only tell what it would buy.")] = False,
-    max_calls: Annotated[int | None, typer.Option(min=0, help="Buy at most so many calls of models.")] = None,
-    max_cost: _MaxCost = None,
+    max_calls: MaxCalls = None,
+    max_cost: MaxCost = None,
     add: _Add = False,
     note: Annotated[str | None, typer.Option(help="A few words that lists show.")] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,

@@ -34,6 +34,8 @@ from tracemill.run_command import (
     WORK_FILE,
     AsJson,
     DataDir,
+    MaxCalls,
+    MaxCost,
     fail,
     find_run,
     run_to_end,
@@ -55,10 +57,8 @@ def process(
     test: Annotated[Path | None, typer.Option(help="Your own test set, JSON Lines or CSV; used as it is.")] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     strict: Annotated[bool, typer.Option("--strict", help="A line that cannot be read is an error.")] = False,
-    max_calls: Annotated[int | None, typer.Option(min=0, help="Buy at most so many calls of models.")] = None,
-    max_cost: Annotated[
-        float | None, typer.Option(min=0, help="Spend at most so much, in the currency of the configured prices.")
-    ] = None,
+    max_calls: MaxCalls = None,
+    max_cost: MaxCost = None,
     ask_above: Annotated[
         float | None,
         typer.Option(min=0, help="Plan first, and ask before spending more than so much in the worst case."),
@@ -70,7 +70,7 @@ def process(
     note: Annotated[str | None, typer.Option(help="With --dataset: a few words that lists of versions show.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Filter, relabel, split and convert traces into a dataset.
+    """Filter, convert, split and relabel traces into a dataset.
 
     Teachers are asked at the servers that the configuration names, or at TRACEMILL_TEACHER_BASE_URL. An interrupted run
     goes on when the same command is given again; what was paid for is not paid again.

@@ -36,6 +36,8 @@ from tracemill.run_command import (
     WORK_FILE,
     AsJson,
     DataDir,
+    MaxCalls,
+    MaxCost,
     RunName,
     fail,
     find_run,
@@ -86,10 +88,8 @@ def reprocess(
         Path | None, typer.Option(help="Folder for the dataset; the run's own replaces it. [default: RUN-2]")
     ] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
-    max_calls: Annotated[int | None, typer.Option(min=0, help="Buy at most so many calls of models.")] = None,
-    max_cost: Annotated[
-        float | None, typer.Option(min=0, help="Spend at most so much, in the currency of the configured prices.")
-    ] = None,
+    max_calls: MaxCalls = None,
+    max_cost: MaxCost = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -27,6 +27,11 @@ DataDir = Annotated[
     Path, typer.Option("--data-dir", envvar="TRACEMILL_DATA_DIR", help="Folder of traces.db and work.db.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+MaxCalls = Annotated[int | None, typer.Option("--max-calls", min=0, help="Buy at most so many calls of models.")]
+MaxCost = Annotated[
+    float | None,
+    typer.Option("--max-cost", min=0, help="Spend at most so much, in the currency of the configured prices."),
+]
 RunName = Annotated[str, typer.Argument(help="Run id, name, or folder of the dataset.")]
 
 
