@@ -176,8 +176,8 @@ class ServeSettings:
     )
     upstream_http2: bool = setting(
         False,
-        "Whether HTTP/2 is offered to upstreams over TLS. Over it a client that leaves does not end its call, and "
-        "interim answers (1xx) and trailers are not passed on.",
+        "Whether HTTP/2 is offered to upstreams over TLS (`pip install 'tracemill[http2]'`). Each call has its "
+        "connection to itself there, too; interim answers (1xx) and trailers are not passed on.",
     )
     upstream_ca_file: Path | None = setting(
         None, "PEM file of the authorities that upstreams' certificates are checked against; none is the system's own."

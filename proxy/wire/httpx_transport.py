@@ -2,10 +2,17 @@
 
 It keeps the pool's contract as far as it can: fields and target go out as given and blocks come raw, but interim
 answers and trailers are not told, and the time-out for the first byte is the one for every other.
+
+A connection carries one call at a time, over HTTP/2, too. To end a call there, its stream would have to be reset, which
+httpx has no way to ask for: the upstream would go on with an answer that nobody reads, and is paid for. So the call's
+connection is closed, and nobody else's call is on it.
 """
 
 import importlib.util
 import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, cast
 
 import httpx2 as httpx
 
@@ -22,34 +29,26 @@ def check_http2() -> None:
     """
     if importlib.util.find_spec("h2") is None:
         raise SettingsError(
-            "HTTP/2 to the upstreams needs the package h2: pip install 'httpx2[http2]', or leave it off."
+            "HTTP/2 to the upstreams needs the package h2: pip install 'tracemill[http2]', or leave it off."
         )
 
 
 class HttpxTransport(httpx.AsyncBaseTransport):
-    """httpx's transport behind the pool's reading of time-outs."""
+    """Connections of httpx's behind the pool's reading of time-outs; the one used last is used next."""
 
     def __init__(self, tls: ssl.SSLContext, keepalive_s: float, *, proxy: UpstreamProxy | None, http2: bool) -> None:
-        """Make a pool of httpx's own, without a bound.
+        """Open nothing yet.
 
         Raises:
             httpx.ProxyError: A SOCKS proxy needs a package that is missing.
         """
-        try:
-            self._transport = httpx.AsyncHTTPTransport(
-                verify=tls,
-                http2=http2,
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=keepalive_s),
-                proxy=None
-                if proxy is None
-                else httpx.Proxy(proxy.url, ssl_context=tls if proxy.scheme == "https" else None),
-                trust_env=False,
-            )
-        except ImportError as error:
-            raise httpx.ProxyError(
-                f"the proxy {proxy.host if proxy else ''} speaks SOCKS, which needs the package socksio:"
-                " pip install 'httpx2[socks]'"
-            ) from error
+        self._tls = tls
+        self._keepalive_s = keepalive_s
+        self._proxy = proxy
+        self._has_http2 = http2
+        self._open: set[_Connection] = set()
+        self._idle: list[_Connection] = []
+        self._make()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and return its answer when the head is there."""
@@ -60,8 +59,107 @@ class HttpxTransport(httpx.AsyncBaseTransport):
         whole = getattr(request.stream, "body", None)
         if isinstance(whole, bytes):
             request.stream = httpx.ByteStream(whole)
-        return await self._transport.handle_async_request(request)
+        connection = await self._take_idle() or _Connection(self._make(), self._give_back, self._open.discard)
+        self._open.add(connection)
+        return await connection.call(request)
 
     async def aclose(self) -> None:
         """Close every connection."""
+        self._idle.clear()
+        for connection in list(self._open):
+            await connection.close()
+
+    async def _take_idle(self) -> "_Connection | None":
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_usable(self._keepalive_s):
+                return connection
+            await connection.close()
+        return None
+
+    def _give_back(self, connection: "_Connection") -> None:
+        self._idle.append(connection)
+
+    def _make(self) -> httpx.AsyncHTTPTransport:
+        proxy = self._proxy
+        try:
+            return httpx.AsyncHTTPTransport(
+                verify=self._tls,
+                http2=self._has_http2,
+                limits=httpx.Limits(max_connections=1, keepalive_expiry=self._keepalive_s),
+                proxy=None
+                if proxy is None
+                else httpx.Proxy(proxy.url, ssl_context=self._tls if proxy.scheme == "https" else None),
+                trust_env=False,
+            )
+        except ImportError as error:
+            raise httpx.ProxyError(
+                f"the proxy {proxy.host if proxy else ''} speaks SOCKS, which needs the package socksio:"
+                " pip install 'httpx2[socks]'"
+            ) from error
+
+
+class _Connection:
+    """A transport of httpx's with one connection at most."""
+
+    def __init__(
+        self,
+        transport: httpx.AsyncHTTPTransport,
+        on_idle: Callable[["_Connection"], None],
+        on_gone: Callable[["_Connection"], None],
+    ) -> None:
+        self._transport = transport
+        self._on_idle = on_idle
+        self._on_gone = on_gone
+        self._stream: Any = None
+        self._idle_since = 0.0
+
+    def is_usable(self, keepalive_s: float) -> bool:
+        """Tell whether the upstream has left the idle connection alone, as far as this machine knows."""
+        is_young = time.monotonic() - self._idle_since < keepalive_s
+        return is_young and not self._stream.get_extra_info("is_readable")
+
+    async def call(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; the connection is free again when its answer has been read to the end and closed."""
+        try:
+            response = await self._transport.handle_async_request(request)
+        except BaseException:
+            await self.close()
+            raise
+        self._stream = response.extensions["network_stream"]
+        response.stream = _Answer(cast("httpx.AsyncByteStream", response.stream), self)
+        return response
+
+    async def release(self) -> None:
+        """Wait for the next call."""
+        self._idle_since = time.monotonic()
+        self._on_idle(self)
+
+    async def close(self) -> None:
+        """Close, whatever is under way."""
+        self._on_gone(self)
         await self._transport.aclose()
+
+
+class _Answer(httpx.AsyncByteStream):
+    """An answer's blocks; closed before their end, it takes its connection with it."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, connection: _Connection) -> None:
+        self._stream = stream
+        self._connection = connection
+        self._is_whole = self._is_closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for block in self._stream:
+            yield block
+        self._is_whole = True
+
+    async def aclose(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if not self._is_whole:
+            await self._connection.close()
+            return
+        await self._stream.aclose()
+        await self._connection.release()

@@ -180,15 +180,6 @@ async def test_a_socks_proxy_without_its_package_is_a_clear_error() -> None:
         await pool.handle_async_request(request("GET", "http://api.test"))
 
 
-async def test_http2_without_its_package_is_a_clear_error() -> None:
-    with contextlib.suppress(ImportError):
-        import h2  # noqa: F401 # type: ignore[import-not-found]
-
-        pytest.skip("h2 is installed")
-    with pytest.raises(SettingsError, match="needs the package h2"):
-        Pool(http2=True)
-
-
 async def test_a_scheme_that_is_not_http_is_said(pool: Pool) -> None:
     with pytest.raises(httpx.UnsupportedProtocol, match="'ftp'"):
         await pool.handle_async_request(request("GET", "ftp://api.test"))
