@@ -2,7 +2,7 @@ import signal
 
 import pytest
 
-FIRST = ("tests/acceptance/", "tests/contract/", "tests/tracemill/")
+FIRST = ("tests/acceptance/", "tests/contract/", "tests/store/", "tests/tracemill/")
 """Their files take longest, and what comes last decides how long one worker goes on after the others."""
 
 
