@@ -11,6 +11,7 @@ far.
 """
 
 # ruff: noqa: S608 - names of tables are made of numbers of parts.
+import math
 import sqlite3
 import time
 from bisect import bisect_left
@@ -23,6 +24,7 @@ from store.connection import transaction_now
 from store.follower import StoredTrace
 from store.fresh_messages import FreshMessages
 from store.id_list import NODE_BLOBS_OF, number_list
+from store.search_part import SearchPart, find_parts, make_part, merge_pages, move_part, set_state
 from store.search_text import indexed_text
 from store.trace import JsonText
 
@@ -32,6 +34,8 @@ PART_NODES = 65_536
 _STEP_S = 0.03
 _NODES_A_READ = 64
 """So few, since each may be large."""
+_MANY_NODES = 512
+"""So many new messages wait for no more."""
 _PAGES_A_MERGE = 50
 _PAGES_A_WIPE = 300
 _NEXT_NODES = """
@@ -41,10 +45,6 @@ _NEWEST_LEFT = """
     SELECT number FROM nodes WHERE number NOT IN (SELECT value FROM json_each(:numbers)) ORDER BY number DESC LIMIT 1
 """
 _INDEXED = "SELECT coalesce(max(indexed_node), 0) FROM search_parts WHERE replaces IS NULL AND state != 'gone'"
-_NEW_PART = """
-    INSERT INTO search_parts (first_node, last_node, indexed_node, state, replaces)
-    VALUES (:first, :last, :first - 1, 'growing', :replaces)
-"""
 
 
 class SearchState(NamedTuple):
@@ -59,29 +59,6 @@ class SearchState(NamedTuple):
     is_on: bool
     behind: int
     to_forget: int
-
-
-class _Part(NamedTuple):
-    """A row of `search_parts`.
-
-    Attributes:
-        first: Number of the first node of its stretch.
-        last: Of the last one.
-        indexed: Of the last one that is in.
-        state: `growing`, `full`, `merging`, `whole`, `stale` (holds erased messages) or `gone` (its pages are wiped).
-        replaces: The part that it takes the place of when it is whole.
-    """
-
-    number: int
-    first: int
-    last: int
-    indexed: int
-    state: str
-    replaces: int | None
-
-    @property
-    def table(self) -> str:
-        return f"search_words_{self.number}"
 
 
 def search_state(db: sqlite3.Connection) -> SearchState:
@@ -104,7 +81,7 @@ def erase_nodes(db: sqlite3.Connection, numbers: Collection[int]) -> None:
         return
     row = db.execute(_NEWEST_LEFT, number_list(erased)).fetchone()
     newest = row[0] if row else 0
-    for part in _parts(db):
+    for part in find_parts(db):
         at = bisect_left(erased, part.first)
         is_touched = at < len(erased) and erased[at] <= part.indexed
         # The numbers behind the newest message are given again: what the index holds under them must not be found as
@@ -112,11 +89,11 @@ def erase_nodes(db: sqlite3.Connection, numbers: Collection[int]) -> None:
         if part.state == "gone" or not (is_touched or part.indexed > newest):
             continue
         if part.replaces is not None or part.first > newest:
-            _set_state(db, part, "gone")
+            set_state(db, part, "gone")
         else:
             # What grew ends here; what comes next goes into a part of its own.
             end = min(part.indexed, newest)
-            _set_state(db, part._replace(last=end, indexed=end), "stale")
+            set_state(db, part._replace(last=end, indexed=end), "stale")
 
 
 class SearchFollower:
@@ -141,17 +118,27 @@ class SearchChore:
 
     name = "search"
 
-    def __init__(self, *, is_on: bool = True, part_nodes: int = PART_NODES, fresh: FreshMessages | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        is_on: bool = True,
+        part_nodes: int = PART_NODES,
+        fresh: FreshMessages | None = None,
+        gather_s: float = 0.0,
+    ) -> None:
         """Index, or not; parts of so many messages.
 
         Args:
             is_on: Whether to index.
             part_nodes: Messages of a part.
             fresh: What the writer stored last; what is not in it is read back.
+            gather_s: How long a few new messages may wait for more: each time, a commit is waited for.
         """
         self._fresh = fresh or FreshMessages()
         self._is_on = is_on
         self._part_nodes = part_nodes
+        self._gather_s = gather_s
+        self._grown_at = -math.inf
         self._has_begun = False
         self._has_turn = False
 
@@ -159,19 +146,19 @@ class SearchChore:
         """Do some work, or find that nothing is to be done."""
         if not self._has_begun:
             self._begin(db)
-        parts = _parts(db)
+        parts = find_parts(db)
         self._has_turn = not self._has_turn
         works = (self._take_in, self._tidy_up) if self._has_turn else (self._tidy_up, self._take_in)
         return Step(has_more=True) if any(work(db, parts) for work in works) else NOTHING_TO_DO
 
-    def _take_in(self, db: sqlite3.Connection, parts: list[_Part]) -> bool:
+    def _take_in(self, db: sqlite3.Connection, parts: list[SearchPart]) -> bool:
         """Index new messages."""
         growing = [part for part in parts if part.state == "growing" and part.replaces is None]
         return any(self._grow(db, part) for part in growing) or (
             self._is_on and not growing and self._add_part(db, parts)
         )
 
-    def _tidy_up(self, db: sqlite3.Connection, parts: list[_Part]) -> bool:
+    def _tidy_up(self, db: sqlite3.Connection, parts: list[SearchPart]) -> bool:
         """Let old parts go, and make anew or finish others."""
         works = {"gone": self._wipe, "stale": self._replace, "full": self._begin_merging, "merging": self._merge}
         for part in parts:
@@ -189,38 +176,42 @@ class SearchChore:
                 db.execute("UPDATE search_parts SET state = 'gone'")
         self._has_begun = True
 
-    def _add_part(self, db: sqlite3.Connection, parts: list[_Part]) -> bool:
+    def _add_part(self, db: sqlite3.Connection, parts: list[SearchPart]) -> bool:
         """Begin the next part; only whole ones are left."""
         kept = [part for part in parts if part.replaces is None and part.state != "gone"]
         after = max((part.last for part in kept), default=0)
         if not db.execute("SELECT 1 FROM nodes WHERE number > :after LIMIT 1", {"after": after}).fetchone():
             return False
         with transaction_now(db):
-            _make_part(db, after + 1, after + self._part_nodes, None)
+            make_part(db, after + 1, after + self._part_nodes, None)
         return True
 
-    def _replace(self, db: sqlite3.Connection, part: _Part) -> bool:
+    def _replace(self, db: sqlite3.Connection, part: SearchPart) -> bool:
         """Begin what takes the place of a part that is to forget."""
         if db.execute("SELECT 1 FROM search_parts WHERE replaces = :part", {"part": part.number}).fetchone():
             return False
         with transaction_now(db):
-            _make_part(db, part.first, part.last, part.number)
+            make_part(db, part.first, part.last, part.number)
         return True
 
-    def _grow(self, db: sqlite3.Connection, part: _Part) -> bool:
+    def _grow(self, db: sqlite3.Connection, part: SearchPart) -> bool:
         ends_at = time.monotonic() + _STEP_S
         indexed, upto = part.indexed, part.last
         if part.replaces is None:
             upto = min(upto, db.execute("SELECT coalesce(max(number), 0) FROM nodes").fetchone()[0])
         if indexed >= upto and indexed < part.last:
             return False
+        is_early = time.monotonic() < self._grown_at + self._gather_s
+        if is_early and part.replaces is None and upto - indexed < _MANY_NODES:
+            return False
         with transaction_now(db):
             while indexed < upto and time.monotonic() < ends_at:
                 indexed = self._index(db, part, indexed, upto)
-            _move(db, part, indexed, "full" if indexed >= part.last else "growing")
+            move_part(db, part, indexed, "full" if indexed >= part.last else "growing")
+        self._grown_at = time.monotonic()
         return True
 
-    def _index(self, db: sqlite3.Connection, part: _Part, after: int, upto: int) -> int:
+    def _index(self, db: sqlite3.Connection, part: SearchPart, after: int, upto: int) -> int:
         """Index some messages; give the number of the last."""
         messages = self._fresh.take(after, upto, _NODES_A_READ)
         if not messages:
@@ -233,17 +224,17 @@ class SearchChore:
         db.executemany(f"INSERT INTO {part.table} (rowid, text) VALUES (?, ?)", texts)
         return messages[-1][0]
 
-    def _begin_merging(self, db: sqlite3.Connection, part: _Part) -> bool:
+    def _begin_merging(self, db: sqlite3.Connection, part: SearchPart) -> bool:
         with transaction_now(db):
             # Less than nothing: from now on all of the part's pages are merged into one run, by steps.
-            _merge_pages(db, part, -_PAGES_A_MERGE)
-            _set_state(db, part, "merging")
+            merge_pages(db, part, -_PAGES_A_MERGE)
+            set_state(db, part, "merging")
         return True
 
-    def _merge(self, db: sqlite3.Connection, part: _Part) -> bool:
+    def _merge(self, db: sqlite3.Connection, part: SearchPart) -> bool:
         with transaction_now(db):
             before = db.total_changes
-            _merge_pages(db, part, _PAGES_A_MERGE)
+            merge_pages(db, part, _PAGES_A_MERGE)
             if db.total_changes - before < 2:  # as https://www.sqlite.org/fts5.html, section 6.8 tells the end
                 db.execute(
                     "UPDATE search_parts SET state = 'whole', replaces = NULL WHERE number = :number",
@@ -253,7 +244,7 @@ class SearchChore:
                     db.execute("UPDATE search_parts SET state = 'gone' WHERE number = :old", {"old": part.replaces})
         return True
 
-    def _wipe(self, db: sqlite3.Connection, part: _Part) -> bool:
+    def _wipe(self, db: sqlite3.Connection, part: SearchPart) -> bool:
         """Take pages of a part away, then the part."""
         with transaction_now(db):
             wiped = db.execute(
@@ -266,19 +257,6 @@ class SearchChore:
         return True
 
 
-def _parts(db: sqlite3.Connection) -> list[_Part]:
-    rows = db.execute("SELECT number, first_node, last_node, indexed_node, state, replaces FROM search_parts")
-    return [_Part(*row) for row in rows.fetchall()]
-
-
-def _make_part(db: sqlite3.Connection, first: int, last: int, replaces: int | None) -> None:
-    number = db.execute(_NEW_PART, {"first": first, "last": last, "replaces": replaces}).lastrowid
-    db.execute(
-        f"CREATE VIRTUAL TABLE search_words_{number} USING fts5 "
-        "(text, content = '', columnsize = 0, tokenize = 'unicode61 remove_diacritics 2')"
-    )
-
-
 def _read_back(db: sqlite3.Connection, after: int, upto: int) -> list[tuple[int, JsonText]]:
     """Give some messages from the database."""
     rows = db.execute(_NEXT_NODES, {"after": after, "upto": upto, "count": _NODES_A_READ}).fetchall()
@@ -286,23 +264,3 @@ def _read_back(db: sqlite3.Connection, after: int, upto: int) -> list[tuple[int,
     for node, offset, body in db.execute(NODE_BLOBS_OF, number_list(row[0] for row in rows)).fetchall():
         cuts.setdefault(node, []).append(Cut(offset, unpack(body)))
     return [(number, put_back(unpack(body), cuts.get(number, []))) for number, body in rows]
-
-
-def _merge_pages(db: sqlite3.Connection, part: _Part, pages: int) -> None:
-    db.execute(f"INSERT INTO {part.table} ({part.table}, rank) VALUES ('merge', :pages)", {"pages": pages})
-
-
-def _move(db: sqlite3.Connection, part: _Part, indexed: int, state: str) -> None:
-    db.execute(
-        "UPDATE search_parts SET indexed_node = :indexed, state = :state WHERE number = :number",
-        {"indexed": indexed, "state": state, "number": part.number},
-    )
-
-
-def _set_state(db: sqlite3.Connection, part: _Part, state: str) -> None:
-    db.execute(
-        """
-        UPDATE search_parts SET state = :state, last_node = :last, indexed_node = :indexed WHERE number = :number
-        """,
-        {"state": state, "last": part.last, "indexed": part.indexed, "number": part.number},
-    )

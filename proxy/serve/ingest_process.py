@@ -39,6 +39,8 @@ from store.usage_chore import UsageChore
 
 SETTINGS_FILE = "ingest-settings.json"
 
+_GATHER_S = 1.0
+"""A server that is called a few times a second would wait for the disk twice as often otherwise."""
 _KEPT = frozenset(
     {
         "content_retention_days", "max_capture_bytes", "max_store_bytes", "metadata_retention_days", "prices",
@@ -60,7 +62,7 @@ async def run_ingest_process(settings: ServeSettings, salt: bytes) -> None:
         stop,
         max_decoded_bytes=settings.max_capture_bytes,
         redactor=_redactor(settings, salt),
-        chores=make_chores(settings, raw_calls, fresh),
+        chores=make_chores(settings, raw_calls, fresh, gather_s=_GATHER_S),
         raw_calls=raw_calls,
         fresh=fresh,
     )
@@ -86,8 +88,10 @@ async def ingest_as_served(data_dir: Path) -> None:
     )
 
 
-def make_chores(settings: ServeSettings, raw_calls: RawCalls, fresh: FreshMessages | None = None) -> Sequence[Chore]:
-    """Make the chores that these settings ask for."""
+def make_chores(
+    settings: ServeSettings, raw_calls: RawCalls, fresh: FreshMessages | None = None, *, gather_s: float = 0.0
+) -> Sequence[Chore]:
+    """Make the chores that these settings ask for; `gather_s` is how long new messages may wait for their index."""
     followers = make_followers(raw_calls)
     retention = Retention(settings.content_retention_days, settings.metadata_retention_days, settings.max_store_bytes)
     journals = JournalFiles(settings.data_dir / JOURNAL_FOLDER)
@@ -99,7 +103,7 @@ def make_chores(settings: ServeSettings, raw_calls: RawCalls, fresh: FreshMessag
         Sweep(followers),
         FreedSpace(),
         LabelChore(),
-        SearchChore(is_on=settings.search, fresh=fresh),
+        SearchChore(is_on=settings.search, fresh=fresh, gather_s=gather_s),
         IdleMemory(),
         UsageChore(make_price_book(settings.prices, has_library=settings.price_library)),
     ]

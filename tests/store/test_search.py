@@ -342,6 +342,19 @@ async def test_a_message_is_found_whether_it_was_at_hand_or_read_back(tmp_path: 
         assert await find(path, f"text ~ answer{n}") == ([n] if n >= 5 else [])
 
 
+async def test_a_few_new_messages_wait_for_more_and_many_do_not(tmp_path: Path) -> None:
+    path, chore = tmp_path / "traces.db", SearchChore(gather_s=3600)
+    async with await TraceWriter.open(path) as writer:
+        await writer.write([said(1, "first")])
+        await index(writer, chore)
+        await writer.write([said(2, "second")])
+        await index(writer, chore)
+        assert (await find(path, "text ~ first"), await find(path, "text ~ second")) == ([1], [])
+        await writer.write([said(number, f"word{number}") for number in range(3, 600)])
+        await index(writer, chore)
+        assert (await find(path, "text ~ second"), await find(path, "text ~ word599")) == ([2], [599])
+
+
 async def test_erasing_again_while_a_part_is_made_anew_begins_it_once_more(tmp_path: Path) -> None:
     path = tmp_path / "traces.db"
     search = SearchChore(part_nodes=16)
