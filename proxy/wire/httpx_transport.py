@@ -11,6 +11,7 @@ connection is closed, and nobody else's call is on it.
 import importlib.util
 import ssl
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
@@ -47,8 +48,9 @@ class HttpxTransport(httpx.AsyncBaseTransport):
         self._proxy = proxy
         self._has_http2 = http2
         self._open: set[_Connection] = set()
-        self._idle: list[_Connection] = []
-        self._make()
+        self._idle: deque[_Connection] = deque()
+        """The one that became idle last is at the end."""
+        self._make()  # a package that is missing is to be said before a call is taken
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and return its answer when the head is there."""
@@ -59,7 +61,7 @@ class HttpxTransport(httpx.AsyncBaseTransport):
         whole = getattr(request.stream, "body", None)
         if isinstance(whole, bytes):
             request.stream = httpx.ByteStream(whole)
-        connection = await self._take_idle() or _Connection(self._make(), self._give_back, self._open.discard)
+        connection = await self._take_idle() or _Connection(self._make(), self._idle.append, self._open.discard)
         self._open.add(connection)
         return await connection.call(request)
 
@@ -70,15 +72,15 @@ class HttpxTransport(httpx.AsyncBaseTransport):
             await connection.close()
 
     async def _take_idle(self) -> "_Connection | None":
+        """Take the one used last, and close those that nobody has taken for long."""
+        while self._idle and self._idle[0].idle_s > self._keepalive_s:
+            await self._idle.popleft().close()
         while self._idle:
             connection = self._idle.pop()
-            if connection.is_usable(self._keepalive_s):
+            if connection.is_left_alone():
                 return connection
             await connection.close()
         return None
-
-    def _give_back(self, connection: "_Connection") -> None:
-        self._idle.append(connection)
 
     def _make(self) -> httpx.AsyncHTTPTransport:
         proxy = self._proxy
@@ -114,10 +116,14 @@ class _Connection:
         self._stream: Any = None
         self._idle_since = 0.0
 
-    def is_usable(self, keepalive_s: float) -> bool:
+    @property
+    def idle_s(self) -> float:
+        """How long it has carried no call."""
+        return time.monotonic() - self._idle_since
+
+    def is_left_alone(self) -> bool:
         """Tell whether the upstream has left the idle connection alone, as far as this machine knows."""
-        is_young = time.monotonic() - self._idle_since < keepalive_s
-        return is_young and not self._stream.get_extra_info("is_readable")
+        return not self._stream.get_extra_info("is_readable")
 
     async def call(self, request: httpx.Request) -> httpx.Response:
         """Send a request; the connection is free again when its answer has been read to the end and closed."""
@@ -130,7 +136,7 @@ class _Connection:
         response.stream = _Answer(cast("httpx.AsyncByteStream", response.stream), self)
         return response
 
-    async def release(self) -> None:
+    def release(self) -> None:
         """Wait for the next call."""
         self._idle_since = time.monotonic()
         self._on_idle(self)
@@ -162,4 +168,4 @@ class _Answer(httpx.AsyncByteStream):
             await self._connection.close()
             return
         await self._stream.aclose()
-        await self._connection.release()
+        self._connection.release()

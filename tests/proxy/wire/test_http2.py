@@ -57,6 +57,18 @@ async def test_a_connection_is_used_again_after_an_answer_that_was_read_to_its_e
     assert upstream.connections == 1
 
 
+async def test_connections_that_nobody_takes_any_more_are_closed(authority: Authority, upstream: Http2Upstream) -> None:
+    proxies = UpstreamProxies.from_environment({})
+    pool = Pool(proxies=proxies, tls=authority.client_context(), http2=True, keepalive_s=0)
+    answers = [await pool.handle_async_request(request("GET", url(upstream, f"/{number}"))) for number in range(4)]
+    for answer in answers:
+        await read(answer)
+    assert upstream.open == 4
+    await read(await pool.handle_async_request(request("GET", url(upstream, "/last-one"))))
+    await wait_until(lambda: upstream.open == 1, 1)
+    await pool.aclose()
+
+
 async def test_a_call_that_is_given_up_ends_at_the_upstream_and_its_neighbours_go_on(
     http2: Pool, upstream: Http2Upstream
 ) -> None:
