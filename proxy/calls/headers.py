@@ -122,8 +122,8 @@ class _Passage(NamedTuple):
 
 @of_names
 def _passage_of_answer(names: Names) -> _Passage:
-    dropped = _dropped(names, ())
-    return _passage(names, [place for place, name in enumerate(names.lower) if name not in dropped])
+    stays = _always_dropped(names)
+    return _passage(names, [place for place, name in enumerate(names.lower) if name not in stays])
 
 
 @of_names
@@ -146,18 +146,22 @@ def _is_anything_named(names: Names, headers: RawHeaders) -> bool:
     return places is not None and any(headers[place][1].lower() not in _ONLY_OF_CONNECTION for place in places)
 
 
-def _dropped(names: Names, headers: RawHeaders) -> set[bytes] | frozenset[bytes]:
-    """Return the names of the fields that stay on their connection; without `headers`, for any `Connection`."""
+def _dropped(names: Names, headers: RawHeaders) -> frozenset[bytes]:
+    """Return the names of the fields that stay on their connection."""
     named: set[bytes] = set()
-    for place in names.places.get(b"connection", ()) if headers else ():
+    for place in names.places.get(b"connection", ()):
         options = headers[place][1].lower()
         if options not in _ONLY_OF_CONNECTION:
             named.update(token.strip() for token in options.split(b","))
     # Without its length the body would be taken for another request's beginning, or for none.
     named.discard(b"content-length")
-    if b"transfer-encoding" in names.places:
-        named.add(b"content-length")
-    return HOP_BY_HOP | named if named else HOP_BY_HOP
+    return _always_dropped(names) | named
+
+
+@of_names
+def _always_dropped(names: Names) -> frozenset[bytes]:
+    """Return those of them that no `Connection` has to name; a length beside `Transfer-Encoding` does not count."""
+    return HOP_BY_HOP | {b"content-length"} if b"transfer-encoding" in names.places else HOP_BY_HOP
 
 
 @of_names
