@@ -19,6 +19,8 @@ LIMITS = ClientLimits(
 )
 GET = b"GET /v1/models HTTP/1.1\r\nHost: h\r\n\r\n"
 WAIT_S = 10
+BIG = 32 * 1024 * 1024
+"""More than the kernel's buffers hold."""
 
 
 def post(body: bytes, *fields: bytes) -> bytes:
