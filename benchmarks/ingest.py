@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from proxy.ingest.derive import derive
-from proxy.ingest.ingest import TRACES_FILE, run_ingest
+from proxy.ingest.ingest import run_ingest
 from proxy.journal.format import EntryKind
 from proxy.journal.raw_call import RawCall
 from proxy.journal.reader import JournalReader
 from proxy.journal.writer import JOURNAL_FOLDER, Journal
+from store.data_files import TRACES_FILE
 from store.fresh_messages import FreshMessages
 from store.search_index import SearchChore
 from store.trace import Trace

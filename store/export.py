@@ -14,6 +14,7 @@ from typing import IO, Self
 from uuid import uuid4
 
 from store import json_text
+from store.data_files import TRACES_FILE, WORK_FILE
 from store.feedback import Feedback, feedback_list_json
 from store.trace import ORIGIN_FLAGS, JsonText, Reply, Trace
 
@@ -112,7 +113,7 @@ def _metadata(trace: Trace, reply: Reply | None, feedback: Sequence[Feedback]) -
     return text if not said else text[:-1] + b',"feedback":' + feedback_list_json(said) + b"}"
 
 
-_DATABASES = ("traces.db", "work.db")
+_DATABASES = (TRACES_FILE, WORK_FILE)
 _OWN_NAMES = frozenset({"journal", "raw", "key-salt", "proxy-keys.json", "ingest-settings.json", "otlp-position"})
 _DEPTH = 3
 """A segment stands in the folder of its writer, which stands in `journal`."""

@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from store import backup
+from store.data_files import TRACES_FILE
 from store.database_check import view
 from store.errors import StoreError
 from store.schema_version import TRACES
 from store.verify import verify as verify_ids
 from tracemill.count_text import counted
 from tracemill.data_backup import Manifest, check_backup, make_backup
-from tracemill.doctor.place import TRACES_FILE
 from tracemill.terminal_text import one_line
 
 

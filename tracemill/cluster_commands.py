@@ -20,6 +20,7 @@ from processing.teachers import Teachers
 from store.clusters.cluster import UNCLUSTERED, UNCLUSTERED_NAME, Build, Cluster, Member
 from store.clusters.cluster_store import ClusterStore
 from store.clusters.opening import openings
+from store.data_files import TRACES_FILE, WORK_FILE
 from store.datasets.dataset_store import DatasetStore
 from store.errors import DatabaseMissingError
 from store.filter import parse_filter
@@ -34,19 +35,7 @@ from tracemill.cluster_text import (
     promoted_text,
 )
 from tracemill.progress_lines import show_progress
-from tracemill.run_command import (
-    DEFAULT_DATA_DIR,
-    PARTIAL,
-    TRACES_FILE,
-    WORK_FILE,
-    AsJson,
-    DataDir,
-    MaxCalls,
-    MaxCost,
-    fail,
-    run_to_end,
-    usage,
-)
+from tracemill.run_command import DEFAULT_DATA_DIR, PARTIAL, AsJson, DataDir, MaxCalls, MaxCost, fail, run_to_end, usage
 
 _MOST_DIGITS = 15
 

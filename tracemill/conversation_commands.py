@@ -18,6 +18,7 @@ from store.change import ChangeKind
 from store.conversation_json import conversation_json, page_json
 from store.conversation_reader import list_conversations, show_conversation
 from store.conversation_summary import ConversationSummary, Member, WholeConversation
+from store.data_files import TRACES_FILE
 from store.errors import FilterError
 from store.filter import Filter, parse_filter
 from store.traces import TraceReader
@@ -159,7 +160,7 @@ def rebuild(data_dir: DataDir = _DEFAULT_DATA_DIR, as_json: AsJson = False) -> N
 
 
 async def _look(data_dir: Path, work: Callable[[Connection], T]) -> T:
-    async with await TraceReader.open(check_folder(data_dir) / "traces.db") as reader:
+    async with await TraceReader.open(check_folder(data_dir) / TRACES_FILE) as reader:
         return await reader.look(work)
 
 

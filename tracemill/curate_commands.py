@@ -20,12 +20,13 @@ from processing.model_client import ModelClient
 from processing.model_config import load_models
 from processing.progress import StageProgress
 from processing.teachers import Teachers
+from store.data_files import WORK_FILE
 from store.datasets.dataset_store import DatasetStore
 from tracemill.curation_text import curated_text, split_text
 from tracemill.dataset_commands import Reference, datasets
 from tracemill.personal_data import find_personal
 from tracemill.progress_lines import show_progress
-from tracemill.run_command import DEFAULT_DATA_DIR, WORK_FILE, AsJson, DataDir, MaxCalls, MaxCost, run_to_end, usage
+from tracemill.run_command import DEFAULT_DATA_DIR, AsJson, DataDir, MaxCalls, MaxCost, run_to_end, usage
 
 _TASK = "chat-completion"
 

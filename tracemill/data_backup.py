@@ -22,13 +22,13 @@ from proxy.journal.writer import JOURNAL_FOLDER
 from proxy.key_salt import SALT_FILE
 from proxy.serve.ingest_process import SETTINGS_FILE
 from store.backup import CopiedDatabase, Progress, check_copy, copy_database, size_on_disk
+from store.data_files import TRACES_FILE, WORK_FILE
 from store.database import TRACES, WORK, Schema
 from store.datasets.kept_folder import KEPT_FOLDER
 from store.erasing.work_erasing import INPUTS_FOLDER
 from store.errors import DatabaseMissingError, StoreError, StoreFullError
 from store.job_folder import JOBS_FOLDER, PROMPTS, UPLOADED
 from store.raw_call_files import FOLDER as RAW_FOLDER
-from tracemill.doctor.place import TRACES_FILE, WORK_FILE
 
 MANIFEST = "backup.json"
 _FORMAT = 1

@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from store.data_files import WORK_FILE
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.row import Part, Row, RowState
 from store.datasets.version import Progress, Version, read_reference
@@ -15,7 +16,7 @@ from store.datasets.version_json import row_json, summary_json, version_json
 from store.errors import DatabaseMissingError
 from tracemill.count_text import counted
 from tracemill.dataset_text import check_text, diff_text, row_line, version_line, version_text
-from tracemill.run_command import DEFAULT_DATA_DIR, WORK_FILE, AsJson, DataDir, fail, run_to_end
+from tracemill.run_command import DEFAULT_DATA_DIR, AsJson, DataDir, fail, run_to_end
 from tracemill.run_version_command import from_run, rebuild
 
 _T = TypeVar("_T")

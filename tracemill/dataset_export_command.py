@@ -10,11 +10,12 @@ import typer
 from processing.exports.export import export_version
 from processing.exports.formats import FORMATS
 from processing.exports.wanted import Exported, Wanted
+from store.data_files import WORK_FILE
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.row import Part
 from tracemill.count_text import counted
 from tracemill.dataset_commands import Reference, datasets
-from tracemill.run_command import DEFAULT_DATA_DIR, WORK_FILE, AsJson, DataDir, run_to_end, usage
+from tracemill.run_command import DEFAULT_DATA_DIR, AsJson, DataDir, run_to_end, usage
 from tracemill.terminal_text import one_line
 
 

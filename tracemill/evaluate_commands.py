@@ -21,22 +21,13 @@ from processing.evaluation.suite import check_metrics
 from processing.model_client import ModelClient
 from processing.model_config import load_models
 from processing.teachers import Teachers
+from store.data_files import WORK_FILE
 from store.datasets.evaluation_store import EvaluationStore
 from tracemill.evaluation_files import Html, Plot, Shown, check_files, write_files
 from tracemill.evaluation_text import bill_line, comparison_text, evaluation_text, held_lines
 from tracemill.fitted_table import terminal_width
 from tracemill.progress_lines import show_progress
-from tracemill.run_command import (
-    DEFAULT_DATA_DIR,
-    PARTIAL,
-    WORK_FILE,
-    AsJson,
-    DataDir,
-    MaxCalls,
-    MaxCost,
-    run_to_end,
-    usage,
-)
+from tracemill.run_command import DEFAULT_DATA_DIR, PARTIAL, AsJson, DataDir, MaxCalls, MaxCost, run_to_end, usage
 
 CUTOFF_NOT_MET = 5
 _SECTION = "evaluation"

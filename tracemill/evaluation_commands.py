@@ -11,6 +11,7 @@ import typer
 from processing.baseline import JUDGE
 from processing.evaluation.page import sides_of
 from processing.evaluation.prediction_lines import prediction_lines
+from store.data_files import WORK_FILE
 from store.datasets.evaluation import Evaluation
 from store.datasets.evaluation_store import EvaluationStore
 from store.datasets.version import read_reference
@@ -18,7 +19,7 @@ from store.errors import DatabaseMissingError
 from tracemill.evaluation_files import Html, Plot, Shown, write_files, write_private
 from tracemill.evaluation_text import evaluation_line, evaluation_text, strata_text
 from tracemill.fitted_table import terminal_width
-from tracemill.run_command import DEFAULT_DATA_DIR, WORK_FILE, AsJson, DataDir, run_to_end
+from tracemill.run_command import DEFAULT_DATA_DIR, AsJson, DataDir, run_to_end
 
 _T = TypeVar("_T")
 Name = Annotated[str, typer.Argument(metavar="EVALUATION", help="Its id, or the first four digits of it or more.")]

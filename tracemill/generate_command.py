@@ -22,23 +22,13 @@ from processing.model_client import ModelClient
 from processing.plain_value import read_json
 from processing.progress import LiveProgress, StageProgress
 from processing.teachers import Teachers
+from store.data_files import WORK_FILE
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.row import RowState
 from tracemill.count_text import counted
 from tracemill.plan_text import step_lines
 from tracemill.progress_lines import show_progress
-from tracemill.run_command import (
-    DEFAULT_DATA_DIR,
-    PARTIAL,
-    WORK_FILE,
-    AsJson,
-    DataDir,
-    MaxCalls,
-    MaxCost,
-    fail,
-    run_to_end,
-    usage,
-)
+from tracemill.run_command import DEFAULT_DATA_DIR, PARTIAL, AsJson, DataDir, MaxCalls, MaxCost, fail, run_to_end, usage
 from tracemill.terminal_text import one_line
 
 _Prompts = Annotated[Path, typer.Option(help="A text file with one prompt on each line, or JSON Lines.")]

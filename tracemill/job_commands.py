@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 
 from store import job_control
+from store.data_files import WORK_FILE
 from store.errors import DatabaseMissingError
 from store.filed_job import Bounds, FiledJob, FiledJobs
 from store.job import JobStatus
@@ -17,7 +18,6 @@ from store.job_folder import Event, EventKind, JobFolder
 from tracemill.count_text import counted
 from tracemill.terminal_text import one_line
 
-_WORK_FILE = "work.db"
 _DEFAULT_DATA_DIR = Path("tracemill-data")
 _T = TypeVar("_T")
 
@@ -87,7 +87,7 @@ def delete(job: JobId, data_dir: DataDir = _DEFAULT_DATA_DIR, as_json: AsJson = 
 
 async def _page(data_dir: Path, limit: int) -> list[FiledJob]:
     try:
-        async with await FiledJobs.open_to_read(data_dir / _WORK_FILE) as work:
+        async with await FiledJobs.open_to_read(data_dir / WORK_FILE) as work:
             return await work.page(None, limit)
     except DatabaseMissingError:
         return []
@@ -95,25 +95,25 @@ async def _page(data_dir: Path, limit: int) -> list[FiledJob]:
 
 async def _find(data_dir: Path, named: str) -> FiledJob:
     try:
-        async with await FiledJobs.open_to_read(data_dir / _WORK_FILE) as work:
+        async with await FiledJobs.open_to_read(data_dir / WORK_FILE) as work:
             job = await work.job(named)
             filed = None if job is None else await work.filed(job.run_id)
     except DatabaseMissingError:
         filed = None
     if filed is None:
-        _fail(f'{data_dir / _WORK_FILE} knows no filed job "{named}". See `tracemill jobs list`.')
+        _fail(f'{data_dir / WORK_FILE} knows no filed job "{named}". See `tracemill jobs list`.')
     return filed
 
 
 async def _cancel(data_dir: Path, named: str) -> FiledJob:
     filed = await _find(data_dir, named)
-    async with await FiledJobs.open(data_dir / _WORK_FILE) as work:
+    async with await FiledJobs.open(data_dir / WORK_FILE) as work:
         return await job_control.cancel(work, JobFolder(data_dir, filed.job.run_id), filed)
 
 
 async def _delete(data_dir: Path, named: str) -> FiledJob:
     filed = await _find(data_dir, named)
-    async with await FiledJobs.open(data_dir / _WORK_FILE) as work:
+    async with await FiledJobs.open(data_dir / WORK_FILE) as work:
         if not await job_control.delete(work, JobFolder(data_dir, filed.job.run_id), filed):
             _fail(f"job {filed.job.name} is {filed.job.status}; cancel it first.")
     return filed
@@ -123,7 +123,7 @@ async def _resume(data_dir: Path, named: str, bounds: Bounds) -> FiledJob:
     filed = await _find(data_dir, named)
     if filed.job.status is JobStatus.SUCCESS:
         _fail(f"job {filed.job.name} is done; file another one.")
-    async with await FiledJobs.open(data_dir / _WORK_FILE) as work:
+    async with await FiledJobs.open(data_dir / WORK_FILE) as work:
         return await job_control.resume(work, JobFolder(data_dir, filed.job.run_id), filed, bounds)
 
 

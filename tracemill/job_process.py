@@ -23,6 +23,7 @@ from typing import Any
 from processing.errors import BudgetError, ProcessingError
 from proxy.admin.public_message import public_message
 from proxy.serve.logs import log_the_unforeseen, set_up_logging
+from store.data_files import WORK_FILE
 from store.errors import StoreError
 from store.filed_job import FiledJob, OneFiledJob
 from store.job import JobStatus
@@ -120,7 +121,7 @@ async def _run(data_dir: Path, run_id: str, servers: Servers) -> int:
 async def _attempt(data_dir: Path, folder: JobFolder, run_id: str, servers: Servers) -> int:
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(folder.held())
-        work = await stack.enter_async_context(await OneFiledJob.open(data_dir / "work.db"))
+        work = await stack.enter_async_context(await OneFiledJob.open(data_dir / WORK_FILE))
         work.run_id = run_id
         filed = await work.filed(run_id)
         if filed is None or not filed.is_wanted:

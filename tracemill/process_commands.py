@@ -19,6 +19,7 @@ from processing.run import process as run_process
 from processing.sources import Intake
 from processing.sources import from_store as read_store
 from processing.teachers import Teachers
+from store.data_files import TRACES_FILE, WORK_FILE
 from store.datasets.version_json import version_json
 from store.filter import parse_filter
 from store.job import Erased, Job, JobStatus
@@ -30,8 +31,6 @@ from tracemill.run_command import (
     DEFAULT_DATA_DIR,
     INTERRUPTED,
     PARTIAL,
-    TRACES_FILE,
-    WORK_FILE,
     AsJson,
     DataDir,
     MaxCalls,

@@ -11,9 +11,10 @@ import typer
 from processing.output import pretty
 from processing.report_html import html_page
 from processing.report_page import page
+from store.data_files import WORK_FILE
 from store.job import Job
 from store.work import WorkStore
-from tracemill.run_command import DEFAULT_DATA_DIR, WORK_FILE, AsJson, DataDir, RunName, fail, find_run, run_to_end
+from tracemill.run_command import DEFAULT_DATA_DIR, AsJson, DataDir, RunName, fail, find_run, run_to_end
 
 _NOTED = "since this report was written"
 

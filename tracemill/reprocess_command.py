@@ -22,6 +22,7 @@ from processing.reprocess import Change, FileDifference, change_of, next_folder,
 from processing.run import make_dataset, process
 from processing.sources import from_store
 from processing.teachers import Teachers
+from store.data_files import TRACES_FILE, WORK_FILE
 from store.job import Job
 from store.recorded.message import Json
 from store.traces import TraceReader
@@ -32,8 +33,6 @@ from tracemill.run_command import (
     DEFAULT_DATA_DIR,
     INTERRUPTED,
     PARTIAL,
-    TRACES_FILE,
-    WORK_FILE,
     AsJson,
     DataDir,
     MaxCalls,

@@ -11,6 +11,7 @@ import typer
 
 from processing.datasets.review_selection import DEFAULT_LIMIT, DEFAULT_SEED, select_for_review
 from store import json_text
+from store.data_files import WORK_FILE
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.review import Queued, queue
 from store.datasets.version import Version
@@ -20,7 +21,7 @@ from tracemill.review.decision_file import apply_lines, line_of, write_lines
 from tracemill.review.keyboard import Keyboard
 from tracemill.review.screen import Screen
 from tracemill.review.session import ReviewSession, summary
-from tracemill.run_command import DEFAULT_DATA_DIR, WORK_FILE, AsJson, DataDir, fail, run_to_end, usage
+from tracemill.run_command import DEFAULT_DATA_DIR, AsJson, DataDir, fail, run_to_end, usage
 
 
 def review(

@@ -12,14 +12,13 @@ import typer
 
 from processing.errors import BudgetError, ProcessingError, TeacherError
 from processing.output import is_running
+from store.data_files import WORK_FILE
 from store.errors import DatabaseMissingError, FilterError, StoreError
 from store.job import Job, JobStatus
 from store.work import WorkStore
 from tracemill.terminal_text import many_lines
 
 BAD_INPUT, USAGE, UPSTREAM, PARTIAL, INTERRUPTED = 1, 2, 3, 4, 130
-WORK_FILE = "work.db"
-TRACES_FILE = "traces.db"
 DEFAULT_DATA_DIR = Path("tracemill-data")
 _T = TypeVar("_T")
 

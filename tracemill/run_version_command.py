@@ -10,6 +10,7 @@ import typer
 from processing.datasets.rebuild import Rebuilt
 from processing.datasets.rebuild import rebuild as rebuild_version
 from processing.datasets.run_version import Made, version_of_run
+from store.data_files import WORK_FILE
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.version import Version
 from store.datasets.version_json import version_json
@@ -17,17 +18,7 @@ from store.job import Job
 from tracemill.count_text import counted
 from tracemill.dataset_text import version_line
 from tracemill.personal_data import find_personal
-from tracemill.run_command import (
-    BAD_INPUT,
-    DEFAULT_DATA_DIR,
-    WORK_FILE,
-    AsJson,
-    DataDir,
-    RunName,
-    find_run,
-    run_to_end,
-    usage,
-)
+from tracemill.run_command import BAD_INPUT, DEFAULT_DATA_DIR, AsJson, DataDir, RunName, find_run, run_to_end, usage
 from tracemill.terminal_text import one_line
 
 _IDS = 20

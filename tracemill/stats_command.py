@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from store.data_files import TRACES_FILE
 from store.errors import FilterError
 from store.traces import TraceReader
 from store.usage_stats import Dimension, Selection, UsageReport, read_usage
@@ -57,7 +58,7 @@ async def _read(data_dir: Path, by: list[Dimension], selection: Selection) -> Us
         selection.filter()
     except FilterError as error:
         raise typer.BadParameter(many_lines(str(error)), param_hint="--where") from error
-    async with await TraceReader.open(check_folder(data_dir) / "traces.db") as reader:
+    async with await TraceReader.open(check_folder(data_dir) / TRACES_FILE) as reader:
         return await read_usage(reader, by, selection)
 
 

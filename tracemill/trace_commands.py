@@ -17,6 +17,7 @@ from uuid import UUID
 
 import typer
 
+from store.data_files import TRACES_FILE
 from store.errors import FilterError, StoreError
 from store.export import ExportFile, ExportFormat, export_lines
 from store.feedback import Feedback, along, feedback_of
@@ -156,7 +157,7 @@ def export(
 def _tell_gaps(data_dir: Path, since: datetime | None, until: datetime | None) -> None:
     """Say on standard error what was not recorded in that time, lest what is shown be taken for all there was."""
     with suppress(OrphanedLogError, sqlite3.Error):
-        for sentence in gap_sentences(gaps_between(data_dir / "traces.db", since, until)):
+        for sentence in gap_sentences(gaps_between(data_dir / TRACES_FILE, since, until)):
             typer.echo(f"{sentence}; see `tracemill doctor`.", err=True)
 
 
@@ -261,7 +262,7 @@ async def _read_raw(data_dir: Path, trace_id: UUID) -> bytes | None:
 
 
 async def _open(data_dir: Path) -> TraceReader:
-    return await TraceReader.open(check_folder(data_dir) / "traces.db")
+    return await TraceReader.open(check_folder(data_dir) / TRACES_FILE)
 
 
 def check_folder(data_dir: Path) -> Path:

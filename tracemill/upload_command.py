@@ -13,11 +13,12 @@ from processing.datasets.row_split import DEFAULT_SEED
 from processing.datasets.upload import UploadSettings
 from processing.datasets.upload import upload as run_upload
 from processing.datasets.upload_report import UploadReport
+from store.data_files import WORK_FILE
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.row import Part, RowState
 from tracemill.count_text import counted
 from tracemill.dataset_commands import datasets
-from tracemill.run_command import DEFAULT_DATA_DIR, PARTIAL, WORK_FILE, AsJson, DataDir, run_to_end, usage
+from tracemill.run_command import DEFAULT_DATA_DIR, PARTIAL, AsJson, DataDir, run_to_end, usage
 from tracemill.terminal_text import one_line
 
 _SHOWN = 10

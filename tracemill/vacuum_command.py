@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
+from store.data_files import TRACES_FILE, WORK_FILE
 from store.retention_rewrite import rewrite
 
 _DEFAULT_DATA_DIR = Path("tracemill-data")
-_FILES = ("traces.db", "work.db")
+_FILES = (TRACES_FILE, WORK_FILE)
 
 
 def vacuum(

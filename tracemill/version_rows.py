@@ -7,6 +7,7 @@ from typing import Any
 
 from store import json_text
 from store.call import Call
+from store.data_files import WORK_FILE
 from store.datasets.covering import uncover
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.decision import Decision
@@ -14,7 +15,6 @@ from store.datasets.row import RowEnd
 from store.datasets.row_search import FoundRow
 from store.datasets.version import Version
 from store.errors import DatabaseMissingError, OlderSchemaError
-from tracemill.run_command import WORK_FILE
 
 _MOST = 20
 

@@ -14,6 +14,7 @@ from processing.kept_inputs import KeptInputs, load_inputs
 from processing.lineage import Entry, find_rows, read_lineage, rows_of_trace
 from processing.lineage_calls import RowCalls, calls_behind
 from processing.sources import Intake, from_store
+from store.data_files import TRACES_FILE, WORK_FILE
 from store.datasets.row_search import FoundRow
 from store.datasets.version import Version
 from store.erasing.erased_trace import ErasedTrace, erased_traces
@@ -21,16 +22,7 @@ from store.errors import DatabaseMissingError, OlderSchemaError, StoreError
 from store.run_list import KnownRun, list_runs
 from store.traces import TraceReader
 from store.work import WorkStore
-from tracemill.run_command import (
-    DEFAULT_DATA_DIR,
-    TRACES_FILE,
-    WORK_FILE,
-    AsJson,
-    DataDir,
-    fail,
-    find_run,
-    run_to_end,
-)
+from tracemill.run_command import DEFAULT_DATA_DIR, AsJson, DataDir, fail, find_run, run_to_end
 from tracemill.version_rows import VersionRows, version_row_json
 from tracemill.why_text import version_row_text, where_text, why_text
 

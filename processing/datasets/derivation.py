@@ -37,6 +37,7 @@ from processing.model_client import ModelClient
 from processing.prompt import prompt
 from processing.teachers import Teachers
 from store.clusters.cluster import Member
+from store.data_files import TRACES_FILE, WORK_FILE
 from store.datasets.covering import FILTER, JUDGE
 from store.datasets.dataset_reader import BATCH_ROWS
 from store.datasets.dataset_store import DatasetStore
@@ -89,8 +90,8 @@ async def derive(version: Version, sources: Sources) -> Derived:
     made = Derived()
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="tracemill-")))
-        scratch = await stack.enter_async_context(await DatasetStore.open(folder / "work.db"))
-        calls = await stack.enter_async_context(await CallTable.open_to_read(sources.data_dir / "work.db"))
+        scratch = await stack.enter_async_context(await DatasetStore.open(folder / WORK_FILE))
+        calls = await stack.enter_async_context(await CallTable.open_to_read(sources.data_dir / WORK_FILE))
         client = await stack.enter_async_context(ModelClient(1))
         making = _Making(version, sources, scratch, lambda config: KnownAnswers(client, calls, config, made.missing))
         made.places = await scratch.places(await making.run())
@@ -214,7 +215,7 @@ class _Making:
                 )
             members = [Member(UUID(trace), cluster) for trace, cluster in read_members(path)]
         settings = PromoteSettings((), self._name, rows=manifest["selection"]["rows"], add=add)
-        async with await TraceReader.open(self._sources.data_dir / "traces.db") as reader:
+        async with await TraceReader.open(self._sources.data_dir / TRACES_FILE) as reader:
             made = await promote_members(self._scratch, reader, settings, members, manifest)
         if made.missing:
             more = f" and {made.gone - _NAMED} more" if made.gone > _NAMED else ""

@@ -20,6 +20,7 @@ from processing.errors import BudgetError, InputError
 from processing.kept_inputs import KeptInputs, load_inputs, read_kept
 from processing.run import make_dataset
 from processing.sources import from_store
+from store.data_files import TRACES_FILE
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.decided_row import carried
 from store.datasets.decision import standing
@@ -129,7 +130,7 @@ async def _of_run(
     kept = _kept(version, await _folder(store, version, folder))
     stored = None
     if kept.trace_ids is not None:
-        async with await TraceReader.open(data_dir / "traces.db") as reader:
+        async with await TraceReader.open(data_dir / TRACES_FILE) as reader:
             stored = await from_store(reader, trace_ids=kept.trace_ids)
     inputs, notes = read_kept(kept, kept.config, stored=stored)
     try:

@@ -38,6 +38,7 @@ from proxy.metrics.teller import Teller
 from proxy.redaction.redactor import Redactor
 from store.change import Change, ChangeKind
 from store.chore import Chore
+from store.data_files import TRACES_FILE
 from store.errors import StoreError, UnstorableTraceError, WriterBusyError
 from store.fresh_messages import FreshMessages
 from store.raw_calls import RawCalls
@@ -47,7 +48,6 @@ from store.traces import TraceWriter, WriteCounts
 
 _log = logging.getLogger("tracemill.ingest")
 
-TRACES_FILE = "traces.db"
 _BATCH_CALLS = 500
 """Four times as many cost 2 % less each, for a commit takes some milliseconds, and 50 MB that are never given back."""
 _BATCH_BYTES = 16 * 1024 * 1024

@@ -18,6 +18,7 @@ from typing import Final
 
 from proxy.job_teacher import teachers_line
 from proxy.settings import ServeSettings
+from store.data_files import WORK_FILE
 from store.errors import DatabaseMissingError, StoreError
 from store.filed_job import FiledJob, FiledJobs
 from store.job import JobStatus
@@ -25,7 +26,6 @@ from store.job_folder import JOBS_FOLDER, EventKind, JobBusyError, JobFolder
 
 _log = logging.getLogger("tracemill.jobs")
 
-WORK_FILE: Final = "work.db"
 MOST_STARTS: Final = 4
 """Without an end in order: the first one and three more."""
 BUSY: Final = 75

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from store.connection import connect_sqlite
+from store.data_files import WORK_FILE
 from store.erasing.selector import Selector
 from store.id_list import WANTED, id_list, number_list
 from store.trace_rows import from_micros
@@ -76,7 +77,7 @@ def preview(db: sqlite3.Connection, data_dir: Path, selector: Selector) -> Previ
         traces,
         None if first is None else from_micros(first),
         None if last is None else from_micros(last),
-        tuple(sorted(_datasets(db, data_dir / "work.db", selector))),
+        tuple(sorted(_datasets(db, data_dir / WORK_FILE, selector))),
     )
 
 

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from store.connection import SqliteConnection, connect_sqlite
+from store.data_files import WORK_FILE
 from store.erasing.database_file import DatabaseFile, Log
 from store.errors import WriterBusyError
 from store.writer_lock import WriterLock
@@ -44,7 +45,7 @@ class Remains:
             db: The writer's connection to `traces.db`, outside a transaction.
         """
         if self._traces is None:
-            self._work = self._work or WorkLap(self._data_dir / "work.db", self._step_s)
+            self._work = self._work or WorkLap(self._data_dir / WORK_FILE, self._step_s)
             is_clean = self._work.step()
             if is_clean:
                 self._work, self._traces = (

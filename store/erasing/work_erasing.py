@@ -18,6 +18,7 @@ from uuid import UUID
 
 from store.clusters.erasing import WALKS as CLUSTERS
 from store.connection import connect_sqlite, transaction_now
+from store.data_files import WORK_FILE
 from store.datasets.erasing import DECISIONS, ROWS
 from store.erasing.work_walk import Held, Outcome, Walk
 from store.errors import WriterBusyError
@@ -71,7 +72,7 @@ class WorkErasing:
 
     def __init__(self, data_dir: Path) -> None:
         """Touch nothing yet."""
-        self._path = data_dir / "work.db"
+        self._path = data_dir / WORK_FILE
 
     def step(self, traces: sqlite3.Connection, place: int) -> WorkErased | None:
         """Go on at a place; None while somebody else writes or reads the file.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.ingest.ingest import TRACES_FILE
+from store.data_files import TRACES_FILE
 from tests.contract.asking import (
     HALF,
     answer,

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 
-from proxy.ingest.ingest import TRACES_FILE
+from store.data_files import TRACES_FILE
 from store.schema_version import TRACES
 from tests import chat
 from tests.contract.asking import HALF, answer, ask, kill_everything, request, stream_events, trace_id, wait_until

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
-from proxy.ingest.ingest import TRACES_FILE
+from store.data_files import TRACES_FILE
 from store.traces import TraceReader
 from tests.faults.drill import Report
 from tests.faults.load import Received, own_words, wait_until

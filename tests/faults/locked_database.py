@@ -9,7 +9,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from proxy.ingest.ingest import TRACES_FILE
+from store.data_files import TRACES_FILE
 from tests.faults.drill import Report, main
 from tests.faults.evidence import DROPPED, check_each_once, settled_metrics
 from tests.faults.load import Load, answer_in_own_words, p99_ms

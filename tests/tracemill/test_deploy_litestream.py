@@ -15,13 +15,13 @@ import yaml
 
 from store import trace_writer
 from store.backup import copy_database
+from store.data_files import TRACES_FILE, WORK_FILE
 from store.database import TRACES
 from store.database_check import check_database, view
 from store.sqlite_version import has_wal_reset_bug
 from store.traces import TraceReader, TraceWriter
 from store.verify import verify
 from tests.store.traces import make_trace
-from tracemill.doctor.place import TRACES_FILE, WORK_FILE
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 SQLITE_DEFAULT_PAGES = 1000

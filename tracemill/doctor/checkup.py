@@ -6,6 +6,7 @@ from pathlib import Path
 
 from store import finding
 from store.capture_check import check_capture
+from store.data_files import WORK_FILE
 from store.database_check import check_database, view
 from store.finding import GROUPS, KINDS, Finding
 from store.raw_call_check import check_raw_calls
@@ -16,7 +17,7 @@ from store.verify import Progress, verify
 from tracemill.doctor.count_checks import check_counts
 from tracemill.doctor.dataset_checks import check_datasets
 from tracemill.doctor.journal_checks import check_journal
-from tracemill.doctor.place import WORK_FILE, Place, check_servers, check_settings
+from tracemill.doctor.place import Place, check_servers, check_settings
 from tracemill.doctor.retention_checks import check_retention
 from tracemill.doctor.surroundings import check_disk, check_files, check_keys, check_versions
 

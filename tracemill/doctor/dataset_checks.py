@@ -4,12 +4,13 @@ import sqlite3
 from collections.abc import Iterator
 
 from store import finding
+from store.data_files import WORK_FILE
 from store.database_check import view
 from store.datasets.version_check import VersionCheck, all_versions, check_guards, check_version
 from store.finding import Finding
 from store.schema_version import WORK, read_version
 from store.unchanged_view import OrphanedLogError
-from tracemill.doctor.place import WORK_FILE, Place
+from tracemill.doctor.place import Place
 
 _MOST_NAMED = 20
 

@@ -12,10 +12,10 @@ from proxy.serve.notice import Notice, read_notice, shown_settings
 from proxy.settings import DEFAULTS
 from proxy.settings_source import load_settings
 from store import finding
+from store.data_files import TRACES_FILE
 from store.finding import Finding
 from store.lock_holder import lock_holder
 
-TRACES_FILE, WORK_FILE = "traces.db", "work.db"
 _ANY_UPSTREAM = "http://127.0.0.1/v1"
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from processing.errors import ProcessingError
 from processing.progress import LiveProgress, Progress, StageProgress
 from store.connection import SqliteConnection
+from store.data_files import WORK_FILE
 from store.database import WORK, open_reader_now
 from store.datasets.version_table import Wanted, check_opening, find
 from store.errors import StoreError
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from processing.job_description import JobDescription
     from processing.teachers import Teachers
 
-WORK_FILE = "work.db"
-TRACES_FILE = "traces.db"
 _STAGE_EVERY_S = 0.5
 _ANY_TASK = "chat-completion"
 _OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)")

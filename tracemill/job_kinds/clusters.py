@@ -7,9 +7,10 @@ from processing.clusters.build import OFFLINE, BuildSettings, build_clusters
 from processing.clusters.promotion import PromoteSettings, promote_clusters
 from store.call import Call, insertion
 from store.clusters.cluster_store import ClusterStore, vector_insertion
+from store.data_files import TRACES_FILE, WORK_FILE
 from store.filed_job import bought
 from store.traces import TraceReader
-from tracemill.job_kinds.attempt import TRACES_FILE, WORK_FILE, Asked, Attempt, Done, KindOfWork, about
+from tracemill.job_kinds.attempt import Asked, Attempt, Done, KindOfWork, about
 from tracemill.job_kinds.job_datasets import open_datasets
 
 

@@ -8,9 +8,10 @@ from processing.datasets.row_filter import FilterRules
 from processing.datasets.row_split import split_rows
 from processing.errors import InputError
 from processing.progress import StageProgress
+from store.data_files import WORK_FILE
 from store.datasets.dataset_store import DatasetStore
 from store.job_kind import JobKind
-from tracemill.job_kinds.attempt import WORK_FILE, Asked, Attempt, Done, KindOfWork, about
+from tracemill.job_kinds.attempt import Asked, Attempt, Done, KindOfWork, about
 from tracemill.job_kinds.job_datasets import open_datasets
 from tracemill.personal_data import find_personal
 

@@ -8,8 +8,9 @@ from processing.errors import InputError
 from processing.evaluation.comparison import compare_stored
 from processing.evaluation.evaluate import Wanted, evaluate
 from processing.evaluation.suite import check_metrics
+from store.data_files import WORK_FILE
 from store.datasets.evaluation_store import EvaluationStore
-from tracemill.job_kinds.attempt import WORK_FILE, Asked, Attempt, Done, KindOfWork, about
+from tracemill.job_kinds.attempt import Asked, Attempt, Done, KindOfWork, about
 
 
 def _wanted(asked: Asked) -> Wanted:

@@ -14,9 +14,9 @@ from typing import Any, BinaryIO
 
 from processing.exports.export import export_version, find_format
 from processing.exports.wanted import Wanted
+from store.data_files import WORK_FILE
 from store.datasets.dataset_store import DatasetStore
 from store.datasets.row import Part
-from tracemill.job_kinds.attempt import WORK_FILE
 
 
 async def export(data_dir: Path, folder: Path, asked: Mapping[str, Any], out: BinaryIO) -> None:

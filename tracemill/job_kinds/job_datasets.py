@@ -10,11 +10,12 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from store.data_files import WORK_FILE
 from store.datasets.birth import DatasetBirth
 from store.datasets.evaluation_store import EvaluationStore
 from store.datasets.version import Birth, Version, read_reference
 from store.errors import DatasetError
-from tracemill.job_kinds.attempt import WORK_FILE, Attempt
+from tracemill.job_kinds.attempt import Attempt
 
 _JOB = "job"
 

@@ -11,10 +11,11 @@ from processing.pipeline import models_of
 from processing.run import process as run_process
 from processing.sources import Intake
 from processing.sources import from_store as read_store
+from store.data_files import TRACES_FILE
 from store.filter import parse_filter
 from store.job import JobStatus
 from store.traces import TraceReader
-from tracemill.job_kinds.attempt import TRACES_FILE, Asked, Attempt, Done, KindOfWork, about
+from tracemill.job_kinds.attempt import Asked, Attempt, Done, KindOfWork, about
 from tracemill.job_kinds.job_datasets import open_datasets
 from tracemill.job_kinds.servers import allowed
 

@@ -16,8 +16,9 @@ import pytest
 from proxy.admin import imports
 from proxy.admin.app import create_admin_app
 from proxy.admin.shapes.imports import ImportReport
-from proxy.ingest.ingest import TRACES_FILE, ingest_once, run_ingest
+from proxy.ingest.ingest import ingest_once, run_ingest
 from store.change import ChangeKind, list_changes
+from store.data_files import TRACES_FILE
 from store.traces import TraceReader
 from tests.proxy.admin.serving import Answer, Ask, listening, serving
 

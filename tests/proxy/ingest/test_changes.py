@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from proxy.ingest.ingest import TRACES_FILE, ingest_once, run_ingest
+from proxy.ingest.ingest import ingest_once, run_ingest
 from proxy.journal.change_writer import ChangeWriter
 from proxy.journal.writer import JOURNAL_FOLDER
 from store.change import Change, ChangeKind, find_change, list_changes
 from store.chore import Step
+from store.data_files import TRACES_FILE
 from store.errors import DatabaseMissingError, WriterBusyError
 from store.traces import TraceReader, TraceWriter
 from store.uuid7 import uuid7

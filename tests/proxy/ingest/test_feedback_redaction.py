@@ -6,11 +6,12 @@ from uuid import UUID
 
 import pytest
 
-from proxy.ingest.ingest import TRACES_FILE, ingest_once
+from proxy.ingest.ingest import ingest_once
 from proxy.journal.change_writer import ChangeWriter
 from proxy.journal.writer import JOURNAL_FOLDER
 from proxy.redaction.redactor import Redactor
 from store.change import Change, ChangeKind, find_change
+from store.data_files import TRACES_FILE
 from store.feedback import feedback_of
 from store.feedback_form import read_feedback, write_request
 from store.traces import TraceReader

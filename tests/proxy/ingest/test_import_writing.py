@@ -12,13 +12,14 @@ import pytest
 
 from proxy.errors import ImportStalledError
 from proxy.ingest.import_writing import ImportWriting, WriteCounts, import_report
-from proxy.ingest.ingest import TRACES_FILE, ingest_once, run_ingest
+from proxy.ingest.ingest import ingest_once, run_ingest
 from proxy.journal.change_writer import ChangeWriter
 from proxy.journal.folder import used_bytes
 from proxy.journal.writer import JOURNAL_FOLDER
 from proxy.redaction.category import Category
 from proxy.redaction.redactor import Redactor
 from store.change import Change, ChangeKind, list_changes
+from store.data_files import TRACES_FILE
 from store.forgotten import forget_traces
 from store.trace import Reply, Trace
 from store.trace_code import encode_traces

@@ -11,10 +11,11 @@ from uuid import UUID
 import pytest
 
 from proxy.ingest import ingest as ingest_module
-from proxy.ingest.ingest import TRACES_FILE, run_ingest
+from proxy.ingest.ingest import run_ingest
 from proxy.journal.format import EntryKind
 from proxy.journal.raw_call import RawCall
 from proxy.journal.writer import JOURNAL_FOLDER, Journal
+from store.data_files import TRACES_FILE
 from store.errors import DatabaseMissingError
 from store.traces import TraceReader, TraceWriter
 from store.uuid7 import uuid7

@@ -24,11 +24,12 @@ from uuid import UUID
 import pytest
 
 from proxy.ingest import ingest as ingest_module
-from proxy.ingest.ingest import TRACES_FILE, run_ingest
+from proxy.ingest.ingest import run_ingest
 from proxy.journal import reader as reader_module
 from proxy.journal import writer_thread
 from proxy.journal.format import EntryKind
 from proxy.journal.writer import JOURNAL_FOLDER
+from store.data_files import TRACES_FILE
 from store.errors import StoreError
 from store.traces import TraceWriter
 from store.uuid7 import uuid7

@@ -9,13 +9,14 @@ from uuid import UUID
 import pytest
 
 from proxy.ingest import ingest as ingest_module
-from proxy.ingest.ingest import TRACES_FILE, run_ingest
+from proxy.ingest.ingest import run_ingest
 from proxy.ingest.kept_bytes import derive_again
 from proxy.journal.call_entries import call_entries, read_call
 from proxy.journal.format import EntryKind
 from proxy.metrics import catalog
 from proxy.metrics.ingest_metrics import IngestMetrics
 from proxy.redaction.redactor import Redactor
+from store.data_files import TRACES_FILE
 from store.raw_calls import RawCalls, RawRetention, find_raw_call
 from store.traces import TraceReader
 from store.uuid7 import uuid7

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from proxy.ingest.ingest import TRACES_FILE, run_ingest
+from proxy.ingest.ingest import run_ingest
 from proxy.journal.folder import used_bytes
 from proxy.journal.format import EntryKind
 from proxy.journal.writer import JOURNAL_FOLDER
 from proxy.metrics.counts import Counts
 from proxy.metrics.folder import FOLDER_VARIABLE, read_totals
+from store.data_files import TRACES_FILE
 from store.uuid7 import uuid7
 from tests.proxy.ingest.test_ingest import END, journal_in, run_once, write_call
 from tests.proxy.journal.calls import BEGIN
